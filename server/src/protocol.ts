@@ -1,0 +1,291 @@
+/**
+ * Every custom message and every data type that crosses a process border. Types only: client and webview import nothing else from the server.
+ *
+ * Units, once for all: sizes in bytes, positions 0-based in UTF-16 code units (LSP), shapes outermost first, errors relative to the energy of the original,
+ * SQNR in dB (higher is better), marginal distances in units of the marginal's standard deviation 1/√d.
+ * docs/protocol.md repeats this file for readers; a test holds the two together.
+ */
+
+// ---------------------------------------------------------------------------------------------------------------- shared
+
+export interface Position { line: number; character: number }
+export interface Range { start: Position; end: Position }
+
+export type Severity = 'error' | 'warning' | 'info' | 'hint';
+
+/** One finding about a file. `code` is stable and listed in docs/problems.md. */
+export interface Problem {
+  code: string;
+  severity: Severity;
+  message: string;
+  /** Path of the file that is meant, when it is not the file that was asked about. */
+  file?: string;
+  range?: Range;
+  /** What a quick fix needs to know. */
+  data?: ProblemData;
+}
+export type ProblemData = { fix: 'replace'; range: Range; text: string; title: string };
+
+// ------------------------------------------------------------------------------------------------------------ checkpoint
+
+export type Dtype =
+  | 'BOOL' | 'F4' | 'F6_E2M3' | 'F6_E3M2' | 'U8' | 'I8' | 'F8_E5M2' | 'F8_E4M3' | 'F8_E8M0' | 'F8_E4M3FNUZ' | 'F8_E5M2FNUZ'
+  | 'I16' | 'U16' | 'F16' | 'BF16' | 'I32' | 'U32' | 'F32' | 'C64' | 'F64' | 'I64' | 'U64';
+
+export interface TensorInfo {
+  name: string;
+  dtype: Dtype;
+  shape: number[];
+  /** Absolute path of the file that holds the data. */
+  file: string;
+  /** Position of the first byte from the start of that file. */
+  offset: number;
+  bytes: number;
+}
+
+/** What a linear layer does in its block. One vocabulary for every architecture. */
+export type Role =
+  | 'q' | 'k' | 'v' | 'qkv' | 'attention-out'
+  | 'context-q' | 'context-k' | 'context-v' | 'context-qkv' | 'context-attention-out'
+  | 'ffn-up' | 'ffn-down' | 'context-ffn-up' | 'context-ffn-down' | 'single-in' | 'single-out'
+  | 'modulation' | 'embedder' | 'final' | 'other';
+
+export interface Layer {
+  /** Module path, the tensor's name without `.weight`. */
+  name: string;
+  role: Role;
+  /** Path of the repeated block the layer lives in (`transformer_blocks.3`), or null outside of every block. */
+  block: string | null;
+  inFeatures: number;
+  outFeatures: number;
+  /** Weights only; a bias is not counted. */
+  params: number;
+  /** The weight, [outFeatures, inFeatures] row-major. */
+  tensor: TensorInfo;
+}
+
+export interface Checkpoint {
+  /** Absolute path the user named. */
+  path: string;
+  kind: 'safetensors' | 'sharded' | 'diffusers';
+  /** diffusers class name, or 'unknown'. */
+  architecture: string;
+  /** The component's own config.json where there is one. */
+  config: Record<string, unknown> | null;
+  metadata: Record<string, string>;
+  /** Sorted by file, then offset. */
+  tensors: TensorInfo[];
+  /** In model order (natural order of names). */
+  layers: Layer[];
+  problems: Problem[];
+  /** Changes when any file the index was read from changes. */
+  revision: string;
+}
+
+// ------------------------------------------------------------------------------------------------------- recipe and plan
+
+export type ScaleDtype = 'fp16' | 'bf16' | 'fp32';
+export type KeepDtype = 'original' | 'bf16' | 'fp16' | 'fp32';
+
+/** Integer round to nearest. group: 'row' (per output channel), 'tensor', or the number of consecutive inputs that share a scale. */
+export interface IntQuantizer { kind: 'int'; bits: number; symmetric: boolean; group: number | 'row' | 'tensor'; scale: ScaleDtype }
+/** Lloyd–Max codebook of the sphere marginal, one norm per row (weights) or token (activations). OrbitQuant Eq 3–8. */
+export interface CodebookQuantizer { kind: 'codebook'; bits: number; norm: ScaleDtype }
+/** No quantization: the values are stored as this type. */
+export interface KeepQuantizer { kind: 'keep'; dtype: KeepDtype }
+export type Quantizer = IntQuantizer | CodebookQuantizer | KeepQuantizer;
+
+/** Randomised permuted block Hadamard, OrbitQuant Eq 9. The block is the largest power of two that divides the width. */
+export interface RpbhRotation { kind: 'rpbh'; seed: number }
+
+/** How one layer is quantized. Plain data; its canonical JSON is what reports and caches are keyed by. */
+export interface Recipe {
+  method: string;
+  rotate: RpbhRotation | null;
+  weights: Quantizer;
+  activations: Quantizer;
+  solver: 'rtn';
+}
+
+/** Where a plan's decision was written. rule -1 means `defaults`. */
+export interface Decision { rule: number; name: string; range: Range }
+
+export interface LayerPlan {
+  name: string;
+  role: Role;
+  block: string | null;
+  inFeatures: number;
+  outFeatures: number;
+  params: number;
+  tensor: TensorInfo;
+  recipe: Recipe;
+  decidedBy: Decision | null;
+  weightBits: number;
+  activationBits: number;
+  /** Codes and per-row or per-group side data. What layers share is in PlanTotals.sharedBytes. */
+  packedBytes: number;
+  /** packedBytes · 8 / params. */
+  averageBits: number;
+}
+
+/** What one entry of a config (a rule, or one of its patterns) takes. */
+export interface EntryMatch {
+  /** The pattern or rule as written. */
+  text: string;
+  range: Range;
+  matchedLayers: number;
+  /** Share of all linear weights, percent. */
+  matchedParamsPercent: number;
+}
+
+export interface RuleMatch extends EntryMatch {
+  name: string;
+  patterns: EntryMatch[];
+  /** Layers whose final recipe this rule decides: matched and not overridden by a later rule. */
+  decidedLayers: number;
+  /** Average bits of the decided layers, side data included; null when it decides none. */
+  averageBits: number | null;
+}
+
+export interface PlanTotals {
+  layers: number;
+  params: number;
+  /** Packed linear weights, side data and sharedBytes included. */
+  packedBytes: number;
+  /** Codebooks, permutations and signs that several layers share. Part of packedBytes. */
+  sharedBytes: number;
+  /** packedBytes · 8 / params. */
+  averageBits: number;
+  /** The same linear weights as the checkpoint stores them. */
+  baselineBytes: number;
+  /** Tensors that are not linear weights, kept as they are. */
+  otherBytes: number;
+  /** packedBytes + otherBytes: what the quantized file holds. `budget.size` bounds this. */
+  checkpointBytes: number;
+}
+
+export interface Plan {
+  checkpoint: string;
+  revision: string;
+  architecture: string;
+  layers: LayerPlan[];
+  rules: RuleMatch[];
+  totals: PlanTotals;
+  problems: Problem[];
+  hash: string;
+}
+
+// --------------------------------------------------------------------------------------------------------------- reports
+
+/** Fixed-width histogram. counts[0] holds everything below lo, the last everything at or above hi. */
+export interface Histogram { lo: number; hi: number; counts: number[] }
+
+/** Rows of a weight divided by their norm and multiplied by √d, against the fixed marginal of a random unit vector (OrbitQuant Eq 2). */
+export interface Marginal {
+  /** Kolmogorov–Smirnov distance, 0..1, exact to 1e-4. */
+  ks: number;
+  /** Wasserstein-1 distance in standard deviations of the marginal. */
+  wasserstein1: number;
+  excessKurtosis: number;
+  /** Largest |coordinate| in standard deviations. */
+  maxAbs: number;
+  histogram: Histogram;
+}
+
+export interface WeightError {
+  /** ‖W − Ŵ‖² / ‖W‖². */
+  relativeMse: number;
+  /** −10 log10 relativeMse in dB, higher is better; null when the error is exactly 0. */
+  sqnrDb: number | null;
+  /** What this quantizer gives on its design distribution; null when it has none. */
+  expectedRelativeMse: number | null;
+}
+
+export interface LayerReport {
+  name: string;
+  weight: WeightError;
+  marginal: Marginal & {
+    /** Proposition 1's ρ (δ = 0.01), largest over the rows before rotation. Far above 1: the rotation cannot promise the marginal. */
+    rho: number;
+    /** True when the numbers directly in `marginal` are after rotation, as the recipe quantizes them. */
+    rotated: boolean;
+    before: Marginal;
+    after: Marginal;
+  };
+  rows: number;
+  /** Rows that were measured; fewer than `rows` in a sampled first answer. */
+  sampledRows: number;
+  zeroRows: number;
+  nonFinite: number;
+  /** Key of the cache: tensor identity, recipe and engine version. */
+  key: string;
+}
+
+export interface TensorStats {
+  name: string;
+  dtype: Dtype;
+  shape: number[];
+  count: number;
+  min: number | null;
+  max: number | null;
+  mean: number | null;
+  std: number | null;
+  absMax: number | null;
+  /** Excess kurtosis. */
+  kurtosis: number | null;
+  nan: number;
+  inf: number;
+  zeros: number;
+  histogram: Histogram | null;
+}
+
+export interface EngineInfo { version: string; cpuLevel: string; supportedLevels: string[]; threads: number; pid: number; cuda: { available: boolean; reason: string } }
+
+// -------------------------------------------------------------------------------------------------------- custom messages
+
+export interface AnalyzeParams {
+  /** The config. Its text in the editor counts, saved or not. */
+  uri: string;
+  /** Pattern list that narrows the layers. */
+  layers?: string[];
+  /** Measure at most this many rows of every layer. */
+  sampleRows?: number;
+  workDoneToken?: string | number;
+}
+export interface AnalyzeResult { plan: Plan; layers: LayerReport[]; failures: { name: string; message: string }[]; cached: number; milliseconds: number }
+/** Sent as layers become known, so that charts fill while the job runs. */
+export interface ReportsParams { uri: string; layers: LayerReport[]; done: number; total: number }
+
+export interface PlanParams { uri: string }
+export interface PlanResult { plan: Plan; reports: LayerReport[] }
+
+export interface CheckpointParams { path: string }
+export interface TensorStatsParams { path: string; tensor: string }
+export interface NewConfigParams { checkpoint: string; method: string; scheme: string; /** Folder the config will live in. */ folder: string }
+export interface NewConfigResult { text: string; fileName: string }
+export interface WriteReportParams { uri: string; workDoneToken?: string | number }
+export interface WriteReportResult { html: string; markdown: string; json: string }
+
+/** Health of the server and its engine, for the status item. */
+export interface StatusParams {
+  health: 'ok' | 'busy' | 'warning' | 'error';
+  message: string;
+  engine: 'idle' | 'starting' | 'running' | 'stopped' | 'failed';
+  info: EngineInfo | null;
+}
+
+/** Method names, requests first, then notifications. The value type names parameter and result. */
+export interface Requests {
+  'quantscope/analyze': { params: AnalyzeParams; result: AnalyzeResult };
+  'quantscope/plan': { params: PlanParams; result: PlanResult };
+  'quantscope/checkpoint': { params: CheckpointParams; result: Checkpoint };
+  'quantscope/tensorStats': { params: TensorStatsParams; result: TensorStats };
+  'quantscope/newConfig': { params: NewConfigParams; result: NewConfigResult };
+  'quantscope/writeReport': { params: WriteReportParams; result: WriteReportResult };
+  'quantscope/restartEngine': { params: null; result: EngineInfo };
+}
+export interface Notifications {
+  'quantscope/reports': ReportsParams;
+  'quantscope/planChanged': { uri: string };
+  'quantscope/status': StatusParams;
+}
