@@ -1,0 +1,38 @@
+// Which config a command means: its argument, else what the user is looking at.
+import * as vscode from 'vscode';
+
+export const LANGUAGE = 'quantconfig';
+
+function isConfig(document: vscode.TextDocument): boolean {
+  return document.languageId === LANGUAGE;
+}
+
+/** The config named by a menu's argument, else the active editor's, else the only visible one. Throws a message for the user when there is none. */
+export function targetConfig(argument: unknown): vscode.Uri {
+  if (argument instanceof vscode.Uri) {
+    return argument;
+  }
+  const active = vscode.window.activeTextEditor?.document;
+  if (active !== undefined && isConfig(active)) {
+    return active.uri;
+  }
+  const visible = vscode.window.visibleTextEditors.map((editor) => editor.document).filter(isConfig);
+  const [only] = visible;
+  if (only !== undefined && visible.length === 1) {
+    return only.uri;
+  }
+  throw new Error(vscode.l10n.t('Open a quantization config (*.quant.yaml) first.'));
+}
+
+export function baseName(uri: vscode.Uri): string {
+  return uri.path.slice(uri.path.lastIndexOf('/') + 1);
+}
+
+/** Shows a config with a range selected, in the editor that already shows it where there is one, else beside. */
+export async function revealInConfig(uri: vscode.Uri, range: vscode.Range): Promise<void> {
+  const shown = vscode.window.visibleTextEditors.find((editor) => editor.document.uri.toString() === uri.toString());
+  const viewColumn = shown?.viewColumn ?? vscode.ViewColumn.One;
+  const document = await vscode.workspace.openTextDocument(uri);
+  const editor = await vscode.window.showTextDocument(document, { viewColumn, selection: range });
+  editor.revealRange(range, vscode.TextEditorRevealType.InCenterIfOutsideViewport);
+}

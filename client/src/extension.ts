@@ -1,0 +1,31 @@
+// Entry of the extension: one list of features, each of which gets the context.
+import type * as vscode from 'vscode';
+import { QuantScopeContext } from './context';
+import * as analyze from './features/analyze';
+import * as checkpointEditor from './features/checkpointEditor';
+import * as newConfig from './features/newConfig';
+import * as openReport from './features/openReport';
+import * as sensitivityPanel from './features/sensitivityPanel';
+import * as status from './features/status';
+
+const features = [status, analyze, sensitivityPanel, checkpointEditor, newConfig, openReport];
+
+let current: QuantScopeContext | undefined;
+
+/** What other extensions and the in-host tests get. */
+export interface QuantScopeApi { readonly context: QuantScopeContext }
+
+export function activate(extension: vscode.ExtensionContext): QuantScopeApi {
+  const context = new QuantScopeContext(extension);
+  current = context;
+  for (const feature of features) {
+    feature.activate(context);
+  }
+  // Not awaited: editors open at once and requests wait for the server themselves.
+  void context.start();
+  return { context };
+}
+
+export async function deactivate(): Promise<void> {
+  await current?.stop();
+}

@@ -1,0 +1,99 @@
+// `QuantScope: New Quantization Config`: checkpoint, method, scheme, then an untitled document. Nothing is written until the user saves.
+import * as path from 'node:path';
+import * as vscode from 'vscode';
+import { LANGUAGE } from '../configs';
+import type { QuantScopeContext } from '../context';
+
+interface MethodItem extends vscode.QuickPickItem { method: string; schemes: string[] }
+
+/** What a script or a test answers in place of the quick picks. */
+interface Answers { method?: string; scheme?: string }
+
+export function activate(context: QuantScopeContext): void {
+  context.command('quantscope.newConfig', async (resource?: unknown, _selection?: unknown, answers: Answers = {}) => {
+    const checkpoint = resource instanceof vscode.Uri ? resource.fsPath : await pickCheckpoint();
+    const choice = checkpoint === undefined ? undefined : await pickMethodAndScheme(answers);
+    if (checkpoint === undefined || choice === undefined) {
+      return undefined;
+    }
+    const folder = homeOf(checkpoint);
+    const config = await context.request('quantscope/newConfig', { checkpoint, ...choice, folder });
+    return openUntitled(folder, config.fileName, config.text);
+  });
+}
+
+const SHARD = /-\d{5}-of-\d{5}\.safetensors$/;
+
+/** Pipelines, index files and single files of the workspace. Shards, and parts of a pipeline that is listed itself, are left out. */
+export async function findCheckpoints(): Promise<string[]> {
+  const found = await vscode.workspace.findFiles('**/{model_index.json,*.safetensors.index.json,*.safetensors}', '**/{node_modules,.git}/**', 5000);
+  const files = found.map((uri) => uri.fsPath);
+  const pipelines = files.filter((file) => path.basename(file) === 'model_index.json').map((file) => path.dirname(file));
+  const alone = files.filter((file) => path.basename(file) !== 'model_index.json' && !SHARD.test(file)
+    && !pipelines.some((folder) => file.startsWith(folder + path.sep)));
+  return [...pipelines, ...alone].sort();
+}
+
+async function pickCheckpoint(): Promise<string | undefined> {
+  const checkpoints = await findCheckpoints();
+  if (checkpoints.length === 0) {
+    throw new Error(vscode.l10n.t('No checkpoint in this workspace: open a folder with a model_index.json, a .safetensors.index.json or a .safetensors file.'));
+  }
+  const items = checkpoints.map((file) => ({ label: path.basename(file), description: vscode.workspace.asRelativePath(path.dirname(file)), file }));
+  const picked = await vscode.window.showQuickPick(items, { title: vscode.l10n.t('Checkpoint to Quantize'), matchOnDescription: true });
+  return picked?.file;
+}
+
+async function pickMethodAndScheme(answers: Answers): Promise<{ method: string; scheme: string } | undefined> {
+  const methods: MethodItem[] = [
+    {
+      label: 'OrbitQuant', method: 'orbitquant', schemes: ['W4A4', 'W4A6', 'W4A16', 'W3A3', 'W2A4'],
+      description: vscode.l10n.t('rotation and a fixed Lloyd–Max codebook, no calibration'),
+    },
+    {
+      label: 'RTN', method: 'rtn', schemes: ['W8A8', 'W8A16', 'W4A16', 'W4A4'],
+      description: vscode.l10n.t('round to nearest, the baseline'),
+    },
+  ];
+  const method = methods.find((item) => item.method === answers.method)
+    ?? await vscode.window.showQuickPick(methods, { title: vscode.l10n.t('Method (1/2)') });
+  if (method === undefined) {
+    return undefined;
+  }
+  const schemes = method.schemes.map((label) => ({ label, description: describeScheme(label) }));
+  const scheme = answers.scheme ?? (await vscode.window.showQuickPick(schemes, { title: vscode.l10n.t('Scheme (2/2)') }))?.label;
+  return scheme === undefined ? undefined : { method: method.method, scheme };
+}
+
+function describeScheme(scheme: string): string {
+  const [, weights, activations] = /^W(\d+)A(\d+)$/.exec(scheme) ?? [];
+  return activations === '16'
+    ? vscode.l10n.t('{0}-bit weights, activations as they are', weights ?? '')
+    : vscode.l10n.t('{0}-bit weights, {1}-bit activations', weights ?? '', activations ?? '');
+}
+
+/** The workspace folder of a checkpoint, else the folder it lies in. */
+function homeOf(checkpoint: string): string {
+  return vscode.workspace.getWorkspaceFolder(vscode.Uri.file(checkpoint))?.uri.fsPath ?? path.dirname(checkpoint);
+}
+
+async function openUntitled(folder: string, fileName: string, text: string): Promise<vscode.TextEditor> {
+  const uri = vscode.Uri.file(path.join(folder, await freeName(folder, fileName))).with({ scheme: 'untitled' });
+  const document = await vscode.workspace.openTextDocument(uri);
+  const edit = new vscode.WorkspaceEdit();
+  edit.replace(uri, new vscode.Range(0, 0, document.lineCount, 0), text);
+  await vscode.workspace.applyEdit(edit);
+  return vscode.window.showTextDocument(await vscode.languages.setTextDocumentLanguage(document, LANGUAGE));
+}
+
+/** `name.quant.yaml`, or `name-2.quant.yaml` and so on when the file or an open document has the name already. */
+async function freeName(folder: string, fileName: string): Promise<string> {
+  const stem = fileName.replace(/\.quant\.ya?ml$/, '');
+  const entries = await vscode.workspace.fs.readDirectory(vscode.Uri.file(folder));
+  const taken = new Set([...entries.map(([name]) => name), ...vscode.workspace.textDocuments.map((document) => path.basename(document.uri.fsPath))]);
+  let name = fileName;
+  for (let count = 2; taken.has(name); count++) {
+    name = `${stem}-${count}.quant.yaml`;
+  }
+  return name;
+}

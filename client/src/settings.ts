@@ -1,0 +1,22 @@
+// The one reader of the extension's settings. `quantscope.trace.server` is read by the language client itself.
+import * as vscode from 'vscode';
+
+/** What the server is started with. Two equal values need no restart. */
+export interface ServerSettings {
+  engine: { threads: number };
+  /** Absolute path of the folder for measured reports. */
+  cacheDirectory: string;
+}
+
+export function serverSettings(storage: vscode.Uri): ServerSettings {
+  const configuration = vscode.workspace.getConfiguration('quantscope');
+  const directory = configuration.get<string>('cacheDirectory', '').trim();
+  return {
+    engine: { threads: configuration.get<number>('engine.threads', 0) },
+    cacheDirectory: directory === '' ? vscode.Uri.joinPath(storage, 'reports').fsPath : directory,
+  };
+}
+
+export function inlayHintsEnabled(document: vscode.TextDocument): boolean {
+  return vscode.workspace.getConfiguration('quantscope', document).get<boolean>('inlayHints', true);
+}

@@ -1,0 +1,2 @@
+// esbuild bundles a view's stylesheet beside its script.
+declare module '*.css';
