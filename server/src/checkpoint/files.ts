@@ -1,0 +1,142 @@
+import { createHash } from 'node:crypto';
+import type { BigIntStats } from 'node:fs';
+import { constants } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import { open, readdir, stat } from 'node:fs/promises';
+import { CheckpointError, grouped } from './errors';
+import type { CheckpointCode } from './errors';
+
+const ABSENT = 'absent';
+
+/**
+ * Reads files and remembers what they looked like (size, mtime, inode), so that the result can be kept for as long as they stay the same.
+ * Only regular files are opened: a pipe or a device could block forever.
+ */
+export class Files {
+  private readonly stamps = new Map<string, string>();
+
+  /** Opens a regular file for reading; `use` gets its size in bytes. */
+  async withFile<T>(path: string, use: (handle: FileHandle, size: number) => Promise<T>): Promise<T> {
+    requireFile(path, await this.stat(path));
+    // Should the file be swapped for a pipe in this moment, O_NONBLOCK keeps open() from waiting for a writer. Windows has no such flag.
+    const nonBlocking = (constants.O_NONBLOCK as number | undefined) ?? 0;
+    try {
+      const handle = await open(path, constants.O_RDONLY | nonBlocking);
+      try {
+        const stats = await handle.stat({ bigint: true });
+        requireFile(path, stats);
+        this.stamps.set(path, stampOf(stats));
+        return await use(handle, Number(stats.size));
+      } finally {
+        await handle.close();
+      }
+    } catch (error) {
+      throw asCheckpointError(path, error);
+    }
+  }
+
+  /** The whole content of a file of at most `limit` bytes. */
+  async readAll(path: string, limit: number, code: CheckpointCode): Promise<Buffer> {
+    return this.withFile(path, async (handle, size) => {
+      if (size > limit) {
+        throw new CheckpointError(code, path, `holds ${grouped(size)} bytes, above the limit of ${grouped(limit)}. This is not the file it is named as.`);
+      }
+      return readExactly(path, handle, 0, size);
+    });
+  }
+
+  /** Names in a folder, sorted. */
+  async list(folder: string): Promise<string[]> {
+    try {
+      this.stamps.set(folder, stampOf(await stat(folder, { bigint: true })));
+      return (await readdir(folder)).sort();
+    } catch (error) {
+      throw asCheckpointError(folder, error);
+    }
+  }
+
+  async stat(path: string): Promise<BigIntStats> {
+    try {
+      return await stat(path, { bigint: true });
+    } catch (error) {
+      throw asCheckpointError(path, error);
+    }
+  }
+
+  /** Whether something stands at `path`. An absence is remembered too: a file that appears later changes the result. */
+  async exists(path: string): Promise<boolean> {
+    const found = await stampNow(path);
+    if (found === ABSENT) {
+      this.stamps.set(path, ABSENT);
+    }
+    return found !== ABSENT;
+  }
+
+  /** Identity of everything that was read. Folders are left out: a new neighbour alone does not make another checkpoint. */
+  revision(): string {
+    const hash = createHash('sha256');
+    for (const [path, stamp] of [...this.stamps].sort(([a], [b]) => (a < b ? -1 : 1))) {
+      if (!stamp.startsWith('folder')) {
+        hash.update(`${path}\0${stamp}\0`);
+      }
+    }
+    return hash.digest('hex').slice(0, 32);
+  }
+
+  /** True while every file and folder looks as it did when it was read. */
+  async unchanged(): Promise<boolean> {
+    const current = await Promise.all([...this.stamps].map(async ([path, stamp]) => (await stampNow(path)) === stamp));
+    return current.every(Boolean);
+  }
+}
+
+/** Exactly `length` bytes from `offset`. */
+export async function readExactly(path: string, handle: FileHandle, offset: number, length: number): Promise<Buffer> {
+  const buffer = Buffer.allocUnsafe(length);
+  let done = 0;
+  while (done < length) {
+    const { bytesRead } = await handle.read(buffer, done, length - done, offset + done);
+    if (bytesRead === 0) {
+      throw new CheckpointError('checkpoint/truncated', path, `became shorter while it was read, at byte ${grouped(offset + done)}. Open it again once it is complete.`);
+    }
+    done += bytesRead;
+  }
+  return buffer;
+}
+
+function requireFile(path: string, stats: BigIntStats): void {
+  if (!stats.isFile()) {
+    throw new CheckpointError('checkpoint/not-a-file', path, `is ${kindOf(stats)}, not a file. Name the checkpoint file itself.`);
+  }
+}
+
+function kindOf(stats: BigIntStats): string {
+  return stats.isDirectory() ? 'a folder' : stats.isFIFO() ? 'a pipe' : stats.isSocket() ? 'a socket' : 'a device';
+}
+
+function stampOf(stats: BigIntStats): string {
+  return stats.isDirectory() ? `folder ${stats.mtimeNs} ${stats.ino}` : `file ${stats.size} ${stats.mtimeNs} ${stats.ino}`;
+}
+
+async function stampNow(path: string): Promise<string> {
+  try {
+    return stampOf(await stat(path, { bigint: true }));
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    return code === 'ENOENT' || code === 'ENOTDIR' ? ABSENT : `unreadable ${code}`;
+  }
+}
+
+function asCheckpointError(path: string, error: unknown): CheckpointError {
+  if (error instanceof CheckpointError) {
+    return error;
+  }
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'ENOENT' || code === 'ENOTDIR') {
+    return new CheckpointError('checkpoint/not-found', path, `not found (${path}). Check the path; a relative one counts from the file that names it.`);
+  }
+  if (code === 'EACCES' || code === 'EPERM') {
+    return new CheckpointError('checkpoint/permission', path, `may not be read (${path}). Give yourself read permission.`);
+  }
+  return new CheckpointError('checkpoint/io', path, `cannot be read: ${message}.`);
+}

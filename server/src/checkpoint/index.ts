@@ -1,0 +1,136 @@
+/** Opens checkpoints by their headers alone, and keeps what was opened for as long as the files stay the same. */
+import { basename, dirname, isAbsolute } from 'node:path';
+import type { Checkpoint, Problem } from '../protocol';
+import { describe } from './architecture';
+import { findComponent, hasComponentName, readConfig } from './diffusers';
+import { CheckpointError, quoted } from './errors';
+import { Files } from './files';
+import { readHeader } from './safetensors';
+import { readSharded } from './sharded';
+
+export { CheckpointError } from './errors';
+
+/**
+ * Opens a .safetensors file, a .safetensors.index.json, a diffusers pipeline folder (or its model_index.json) or a component folder.
+ * @param path absolute; the caller resolves relative ones.
+ * @throws CheckpointError, and nothing else, for whatever is on the disk.
+ */
+export async function openCheckpoint(path: string): Promise<Checkpoint> {
+  return (await open(path)).checkpoint;
+}
+
+interface Opened { checkpoint: Checkpoint; files: Files }
+
+async function open(path: string): Promise<Opened> {
+  if (!isAbsolute(path) || path.includes('\0')) {
+    throw new CheckpointError('checkpoint/relative-path', path, `${quoted(path)} is not an absolute path. Resolve it against the folder of the file that names it.`);
+  }
+  const files = new Files();
+  const { kind, weights, problems } = await locate(path, files);
+  const { tensors, metadata, problems: shardProblems } = weights.endsWith('.json')
+    ? await readSharded(weights, files)
+    : { ...await readHeader(weights, files), problems: [] };
+  const { config, problems: configProblems } = kind === 'diffusers' || hasComponentName(weights)
+    ? await readConfig(weights, files)
+    : { config: null, problems: [] };
+  const described = describe(weights, tensors, config);
+  const checkpoint: Checkpoint = {
+    path,
+    kind,
+    architecture: described.architecture,
+    config,
+    metadata,
+    tensors,
+    layers: described.layers,
+    problems: [...problems, ...shardProblems, ...configProblems, ...described.problems],
+    revision: files.revision(),
+  };
+  return { checkpoint, files };
+}
+
+/** Which file to read for a path, and as what. */
+async function locate(path: string, files: Files): Promise<{ kind: Checkpoint['kind']; weights: string; problems: Problem[] }> {
+  if ((await files.stat(path)).isDirectory()) {
+    return { kind: 'diffusers', ...await findComponent(path, files) };
+  }
+  if (basename(path) === 'model_index.json') {
+    return { kind: 'diffusers', ...await findComponent(dirname(path), files) };
+  }
+  return { kind: path.endsWith('.json') ? 'sharded' : 'safetensors', weights: path, problems: [] };
+}
+
+/** Keeps the most recently used checkpoints. Every `get` looks at the files again, so an answer is never stale. */
+export class CheckpointStore {
+  /** In order of use, the latest last. */
+  private readonly kept = new Map<string, Opened>();
+  private readonly pending = new Map<string, Promise<Opened>>();
+  private readonly listeners = new Set<(path: string) => void>();
+
+  constructor(private readonly capacity = 8) {}
+
+  /** The checkpoint as it is on the disk now. Concurrent calls share one reading. @throws CheckpointError */
+  async get(path: string): Promise<Checkpoint> {
+    const running = this.pending.get(path) ?? this.start(path);
+    return (await running).checkpoint;
+  }
+
+  /** What the last `get` gave, without a look at the disk. */
+  peek(path: string): Checkpoint | undefined {
+    return this.kept.get(path)?.checkpoint;
+  }
+
+  /** Forgets one checkpoint, or all. Readings under way finish for those who wait, and are not kept. */
+  invalidate(path?: string): void {
+    const paths = path === undefined ? [...new Set([...this.kept.keys(), ...this.pending.keys()])] : [path];
+    for (const each of paths) {
+      this.pending.delete(each);
+      if (this.kept.delete(each)) {
+        this.announce(each);
+      }
+    }
+  }
+
+  /** Called with a checkpoint's path when what was kept for it no longer holds. Returns the way to stop. */
+  onDidChange(listener: (path: string) => void): () => void {
+    this.listeners.add(listener);
+    return () => { this.listeners.delete(listener); };
+  }
+
+  private start(path: string): Promise<Opened> {
+    const running = this.current(path).then(
+      opened => { this.settle(path, running, opened); return opened; },
+      (error: unknown) => { this.settle(path, running, undefined); throw error; },
+    );
+    this.pending.set(path, running);
+    return running;
+  }
+
+  private async current(path: string): Promise<Opened> {
+    const known = this.kept.get(path);
+    return known !== undefined && await known.files.unchanged() ? known : open(path);
+  }
+
+  private settle(path: string, running: Promise<Opened>, opened: Opened | undefined): void {
+    if (this.pending.get(path) !== running) {
+      return; // invalidated meanwhile
+    }
+    this.pending.delete(path);
+    const before = this.kept.get(path);
+    this.kept.delete(path);
+    if (opened !== undefined) {
+      this.kept.set(path, opened);
+      for (const oldest of [...this.kept.keys()].slice(0, -this.capacity)) {
+        this.kept.delete(oldest);
+      }
+    }
+    if (before !== undefined && before.checkpoint.revision !== opened?.checkpoint.revision) {
+      this.announce(path);
+    }
+  }
+
+  private announce(path: string): void {
+    for (const listener of [...this.listeners]) {
+      listener(path);
+    }
+  }
+}
