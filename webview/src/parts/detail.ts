@@ -1,0 +1,76 @@
+/** One layer's numbers: what was decided, the error against the expected one, and the marginal before and after rotation. */
+import { createHistogram } from '../charts/histogram';
+import { button } from '../controls';
+import { facts, h, notice } from '../dom';
+import { marginalDensity } from '../model/density';
+import { formatBits, formatBytes, formatDecibel, formatInteger, formatNumber, formatRatio, NONE } from '../model/format';
+import { recipeLabel } from '../model/layers';
+import type { LayerRow } from '../model/layers';
+
+export function createDetail(onOpen: (name: string) => void): { element: HTMLElement; show(row: LayerRow | undefined): void } {
+  const element = h('section', { class: 'detail', 'aria-label': 'Selected layer' });
+  const histogram = createHistogram();
+  return {
+    element,
+    show: (row) => {
+      if (row === undefined) {
+        element.replaceChildren(h('p', { class: 'muted hint' }, 'Select a layer to see its numbers. Enter jumps to the rule that decided it.'));
+        return;
+      }
+      element.replaceChildren(
+        h('div', { class: 'title' }, h('h2', {}, row.plan.name), button('Go to Rule', () => onOpen(row.plan.name))),
+        h('p', { class: 'muted' }, about(row)),
+        ...(row.failure === null ? [] : [notice('error', row.failure)]),
+        ...(row.report === null ? [h('p', { class: 'muted' }, 'Not measured yet: run Analyze Layers.')] : [numbers(row, row.report), marginals(row, row.report, histogram.element)]),
+      );
+      drawMarginals(row, histogram);
+    },
+  };
+}
+
+function about({ plan }: LayerRow): string {
+  const rule = plan.decidedBy === null ? 'no rule' : plan.decidedBy.rule < 0 ? 'defaults' : `rule ${plan.decidedBy.name || plan.decidedBy.rule + 1}`;
+  return [plan.role, `${plan.outFeatures} × ${plan.inFeatures}`, recipeLabel(plan), `${formatBits(plan.averageBits)} bits`, formatBytes(plan.packedBytes), rule].join(' · ');
+}
+
+type Report = NonNullable<LayerRow['report']>;
+
+function numbers({ ratio }: LayerRow, { weight, marginal, rows, sampledRows, zeroRows, nonFinite }: Report): HTMLElement {
+  return facts([
+    ['Relative MSE', formatNumber(weight.relativeMse), '‖W − Ŵ‖² / ‖W‖². Lower is better.'],
+    ['Expected', weight.expectedRelativeMse === null ? NONE : `${formatNumber(weight.expectedRelativeMse)}${ratio === null ? '' : ` (${formatRatio(ratio)})`}`,
+      'What this quantizer gives on the distribution it was designed for.'],
+    ['SQNR (higher is better)', formatDecibel(weight.sqnrDb)],
+    ['ρ of Proposition 1', formatNumber(marginal.rho), 'Far above 1: the rotation cannot promise the marginal for the worst row.'],
+    ['Rows measured', sampledRows === rows ? formatInteger(rows) : `${formatInteger(sampledRows)} of ${formatInteger(rows)}, evenly spread`],
+    ...(zeroRows === 0 ? [] : [['Rows of zeros', formatInteger(zeroRows)] as const]),
+    ...(nonFinite === 0 ? [] : [['NaN or infinite', formatInteger(nonFinite)] as const]),
+  ]);
+}
+
+/** KS, Wasserstein-1, kurtosis and the largest value side by side, before and after rotation, over the histogram. */
+function marginals({ plan }: LayerRow, { marginal }: Report, chart: HTMLElement): HTMLElement {
+  const { before, after, rotated } = marginal;
+  const line = (name: string, hint: string, from: number, to: number): HTMLElement =>
+    h('tr', {}, h('th', { scope: 'row', title: hint }, name), h('td', {}, formatNumber(from)), h('td', {}, formatNumber(to)));
+  return h('div', { class: 'marginals' },
+    h('h3', {}, `Normalised rows against the marginal of width ${plan.inFeatures}`),
+    h('table', { class: 'numbers' },
+      h('thead', {}, h('tr', {}, h('td'), h('th', { scope: 'col' }, rotated ? 'before rotation' : 'as quantized'), h('th', { scope: 'col' }, rotated ? 'as quantized' : 'if rotated'))),
+      h('tbody', {},
+        line('KS distance', 'Kolmogorov–Smirnov, 0..1. Lower is better.', before.ks, after.ks),
+        line('Wasserstein-1', 'In standard deviations of the marginal. Lower is better.', before.wasserstein1, after.wasserstein1),
+        line('Excess kurtosis', '0 for a normal distribution.', before.excessKurtosis, after.excessKurtosis),
+        line('Largest |coordinate|', 'In standard deviations of the marginal.', before.maxAbs, after.maxAbs))),
+    chart);
+}
+
+function drawMarginals({ plan, report }: LayerRow, histogram: ReturnType<typeof createHistogram>): void {
+  if (report !== null) {
+    histogram.draw({
+      label: `Histogram of the normalised rows of ${plan.name} before and after rotation with the fixed marginal`,
+      series: [{ name: 'before rotation', histogram: report.marginal.before.histogram, style: 'before' }, { name: 'after', histogram: report.marginal.after.histogram, style: 'after' }],
+      curve: { name: 'fixed marginal', density: (x) => marginalDensity(x, plan.inFeatures) },
+    });
+  }
+}
