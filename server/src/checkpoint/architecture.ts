@@ -3,7 +3,7 @@
  * Detection goes by names, never by shapes: packed weights have other widths.
  */
 import type { Dtype, Layer, Problem, Role, TensorInfo } from '../protocol';
-import { counted, problem, quoted, sample } from './errors';
+import { counted, grouped, problem, quoted, sample } from './errors';
 
 /** One way to name the tensors of an architecture. */
 interface Naming {
@@ -133,15 +133,15 @@ export function describe(file: string, tensors: readonly TensorInfo[], config: R
       `config.json says ${quoted(declared)}, but the tensor names ${names}. config.json counts; check that it belongs to these weights.`));
   }
   const naming = byNames?.architecture.name === architecture ? byNames : null;
-  const linears = tensors.filter(isLinear);
+  const [linears, foreign] = split(tensors.filter(isLinear), tensor => tensor.name.startsWith(naming?.prefix ?? ''));
   const place = naming === null ? genericPlaces(linears) : knownPlaces(naming);
   const layers = linears.map(tensor => layerOf(tensor, place)).sort(byKey(layer => naturalKey(layer.name)));
   if (naming === null && layers.length > 0) {
     const which = architecture === 'unknown' ? 'the tensor names match no known architecture' : `the layer names of ${quoted(architecture)} are not known`;
     problems.push(problem('checkpoint/unknown-architecture', 'info', file,
-      `${which}; all ${counted(layers.length, 'linear layer')} are listed with the role "other". Patterns on names work as usual.`));
+      `${which}, so every linear layer (${grouped(layers.length)}) has the role "other". Patterns on names work as usual.`));
   }
-  return { architecture, layers, problems: [...problems, ...packedWeights(file, tensors), ...noLayers(file, layers)] };
+  return { architecture, layers, problems: [...problems, ...packedWeights(file, tensors), ...otherModels(file, foreign), ...noLayers(file, layers)] };
 }
 
 interface Detected { architecture: Architecture; naming: Naming; prefix: string }
@@ -177,7 +177,7 @@ const floatDtypes: ReadonlySet<Dtype> = new Set<Dtype>(['F64', 'F32', 'F16', 'BF
 const tableNames = /(?:^|\.)(?:embedding_table|embed_tokens|word_embeddings|position_embeddings?|token_type_embeddings|token_embedding|wte|wpe)\.weight$/;
 
 function isLinear(tensor: TensorInfo): boolean {
-  return isMatrix(tensor) && floatDtypes.has(tensor.dtype) && tensor.name.endsWith('.weight') && !tableNames.test(tensor.name);
+  return isMatrix(tensor) && floatDtypes.has(tensor.dtype) && /.\.weight$/.test(tensor.name) && !tableNames.test(tensor.name);
 }
 
 function isMatrix(tensor: TensorInfo): boolean {
@@ -200,7 +200,7 @@ function knownPlaces({ naming, prefix }: Detected): Place {
   }
   const inBlock = new RegExp(`^(${naming.blocks.join('|')})\\.(\\d+)\\.(.+)$`);
   return name => {
-    const local = name.startsWith(prefix) ? name.slice(prefix.length) : '';
+    const local = name.slice(prefix.length);
     const [, list, index, rest] = inBlock.exec(local) ?? [];
     return list === undefined
       ? { role: roles.get(local) ?? 'other', block: null }
@@ -208,16 +208,16 @@ function knownPlaces({ naming, prefix }: Detected): Place {
   };
 }
 
-/** Without a table: the block is the path up to the last number inside it whose list has more than one member. */
+/** Without a table: the block is the path up to the last number inside it that takes several values (in `a.0.b.1`, for any value of the outer one). */
 function genericPlaces(linears: readonly TensorInfo[]): Place {
   const members = new Map<string, Set<string>>();
   for (const tensor of linears) {
     for (const [list, index] of numberedPlaces(tensor.name.slice(0, -'.weight'.length))) {
-      members.set(list, (members.get(list) ?? new Set()).add(index));
+      members.set(anyIndex(list), (members.get(anyIndex(list)) ?? new Set()).add(index));
     }
   }
   return name => {
-    const repeated = numberedPlaces(name).filter(([list]) => (members.get(list)?.size ?? 0) > 1).at(-1);
+    const repeated = numberedPlaces(name).filter(([list]) => (members.get(anyIndex(list))?.size ?? 0) > 1).at(-1);
     return { role: 'other', block: repeated === undefined ? null : repeated.join('.') };
   };
 }
@@ -227,6 +227,11 @@ function numberedPlaces(name: string): [list: string, index: string][] {
   return [...name.matchAll(/\.(\d+)(?=\.)/g)].map(match => [name.slice(0, match.index), match[1] ?? '']);
 }
 
+/** 'a.0.b' → 'a.{i}.b'. */
+function anyIndex(list: string): string {
+  return list.replace(/\.\d+(?=\.)/g, '.{i}');
+}
+
 function packedWeights(file: string, tensors: readonly TensorInfo[]): Problem[] {
   const packed = tensors.filter(tensor => isMatrix(tensor) && /^(?:[UI]\d+|F4|F6_\w+)$/.test(tensor.dtype) && /(?:^|\.)q?weight$/.test(tensor.name));
   if (packed.length === 0) {
@@ -234,7 +239,12 @@ function packedWeights(file: string, tensors: readonly TensorInfo[]): Problem[] 
   }
   const dtypes = [...new Set(packed.map(tensor => tensor.dtype))].sort().join(', ');
   return [problem('checkpoint/packed-weights', 'info', file,
-    `${counted(packed.length, 'weight')} stored as ${dtypes} (${sample(packed.map(tensor => tensor.name))}) are packed in a way that the header does not tell, so they are listed as tensors, not as layers.`)];
+    `${counted(packed.length, 'weight')} stored as ${dtypes} (${sample(packed.map(tensor => tensor.name))}) in a packing that the header does not tell: listed as tensors, not as layers.`)];
+}
+
+function otherModels(file: string, foreign: readonly TensorInfo[]): Problem[] {
+  return foreign.length === 0 ? [] : [problem('checkpoint/other-models', 'info', file,
+    `${counted(foreign.length, 'linear weight')} (${sample(foreign.map(tensor => tensor.name))}) of other models in the same file, such as text encoders: listed as tensors, not as layers.`)];
 }
 
 function noLayers(file: string, layers: readonly Layer[]): Problem[] {
@@ -245,6 +255,10 @@ function noLayers(file: string, layers: readonly Layer[]): Problem[] {
 /** Sorts as people count: blocks.2 before blocks.10. */
 export function naturalKey(name: string): string {
   return name.replace(/\d+/g, digits => digits.padStart(16, '0'));
+}
+
+function split<T>(items: readonly T[], test: (item: T) => boolean): [yes: T[], no: T[]] {
+  return [items.filter(test), items.filter(item => !test(item))];
 }
 
 function byKey<T>(key: (item: T) => string): (a: T, b: T) => number {

@@ -55,8 +55,9 @@ export async function findComponent(folder: string, files: Files): Promise<Compo
  */
 async function findWeights(folder: string, files: Files): Promise<Component> {
   const entries = await files.list(folder);
-  const candidates = usualNames.flatMap(pattern => entries.filter(name => pattern.test(name)));
-  const others = entries.filter(name => name.endsWith('.safetensors') && !candidates.includes(name) && !shardName.test(name));
+  const whole = entries.filter(name => !shardName.test(name));
+  const candidates = usualNames.flatMap(pattern => whole.filter(name => pattern.test(name)));
+  const others = whole.filter(name => name.endsWith('.safetensors') && !candidates.includes(name));
   const [picked] = candidates.length > 0 ? candidates : others;
   if (picked === undefined) {
     throw withoutWeights(folder, entries);

@@ -39,6 +39,7 @@ export const checkpointCodes = {
   'checkpoint/architecture-mismatch': 'config.json and tensor names point to different architectures.',
   'checkpoint/unknown-architecture': 'The roles of the layers are not known.',
   'checkpoint/packed-weights': 'Weights are stored as integers whose packing is not known.',
+  'checkpoint/other-models': 'The file also holds models that are not the transformer.',
   'checkpoint/no-layers': 'There is no linear layer in the checkpoint.',
 } as const;
 
@@ -46,7 +47,7 @@ export type CheckpointCode = keyof typeof checkpointCodes;
 
 /** A finding about `file`; the message starts with the file's name and ends with what to do. */
 export function problem(code: CheckpointCode, severity: Severity, file: string, detail: string): Problem {
-  return { code, severity, message: `${escaped(basename(file) || file)}: ${detail}`, file };
+  return { code, severity, message: `${escaped(basename(file) || file || 'checkpoint')}: ${detail}`, file };
 }
 
 /** A checkpoint that cannot be opened, and why. The only error that openCheckpoint throws. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { open, readdir, stat } from 'node:fs/promises';
+import { open, readdir, realpath, stat } from 'node:fs/promises';
 import { CheckpointError, grouped } from './errors';
 import type { CheckpointCode } from './errors';
 
@@ -31,7 +31,7 @@ export class Files {
         await handle.close();
       }
     } catch (error) {
-      throw asCheckpointError(path, error);
+      throw explained(path, error);
     }
   }
 
@@ -51,7 +51,7 @@ export class Files {
       this.stamps.set(folder, stampOf(await stat(folder, { bigint: true })));
       return (await readdir(folder)).sort();
     } catch (error) {
-      throw asCheckpointError(folder, error);
+      throw explained(folder, error);
     }
   }
 
@@ -59,7 +59,16 @@ export class Files {
     try {
       return await stat(path, { bigint: true });
     } catch (error) {
-      throw asCheckpointError(path, error);
+      throw explained(path, error);
+    }
+  }
+
+  /** The path with every symbolic link resolved. */
+  async realPath(path: string): Promise<string> {
+    try {
+      return await realpath(path);
+    } catch (error) {
+      throw explained(path, error);
     }
   }
 
@@ -127,11 +136,12 @@ async function stampNow(path: string): Promise<string> {
   }
 }
 
-function asCheckpointError(path: string, error: unknown): CheckpointError {
-  if (error instanceof CheckpointError) {
-    return error;
+/** What the operating system said, in plain words. */
+function explained(path: string, error: unknown): unknown {
+  const { code, message, syscall } = error as NodeJS.ErrnoException;
+  if (error instanceof CheckpointError || syscall === undefined) {
+    return error; // explained already, or a mistake of this program that must not be blamed on the file
   }
-  const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'ENOENT' || code === 'ENOTDIR') {
     return new CheckpointError('checkpoint/not-found', path, `not found (${path}). Check the path; a relative one counts from the file that names it.`);
   }

@@ -59,7 +59,7 @@ function sniffed(file: string, head: Buffer): CheckpointError | null {
   if (text.startsWith('PK\x03\x04')) {
     return fail('checkpoint/zip', 'is a zip archive (torch.save or .dduf). Unpack a .dduf; save a torch file again with safetensors.torch.save_file.');
   }
-  if (/^\x80[\x02-\x05]/.test(text)) {
+  if (head[0] === 0x80 && (head[1] ?? 0) >= 2 && (head[1] ?? 0) <= 5) {
     return fail('checkpoint/pickle', 'is a Python pickle, which can run code when read and is not opened. Save it again with safetensors.torch.save_file.');
   }
   if (text.startsWith('GGUF')) {
@@ -84,7 +84,7 @@ function implausible(file: string, announced: bigint | null, size: number): Chec
   }
   const missing = Number(announced) + 8 - size;
   return new CheckpointError('checkpoint/truncated', file,
-    `ends inside its header: ${counted(missing, 'byte')} of the header and all data are missing after byte ${grouped(size)}. The download is incomplete: download it again.`);
+    `ends inside its header at byte ${grouped(size)}, ${counted(missing, 'byte')} before the data begin. The download is incomplete: download it again.`);
 }
 
 /**
@@ -219,10 +219,10 @@ function checkLayout(file: string, tensors: readonly TensorInfo[], dataStart: nu
   const expected = dataStart + end;
   if (size < expected) {
     throw new CheckpointError('checkpoint/truncated', file,
-      `${counted(expected - size, 'byte')} of ${grouped(expected)} are missing at the end; ${before} is cut. The download is incomplete: resume it or download it again.`);
+      `ends ${counted(expected - size, 'byte')} too early: ${grouped(size)} of ${grouped(expected)}. The download is incomplete: resume it or download it again.`);
   }
   if (size > expected) {
     throw new CheckpointError('checkpoint/trailing-bytes', file,
-      `${counted(size - expected, 'byte')} follow the last tensor, which ends at byte ${grouped(expected)}. Most loaders refuse this: download it again, or cut it there.`);
+      `${counted(size - expected, 'byte')} too many after the last tensor, which ends at byte ${grouped(expected)}. Most loaders refuse this: download it again, or cut it there.`);
   }
 }

@@ -1,5 +1,4 @@
 /** `<name>.safetensors.index.json`: {"metadata": {...}, "weight_map": {tensor: shard file}}. */
-import { realpath } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, sep } from 'node:path';
 import type { Problem, TensorInfo } from '../protocol';
 import { CheckpointError, counted, grouped, problem, quoted, sample } from './errors';
@@ -31,11 +30,11 @@ export async function readSharded(path: string, files: Files): Promise<Header & 
   }
   await requireAllPresent(path, names, files);
   const headers = await mapBounded(names, PARALLEL_READS, async name => {
-    await requireInside(path, name);
+    await requireInside(path, name, files);
     return readHeader(join(dirname(path), name), files);
   });
   const { tensors, problems } = merge(path, index, names, headers.map(header => header.tensors));
-  const metadata = Object.fromEntries(headers.reverse().flatMap(header => Object.entries(header.metadata)));
+  const metadata = Object.fromEntries(headers.toReversed().flatMap(header => Object.entries(header.metadata)));
   return { tensors, metadata, problems };
 }
 
@@ -62,8 +61,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 /** A shard name may not say where to look: no absolute path, no `..`, no backslash, drive letter or control character. */
 function requirePlainName(path: string, name: string): void {
-  // eslint-disable-next-line no-control-regex -- a NUL would cut the name short in the operating system
-  const hostile = name === '' || name.startsWith('/') || name.split('/').includes('..') || /[\\:\x00-\x1f]/.test(name);
+  const hostile = name === '' || name.startsWith('/') || name.split('/').includes('..') || /[\\:]|\p{Cc}/u.test(name);
   if (hostile) {
     throw new CheckpointError('checkpoint/shard-path', path,
       `the shard name ${quoted(name)} leads out of the folder of the index, and nothing was read from there. Do not trust this checkpoint; a genuine index holds plain file names.`);
@@ -71,9 +69,9 @@ function requirePlainName(path: string, name: string): void {
 }
 
 /** Nor may a symbolic link lead out. The Hugging Face cache links index and shards alike into one folder of blobs, which is fine. */
-async function requireInside(path: string, name: string): Promise<void> {
-  const target = await realpath(join(dirname(path), name));
-  const homes = [await realpath(dirname(path)), dirname(await realpath(path))];
+async function requireInside(path: string, name: string, files: Files): Promise<void> {
+  const target = await files.realPath(join(dirname(path), name));
+  const homes = [await files.realPath(dirname(path)), dirname(await files.realPath(path))];
   const inside = homes.some(home => {
     const way = relative(home, target);
     return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
@@ -127,13 +125,13 @@ function merge(path: string, index: ShardIndex, names: readonly string[], shards
   const problems: Problem[] = [];
   const report = (list: string[], severity: 'error' | 'warning', text: string): void => {
     if (list.length > 0) {
-      problems.push(problem('checkpoint/shard-mismatch', severity, path, `${counted(list.length, 'tensor')} ${text} (${sample(list)}).`));
+      problems.push(problem('checkpoint/shard-mismatch', severity, path, `${counted(list.length, 'tensor')} (${sample(list)}) ${text}.`));
     }
   };
-  report(missing, 'error', 'of the index are in no shard, so layers are missing. Index and shards are of different versions: download both again');
-  report(misplaced, 'warning', 'are in another shard than the index says. They are read from where they are');
-  report(unlisted, 'warning', 'of the shards are not in the index. They are read all the same; other loaders may drop them');
-  report(twice, 'warning', 'are in two shards. The one the index names counts');
+  report(missing, 'error', 'listed in the index but found in no shard, so layers may be missing. Index and shards are of different versions: download both again');
+  report(misplaced, 'warning', 'in another shard than the index says; read from where they are. Other loaders may not find them');
+  report(unlisted, 'warning', 'found in the shards but not listed in the index; read all the same. Other loaders may drop them');
+  report(twice, 'warning', 'found in more than one shard; the one that the index names counts');
   if (index.totalSize !== null && index.totalSize !== bytes) {
     problems.push(problem('checkpoint/total-size', 'info', path, `says ${counted(index.totalSize, 'byte')} in metadata.total_size; the tensors hold ${grouped(bytes)}. Nothing depends on it.`));
   }
