@@ -77,7 +77,9 @@ const architectures: readonly Architecture[] = [
           'context-ffn-up': ['transformer_blocks.{i}.ff_context.net.0.proj'],
           'context-ffn-down': ['transformer_blocks.{i}.ff_context.net.2'],
           'single-out': ['single_transformer_blocks.{i}.proj_out'],
-          'modulation': ['transformer_blocks.{i}.norm1.linear', 'transformer_blocks.{i}.norm1_context.linear', 'single_transformer_blocks.{i}.norm.linear'],
+          'modulation': [
+            'transformer_blocks.{i}.norm1.linear', 'transformer_blocks.{i}.norm1_context.linear', 'single_transformer_blocks.{i}.norm.linear',
+          ],
           'embedder': [
             'x_embedder', 'context_embedder',
             'time_text_embed.timestep_embedder.linear_1', 'time_text_embed.timestep_embedder.linear_2',
@@ -137,7 +139,9 @@ export function describe(file: string, tensors: readonly TensorInfo[], config: R
   const place = naming === null ? genericPlaces(linears) : knownPlaces(naming);
   const layers = linears.map(tensor => layerOf(tensor, place)).sort(byKey(layer => naturalKey(layer.name)));
   if (naming === null && layers.length > 0) {
-    const which = architecture === 'unknown' ? 'the tensor names match no known architecture' : `the layer names of ${quoted(architecture)} are not known`;
+    const which = architecture === 'unknown'
+      ? 'the tensor names match no known architecture'
+      : `the layer names of ${quoted(architecture)} are not known`;
     problems.push(problem('checkpoint/unknown-architecture', 'info', file,
       `${which}, so every linear layer (${grouped(layers.length)}) has the role "other". Patterns on names work as usual.`));
   }
@@ -208,7 +212,7 @@ function knownPlaces({ naming, prefix }: Detected): Place {
   };
 }
 
-/** Without a table: the block is the path up to the last number inside it that takes several values (in `a.0.b.1`, for any value of the outer one). */
+/** Without a table: the block is the path up to the last number inside it that takes several values (in `a.0.b.1`, for any outer number). */
 function genericPlaces(linears: readonly TensorInfo[]): Place {
   const members = new Map<string, Set<string>>();
   for (const tensor of linears) {
@@ -239,12 +243,14 @@ function packedWeights(file: string, tensors: readonly TensorInfo[]): Problem[] 
   }
   const dtypes = [...new Set(packed.map(tensor => tensor.dtype))].sort().join(', ');
   return [problem('checkpoint/packed-weights', 'info', file,
-    `${counted(packed.length, 'weight')} stored as ${dtypes} (${sample(packed.map(tensor => tensor.name))}) in a packing that the header does not tell: listed as tensors, not as layers.`)];
+    `${counted(packed.length, 'weight')} stored as ${dtypes} (${sample(packed.map(tensor => tensor.name))}) in a packing that the header does not `
+      + `tell: listed as tensors, not as layers.`)];
 }
 
 function otherModels(file: string, foreign: readonly TensorInfo[]): Problem[] {
   return foreign.length === 0 ? [] : [problem('checkpoint/other-models', 'info', file,
-    `${counted(foreign.length, 'linear weight')} (${sample(foreign.map(tensor => tensor.name))}) of other models in the same file, such as text encoders: listed as tensors, not as layers.`)];
+    `${counted(foreign.length, 'linear weight')} (${sample(foreign.map(tensor => tensor.name))}) of other models in the same file, `
+      + `such as text encoders: listed as tensors, not as layers.`)];
 }
 
 function noLayers(file: string, layers: readonly Layer[]): Problem[] {

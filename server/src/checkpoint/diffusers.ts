@@ -1,7 +1,7 @@
 /** diffusers folders: a pipeline with model_index.json, or one component with config.json and its weights. */
 import { basename, dirname, join } from 'node:path';
 import type { Problem } from '../protocol';
-import { CheckpointError, escaped, problem, quoted, sample } from './errors';
+import { CheckpointError, problem, quoted, sample, visible } from './errors';
 import type { Files } from './files';
 import { parseJson } from './json';
 
@@ -38,7 +38,8 @@ export async function findComponent(folder: string, files: Files): Promise<Compo
   const names = Object.keys(components).filter(name => Array.isArray(components[name]) && components[name][0] !== null);
   if (!names.includes('transformer')) {
     throw new CheckpointError('checkpoint/no-transformer', modelIndex,
-      `the pipeline has no "transformer" component, only ${sample(names) || 'none'}. QuantScope reads diffusion transformers; name one of its folders yourself if it is one.`);
+      `the pipeline has no "transformer" component, only ${sample(names) || 'none'}. QuantScope reads diffusion transformers; `
+        + `name one of its folders yourself if it is one.`);
   }
   const component = await findWeights(join(folder, 'transformer'), files);
   const others = names.filter(name => /^transformer_\d+$/.test(name));
@@ -63,7 +64,8 @@ async function findWeights(folder: string, files: Files): Promise<Component> {
     throw withoutWeights(folder, entries);
   }
   if (candidates.length === 0 && others.length > 1) {
-    throw new CheckpointError('checkpoint/several-weights', folder, `holds ${others.length} weight files (${sample(others)}), and none has the usual name. Name the file itself.`);
+    throw new CheckpointError('checkpoint/several-weights', folder, `holds ${others.length} weight files (${sample(others)}), `
+      + `and none has the usual name. Name the file itself.`);
   }
   const rest = candidates.slice(1);
   const problems = rest.length === 0 ? [] : [problem('checkpoint/several-weights', 'info', join(folder, picked),
@@ -74,19 +76,23 @@ async function findWeights(folder: string, files: Files): Promise<Component> {
 function withoutWeights(folder: string, entries: readonly string[]): CheckpointError {
   const shards = entries.filter(name => shardName.test(name));
   if (shards.length > 0) {
-    return new CheckpointError('checkpoint/index', folder, `holds shards (${sample(shards)}) but not their .safetensors.index.json. Download the index too.`);
+    return new CheckpointError('checkpoint/index', folder, `holds shards (${sample(shards)}) but not their .safetensors.index.json. `
+      + `Download the index too.`);
   }
   const pickles = entries.filter(name => /\.(bin|pt|pth|ckpt)$/.test(name));
   if (pickles.length > 0) {
     return new CheckpointError('checkpoint/pickle', folder,
-      `holds only Python pickles (${sample(pickles)}), which can run code when read and are not opened. Load it with diffusers and save_pretrained(folder, safe_serialization=True).`);
+      `holds only Python pickles (${sample(pickles)}), which can run code when read and are not opened. `
+        + `Load it with diffusers and save_pretrained(folder, safe_serialization=True).`);
   }
   const gguf = entries.filter(name => name.endsWith('.gguf'));
   if (gguf.length > 0) {
-    return new CheckpointError('checkpoint/gguf', folder, `holds only GGUF files (${sample(gguf)}). Name the safetensors file or folder they were made from.`);
+    return new CheckpointError('checkpoint/gguf', folder, `holds only GGUF files (${sample(gguf)}). `
+      + `Name the safetensors file or folder they were made from.`);
   }
   const inside = entries.includes('transformer') ? ' Did you mean its subfolder "transformer"?' : '';
-  return new CheckpointError('checkpoint/no-weights', folder, `holds no .safetensors file and no shard index (${escaped(folder)}).${inside || ' Name the folder that holds the weights.'}`);
+  return new CheckpointError('checkpoint/no-weights', folder, `holds no .safetensors file and no shard index `
+    + `(${visible(folder)}).${inside || ' Name the folder that holds the weights.'}`);
 }
 
 /**
@@ -116,7 +122,8 @@ function quantizedBy(path: string, config: Record<string, unknown>): Problem[] {
   }
   const method = (quantization as Record<string, unknown>)['quant_method'];
   const name = typeof method === 'string' ? `by ${quoted(method)}` : 'by a method it does not name';
-  return [problem('checkpoint/quantized', 'info', path, `the weights are already quantized ${name} (quantization_config). Errors are measured against these, not against the original.`)];
+  return [problem('checkpoint/quantized', 'info', path, `the weights are already quantized ${name} (quantization_config). `
+    + `Errors are measured against these, not against the original.`)];
 }
 
 async function readObject(path: string, files: Files): Promise<Record<string, unknown>> {

@@ -64,11 +64,15 @@ export class CheckpointError extends Error {
 
 /** Text from a file, fit for a message: control characters visible, at most 120 characters. */
 export function escaped(text: string): string {
-  const short = text.length > 120 ? `${text.slice(0, 117)}…` : text;
-  return short.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, character => `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`);
+  return visible(text.length > 120 ? `${text.slice(0, 117)}…` : text);
 }
 
-/** The same in double quotes. */
+/** The same at full length, for paths. */
+export function visible(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, character => `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`);
+}
+
+/** `escaped`, in double quotes. */
 export function quoted(text: string): string {
   return `"${escaped(text)}"`;
 }

@@ -3,13 +3,14 @@ import type { BigIntStats } from 'node:fs';
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { open, readdir, realpath, stat } from 'node:fs/promises';
-import { CheckpointError, grouped } from './errors';
+import { CheckpointError, grouped, visible } from './errors';
 import type { CheckpointCode } from './errors';
 
 const ABSENT = 'absent';
 
 /**
- * Reads files and remembers what they looked like (size, mtime, inode), so that the result can be kept for as long as they stay the same.
+ * Reads files and remembers what they looked like (size, mtime and inode; names in a folder), so that the result can be kept
+ * for as long as they stay the same.
  * Only regular files are opened: a pipe or a device could block forever.
  */
 export class Files {
@@ -39,7 +40,8 @@ export class Files {
   async readAll(path: string, limit: number, code: CheckpointCode): Promise<Buffer> {
     return this.withFile(path, async (handle, size) => {
       if (size > limit) {
-        throw new CheckpointError(code, path, `holds ${grouped(size)} bytes, above the limit of ${grouped(limit)}. This is not the file it is named as.`);
+        throw new CheckpointError(code, path, `holds ${grouped(size)} bytes, above the limit of ${grouped(limit)}. `
+          + `This is not the file it is named as.`);
       }
       return readExactly(path, handle, 0, size);
     });
@@ -48,8 +50,9 @@ export class Files {
   /** Names in a folder, sorted. */
   async list(folder: string): Promise<string[]> {
     try {
-      this.stamps.set(folder, stampOf(await stat(folder, { bigint: true })));
-      return (await readdir(folder)).sort();
+      const names = (await readdir(folder)).sort();
+      this.stamps.set(folder, stampOfFolder(names));
+      return names;
     } catch (error) {
       throw explained(folder, error);
     }
@@ -106,7 +109,8 @@ export async function readExactly(path: string, handle: FileHandle, offset: numb
   while (done < length) {
     const { bytesRead } = await handle.read(buffer, done, length - done, offset + done);
     if (bytesRead === 0) {
-      throw new CheckpointError('checkpoint/truncated', path, `became shorter while it was read, at byte ${grouped(offset + done)}. Open it again once it is complete.`);
+      throw new CheckpointError('checkpoint/truncated', path, `became shorter while it was read, at byte ${grouped(offset + done)}. `
+        + `Open it again once it is complete.`);
     }
     done += bytesRead;
   }
@@ -124,12 +128,18 @@ function kindOf(stats: BigIntStats): string {
 }
 
 function stampOf(stats: BigIntStats): string {
-  return stats.isDirectory() ? `folder ${stats.mtimeNs} ${stats.ino}` : `file ${stats.size} ${stats.mtimeNs} ${stats.ino}`;
+  return `file ${stats.size} ${stats.mtimeNs} ${stats.ino}`;
+}
+
+/** A folder is what it lists. Its mtime would not do: kernels advance it in steps of milliseconds, so a quick second change could hide. */
+function stampOfFolder(names: readonly string[]): string {
+  return `folder ${names.join('/')}`;
 }
 
 async function stampNow(path: string): Promise<string> {
   try {
-    return stampOf(await stat(path, { bigint: true }));
+    const stats = await stat(path, { bigint: true });
+    return stats.isDirectory() ? stampOfFolder((await readdir(path)).sort()) : stampOf(stats);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     return code === 'ENOENT' || code === 'ENOTDIR' ? ABSENT : `unreadable ${code}`;
@@ -143,10 +153,11 @@ function explained(path: string, error: unknown): unknown {
     return error; // explained already, or a mistake of this program that must not be blamed on the file
   }
   if (code === 'ENOENT' || code === 'ENOTDIR') {
-    return new CheckpointError('checkpoint/not-found', path, `not found (${path}). Check the path; a relative one counts from the file that names it.`);
+    return new CheckpointError('checkpoint/not-found', path, `not found (${visible(path)}). Check the path; `
+      + `a relative one counts from the file that names it.`);
   }
   if (code === 'EACCES' || code === 'EPERM') {
-    return new CheckpointError('checkpoint/permission', path, `may not be read (${path}). Give yourself read permission.`);
+    return new CheckpointError('checkpoint/permission', path, `may not be read (${visible(path)}). Give yourself read permission.`);
   }
-  return new CheckpointError('checkpoint/io', path, `cannot be read: ${message}.`);
+  return new CheckpointError('checkpoint/io', path, `cannot be read: ${visible(message)}.`);
 }

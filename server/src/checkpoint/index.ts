@@ -23,7 +23,8 @@ interface Opened { checkpoint: Checkpoint; files: Files }
 
 async function open(path: string): Promise<Opened> {
   if (!isAbsolute(path) || path.includes('\0')) {
-    throw new CheckpointError('checkpoint/relative-path', path, `${quoted(path)} is not an absolute path. Resolve it against the folder of the file that names it.`);
+    throw new CheckpointError('checkpoint/relative-path', path, `${quoted(path)} is not an absolute path. `
+      + `Resolve it against the folder of the file that names it.`);
   }
   const files = new Files();
   const { kind, weights, problems } = await locate(path, files);

@@ -50,7 +50,8 @@ export function decodeUtf8(file: string, bytes: Buffer, start: number): string {
     const at = text.indexOf('\ufffd', from);
     place += Buffer.byteLength(text.slice(from, at));
     if (bytes.toString('latin1', place, place + 3) !== '\xef\xbf\xbd') {
-      throw new CheckpointError('checkpoint/utf8', file, `byte ${grouped(start + place)} is not UTF-8. The file is damaged or of another kind: download it again.`);
+      throw new CheckpointError('checkpoint/utf8', file, `byte ${grouped(start + place)} is not UTF-8. The file is damaged or of another kind: `
+        + `download it again.`);
     }
     place += 3;
     from = at + 1;
@@ -170,8 +171,12 @@ export class JsonReader {
     if (token === undefined) {
       throw new Fault('checkpoint/json', this.at < this.text.length ? `unexpected "${escaped(this.peek())}"` : 'the text ends too early', this.at);
     }
+    const value = JSON.parse(token) as unknown;
+    if (value === Infinity || value === -Infinity) {
+      throw new Fault('checkpoint/json', `the number ${escaped(token)} is out of range`, this.at);
+    }
     this.at += token.length;
-    return JSON.parse(token) as unknown;
+    return value;
   }
 
   private sequence(open: string, close: string, item: () => void): void {
@@ -198,7 +203,9 @@ export class JsonReader {
   private expect(token: string): void {
     const found = this.peek();
     if (found !== token) {
-      throw new Fault('checkpoint/json', found === '' ? `the text ends where "${token}" is needed` : `"${token}" is needed, not "${escaped(found)}"`, this.at);
+      const wanted = token === '"' ? 'a string' : `"${token}"`;
+      const message = found === '' ? `the text ends where ${wanted} is needed` : `${wanted} is needed, not "${escaped(found)}"`;
+      throw new Fault('checkpoint/json', message, this.at);
     }
     this.at++;
   }

@@ -57,10 +57,12 @@ function sniffed(file: string, head: Buffer): CheckpointError | null {
     return fail('checkpoint/lfs-pointer', 'is a git-lfs pointer, not the file itself. Run `git lfs pull` in its repository.');
   }
   if (text.startsWith('PK\x03\x04')) {
-    return fail('checkpoint/zip', 'is a zip archive (torch.save or .dduf). Unpack a .dduf; save a torch file again with safetensors.torch.save_file.');
+    return fail('checkpoint/zip', 'is a zip archive (torch.save or .dduf). Unpack a .dduf; '
+      + 'save a torch file again with safetensors.torch.save_file.');
   }
   if (head[0] === 0x80 && (head[1] ?? 0) >= 2 && (head[1] ?? 0) <= 5) {
-    return fail('checkpoint/pickle', 'is a Python pickle, which can run code when read and is not opened. Save it again with safetensors.torch.save_file.');
+    return fail('checkpoint/pickle', 'is a Python pickle, which can run code when read and is not opened. '
+      + 'Save it again with safetensors.torch.save_file.');
   }
   if (text.startsWith('GGUF')) {
     return fail('checkpoint/gguf', 'is a GGUF file, not safetensors. Name the safetensors file or the diffusers folder it was made from.');
@@ -76,15 +78,18 @@ function sniffed(file: string, head: Buffer): CheckpointError | null {
 
 function implausible(file: string, announced: bigint | null, size: number): CheckpointError {
   if (announced === null) {
-    return new CheckpointError('checkpoint/truncated', file, `holds ${counted(size, 'byte')}; a safetensors file starts with 8 bytes of header length. Download it again.`);
+    return new CheckpointError('checkpoint/truncated', file, `holds ${counted(size, 'byte')}; `
+      + `a safetensors file starts with 8 bytes of header length. Download it again.`);
   }
   if (announced > MAX_HEADER_BYTES) {
     return new CheckpointError('checkpoint/header-too-large', file,
-      `its first 8 bytes announce a header of ${announced} bytes; at most ${grouped(MAX_HEADER_BYTES)} are allowed. It is another kind of file, or its beginning is damaged: download it again.`);
+      `its first 8 bytes announce a header of ${announced} bytes; at most ${grouped(MAX_HEADER_BYTES)} are allowed. It is another kind of file, `
+        + `or its beginning is damaged: download it again.`);
   }
   const missing = Number(announced) + 8 - size;
   return new CheckpointError('checkpoint/truncated', file,
-    `ends inside its header at byte ${grouped(size)}, ${counted(missing, 'byte')} before the data begin. The download is incomplete: download it again.`);
+    `ends inside its header at byte ${grouped(size)}, ${counted(missing, 'byte')} before the data begin. The download is incomplete: `
+      + `download it again.`);
 }
 
 /**
@@ -93,7 +98,8 @@ function implausible(file: string, announced: bigint | null, size: number): Chec
  */
 export function parseHeader(file: string, header: Buffer, size: number): Header {
   if (header.length === 0) {
-    throw new CheckpointError('checkpoint/json', file, 'its first 8 bytes are zero. Space was reserved for the download but never filled: download it again.');
+    throw new CheckpointError('checkpoint/json', file, 'its first 8 bytes are zero. Space was reserved for the download but never filled: '
+      + 'download it again.');
   }
   const text = decodeUtf8(file, header, 8);
   try {
@@ -108,7 +114,8 @@ export function parseHeader(file: string, header: Buffer, size: number): Header 
   } catch (error) {
     if (error instanceof Fault) {
       const place = 8 + Buffer.byteLength(text.slice(0, error.position));
-      throw new CheckpointError(error.code, file, `header, byte ${grouped(place)}: ${error.message}. The file is damaged or badly written: download or save it again.`);
+      throw new CheckpointError(error.code, file, `header, byte ${grouped(place)}: ${error.message}. The file is damaged or badly written: `
+        + `download or save it again.`);
     }
     throw error;
   }
@@ -149,7 +156,8 @@ function readMetadata(reader: JsonReader): Record<string, string> {
 /** One entry {dtype, shape, data_offsets}. Other fields are skipped, as the reference library does. */
 function readTensor(reader: JsonReader, file: string, name: string, position: number): TensorInfo {
   if (name.length > MAX_NAME_LENGTH) {
-    throw new Fault('checkpoint/name', `tensor ${quoted(name)}: the name has ${grouped(name.length)} characters, above ${grouped(MAX_NAME_LENGTH)}`, position);
+    throw new Fault('checkpoint/name', `tensor ${quoted(name)}: the name has ${grouped(name.length)} characters, `
+      + `above ${grouped(MAX_NAME_LENGTH)}`, position);
   }
   const fields: { dtype?: Dtype; shape?: number[]; offsets?: number[] } = {};
   try {
@@ -177,9 +185,11 @@ function readTensor(reader: JsonReader, file: string, name: string, position: nu
   }
   const bits = shape.reduce((product, dimension) => (Number.isSafeInteger(product) ? product * dimension : product), dtypeBits[dtype]);
   if (!Number.isSafeInteger(bits) || bits !== (end - begin) * 8) {
-    const needed = !Number.isSafeInteger(bits) ? 'more than 2^53 bits' : bits % 8 === 0 ? counted(bits / 8, 'byte') : `${grouped(bits)} bits, no whole number of bytes`;
+    const whole = bits % 8 === 0 ? counted(bits / 8, 'byte') : `${grouped(bits)} bits, no whole number of bytes`;
+    const needed = Number.isSafeInteger(bits) ? whole : 'more than 2^53 bits';
     throw new Fault('checkpoint/size-mismatch',
-      `tensor ${quoted(name)}: ${dtype} [${shapeText(shape)}] needs ${needed}, but data_offsets [${begin}, ${end}] hold ${counted(end - begin, 'byte')}`, position);
+      `tensor ${quoted(name)}: ${dtype} [${shapeText(shape)}] needs ${needed}, `
+        + `but data_offsets [${begin}, ${end}] hold ${counted(end - begin, 'byte')}`, position);
   }
   return { name, dtype, shape, file, offset: begin, bytes: end - begin };
 }
@@ -209,9 +219,12 @@ function checkLayout(file: string, tensors: readonly TensorInfo[], dataStart: nu
   let before = 'the start of the data';
   for (const tensor of tensors) {
     if (tensor.offset !== end) {
-      const what = tensor.offset > end ? `leaves a hole of ${counted(tensor.offset - end, 'byte')} after` : `overlaps ${counted(end - tensor.offset, 'byte')} of`;
+      const what = tensor.offset > end
+        ? `leaves a hole of ${counted(tensor.offset - end, 'byte')} after`
+        : `overlaps ${counted(end - tensor.offset, 'byte')} of`;
       throw new CheckpointError('checkpoint/offsets', file,
-        `tensor ${quoted(tensor.name)} at byte ${grouped(dataStart + tensor.offset)} ${what} ${before}. Tensors must follow each other exactly: save the file again.`);
+        `tensor ${quoted(tensor.name)} at byte ${grouped(dataStart + tensor.offset)} ${what} ${before}. Tensors must follow each other exactly: `
+          + `save the file again.`);
     }
     end += tensor.bytes;
     before = `tensor ${quoted(tensor.name)}`;
@@ -219,10 +232,12 @@ function checkLayout(file: string, tensors: readonly TensorInfo[], dataStart: nu
   const expected = dataStart + end;
   if (size < expected) {
     throw new CheckpointError('checkpoint/truncated', file,
-      `ends ${counted(expected - size, 'byte')} too early: ${grouped(size)} of ${grouped(expected)}. The download is incomplete: resume it or download it again.`);
+      `ends ${counted(expected - size, 'byte')} too early: ${grouped(size)} of ${grouped(expected)}. The download is incomplete: `
+        + `resume it or download it again.`);
   }
   if (size > expected) {
     throw new CheckpointError('checkpoint/trailing-bytes', file,
-      `${counted(size - expected, 'byte')} too many after the last tensor, which ends at byte ${grouped(expected)}. Most loaders refuse this: download it again, or cut it there.`);
+      `${counted(size - expected, 'byte')} too many after the last tensor, which ends at byte ${grouped(expected)}. Most loaders refuse this: `
+        + `download it again, or cut it there.`);
   }
 }

@@ -23,7 +23,8 @@ export async function readSharded(path: string, files: Files): Promise<Header & 
   const index = parseIndex(path, await files.readAll(path, MAX_INDEX_BYTES, 'checkpoint/index'));
   const names = [...new Set(index.weightMap.values())].sort();
   if (names.length > MAX_SHARDS) {
-    throw new CheckpointError('checkpoint/index', path, `names ${grouped(names.length)} shards, above the limit of ${grouped(MAX_SHARDS)}. Check its weight_map.`);
+    throw new CheckpointError('checkpoint/index', path, `names ${grouped(names.length)} shards, above the limit of ${grouped(MAX_SHARDS)}. `
+      + `Check its weight_map.`);
   }
   for (const name of names) {
     requirePlainName(path, name);
@@ -43,7 +44,8 @@ export function parseIndex(path: string, bytes: Buffer): ShardIndex {
   const index = parseJson(path, bytes, 'checkpoint/index');
   const weightMap = isObject(index) ? index['weight_map'] : undefined;
   if (!isObject(index) || !isObject(weightMap)) {
-    throw new CheckpointError('checkpoint/index', path, 'has no "weight_map" object, so it is no shard index. Name the index that ends in .safetensors.index.json.');
+    throw new CheckpointError('checkpoint/index', path, 'has no "weight_map" object, so it is no shard index. '
+      + 'Name the index that ends in .safetensors.index.json.');
   }
   for (const [tensor, shard] of Object.entries(weightMap)) {
     if (typeof shard !== 'string') {
@@ -64,7 +66,8 @@ function requirePlainName(path: string, name: string): void {
   const hostile = name === '' || name.startsWith('/') || name.split('/').includes('..') || /[\\:]|\p{Cc}/u.test(name);
   if (hostile) {
     throw new CheckpointError('checkpoint/shard-path', path,
-      `the shard name ${quoted(name)} leads out of the folder of the index, and nothing was read from there. Do not trust this checkpoint; a genuine index holds plain file names.`);
+      `the shard name ${quoted(name)} leads out of the folder of the index, and nothing was read from there. Do not trust this checkpoint; `
+        + `a genuine index holds plain file names.`);
   }
 }
 
@@ -78,7 +81,8 @@ async function requireInside(path: string, name: string, files: Files): Promise<
   });
   if (!inside) {
     throw new CheckpointError('checkpoint/shard-path', path,
-      `the shard ${quoted(name)} is a link that leads out of the folder of the index. Replace the link by the file, or open the folder it points into.`);
+      `the shard ${quoted(name)} is a link that leads out of the folder of the index. Replace the link by the file, `
+        + `or open the folder it points into.`);
   }
 }
 
@@ -87,12 +91,15 @@ async function requireAllPresent(path: string, names: readonly string[], files: 
   const missing = names.filter((_, i) => !present[i]);
   if (missing.length > 0) {
     throw new CheckpointError('checkpoint/shard-missing', path,
-      `${counted(missing.length, 'shard')} of ${grouped(names.length)} not found: ${sample(missing)}. The download is incomplete: fetch the rest into the same folder.`);
+      `${counted(missing.length, 'shard')} of ${grouped(names.length)} not found: ${sample(missing)}. The download is incomplete: `
+        + `fetch the rest into the same folder.`);
   }
 }
 
 /** What is really in the shards counts; the index only decides between two tensors of one name. */
-function merge(path: string, index: ShardIndex, names: readonly string[], shards: readonly TensorInfo[][]): { tensors: TensorInfo[]; problems: Problem[] } {
+function merge(
+  path: string, index: ShardIndex, names: readonly string[], shards: readonly TensorInfo[][],
+): { tensors: TensorInfo[]; problems: Problem[] } {
   const found = new Map<string, TensorInfo>();
   const misplaced: string[] = [];
   const unlisted: string[] = [];
@@ -128,12 +135,14 @@ function merge(path: string, index: ShardIndex, names: readonly string[], shards
       problems.push(problem('checkpoint/shard-mismatch', severity, path, `${counted(list.length, 'tensor')} (${sample(list)}) ${text}.`));
     }
   };
-  report(missing, 'error', 'listed in the index but found in no shard, so layers may be missing. Index and shards are of different versions: download both again');
+  report(missing, 'error', 'listed in the index but found in no shard, so layers may be missing. Index and shards are of different versions: '
+    + 'download both again');
   report(misplaced, 'warning', 'in another shard than the index says; read from where they are. Other loaders may not find them');
   report(unlisted, 'warning', 'found in the shards but not listed in the index; read all the same. Other loaders may drop them');
   report(twice, 'warning', 'found in more than one shard; the one that the index names counts');
   if (index.totalSize !== null && index.totalSize !== bytes) {
-    problems.push(problem('checkpoint/total-size', 'info', path, `says ${counted(index.totalSize, 'byte')} in metadata.total_size; the tensors hold ${grouped(bytes)}. Nothing depends on it.`));
+    problems.push(problem('checkpoint/total-size', 'info', path, `says ${counted(index.totalSize, 'byte')} in metadata.total_size; `
+      + `the tensors hold ${grouped(bytes)}. Nothing depends on it.`));
   }
   return { tensors, problems };
 }

@@ -46,6 +46,11 @@ describe('strict JSON reader', () => {
     }
   });
 
+  it('refuses numbers that no double holds', () => {
+    assert.throws(() => read('[1e999]'), { message: 'the number 1e999 is out of range', position: 1 });
+    assert.throws(() => read('-1e999'), { position: 0 });
+  });
+
   it('bounds nesting at 64 levels', () => {
     assert.ok(read('['.repeat(64) + ']'.repeat(64)));
     assert.throws(() => read('['.repeat(65) + ']'.repeat(65)), { message: /nested deeper than 64 levels/, position: 64 });

@@ -100,6 +100,7 @@ describe('safetensors: errors', () => {
     ['a hundred digits', one(`"b":{"dtype":"U8","shape":[${'9'.repeat(100)}],"data_offsets":[4,4]}`), 'checkpoint/shape'],
     ['shape as text', one('"b":{"dtype":"U8","shape":"4","data_offsets":[4,4]}'), 'checkpoint/json', /"\[" is needed/],
     ['shape of texts', one('"b":{"dtype":"U8","shape":["4"],"data_offsets":[4,4]}'), 'checkpoint/shape'],
+    ['dtype null', one('"b":{"dtype":null,"shape":[0],"data_offsets":[4,4]}'), 'checkpoint/json', /a string is needed, not "n"/],
     ['missing field', one('"b":{"dtype":"U8","shape":[4]}'), 'checkpoint/json', /one is missing/],
     ['field twice', one('"b":{"dtype":"U8","dtype":"I8","shape":[0],"data_offsets":[4,4]}'), 'checkpoint/duplicate', /tensor "b": the key "dtype" stands twice/],
     ['tensor twice, identical', one('"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}'), 'checkpoint/duplicate', /"a" stands twice/],
