@@ -1,0 +1,217 @@
+// The addon's exports, exactly the interface of server/src/engine/addon.ts. Thin: requests in, jobs, results out.
+#include <napi.h>
+
+#include <memory>
+
+#include "addon/fields.h"
+#include "addon/jobs.h"
+#include "base/error.h"
+#include "quantizer/codebook.h"
+#include "quantizer/expected.h"
+#include "rotation/rpbh.h"
+
+namespace quantscope {
+
+namespace {
+
+/// State of one environment; worker_threads load the addon once each.
+struct State {
+    std::shared_ptr<JobQueue> jobs;
+};
+
+JobQueue& jobsOf(Napi::Env env) { return *env.GetInstanceData<State>()->jobs; }
+
+/// Runs a synchronous export; engine errors become JavaScript errors with a code.
+template <class Body>
+auto guarded(Napi::Env env, Body body) {
+    try {
+        return body();
+    } catch (const Error& error) {
+        throw toJsError(env, error);
+    } catch (const std::bad_alloc&) {
+        throw toJsError(env, Error(ErrorCode::Memory, "Not enough memory."));
+    }
+}
+
+// ---- results -------------------------------------------------------------------------------------------------------------
+
+Napi::Value number(Napi::Env env, double value) { return Napi::Number::New(env, value); }
+Napi::Value number(Napi::Env env, uint64_t value) { return Napi::Number::New(env, static_cast<double>(value)); }
+Napi::Value number(Napi::Env env, const std::optional<double>& value) { return value ? number(env, *value) : env.Null(); }
+
+Napi::Value toJs(Napi::Env env, const Histogram& histogram) {
+    Napi::Array counts = Napi::Array::New(env, histogram.counts.size());
+    for (uint32_t i = 0; i < histogram.counts.size(); ++i) {
+        counts.Set(i, number(env, histogram.counts[i]));
+    }
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("lo", number(env, histogram.lo));
+    object.Set("hi", number(env, histogram.hi));
+    object.Set("counts", counts);
+    return object;
+}
+
+Napi::Value toJs(Napi::Env env, const Marginal& marginal) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("ks", number(env, marginal.ks));
+    object.Set("wasserstein1", number(env, marginal.wasserstein1));
+    object.Set("excessKurtosis", number(env, marginal.excessKurtosis));
+    object.Set("maxAbs", number(env, marginal.maxAbs));
+    object.Set("histogram", toJs(env, marginal.histogram));
+    return object;
+}
+
+Napi::Value toJs(Napi::Env env, const Measurement& measurement) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("relativeMse", number(env, measurement.relativeMse));
+    object.Set("expectedRelativeMse", number(env, measurement.expectedRelativeMse));
+    object.Set("before", toJs(env, measurement.before));
+    object.Set("after", toJs(env, measurement.after));
+    object.Set("rho", number(env, measurement.rho));
+    object.Set("rows", number(env, measurement.rows));
+    object.Set("sampledRows", number(env, measurement.sampledRows));
+    object.Set("zeroRows", number(env, measurement.zeroRows));
+    object.Set("nonFinite", number(env, measurement.nonFinite));
+    return object;
+}
+
+Napi::Value toJs(Napi::Env env, const ValueStats& stats) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("count", number(env, stats.count));
+    object.Set("min", number(env, stats.min));
+    object.Set("max", number(env, stats.max));
+    object.Set("mean", number(env, stats.mean));
+    object.Set("std", number(env, stats.std));
+    object.Set("absMax", number(env, stats.absMax));
+    object.Set("kurtosis", number(env, stats.kurtosis));
+    object.Set("nan", number(env, stats.nan));
+    object.Set("inf", number(env, stats.inf));
+    object.Set("zeros", number(env, stats.zeros));
+    object.Set("histogram", stats.histogram ? toJs(env, *stats.histogram) : env.Null());
+    return object;
+}
+
+template <class Array, class Element>
+Array toTypedArray(Napi::Env env, size_t n, Element element) {
+    Array array = Array::New(env, n);
+    for (size_t i = 0; i < n; ++i) {
+        array[i] = element(i);
+    }
+    return array;
+}
+
+// ---- exports -------------------------------------------------------------------------------------------------------------
+
+Napi::Value version(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), QUANTSCOPE_VERSION); }
+
+Napi::Value cpu(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    return guarded(env, [&] {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("level", Napi::String::New(env, kernels().name));
+        Napi::Array supported = Napi::Array::New(env);
+        for (const Kernels* level : supportedKernels()) {
+            supported.Set(supported.Length(), Napi::String::New(env, level->name));
+        }
+        object.Set("supported", supported);
+        object.Set("threads", number(env, static_cast<uint64_t>(jobsOf(env).threads())));
+        return object;
+    });
+}
+
+Napi::Value setThreads(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] {
+        jobsOf(info.Env()).setThreads(static_cast<unsigned>(toInteger(info[0], "count", 0, 1024)));
+        return info.Env().Undefined();
+    });
+}
+
+/// A job whose request is parsed first. A request that makes no sense rejects the promise like any other failure of the job.
+template <class Request, class Run>
+Napi::Value submit(const Napi::CallbackInfo& info, Request (*parse)(const Napi::Value&), Run run) {
+    const Napi::Env env = info.Env();
+    return guarded(env, [&]() -> Napi::Value {
+        if (!info[1].IsFunction()) {
+            failArgument("progress: expected a function");
+        }
+        JobQueue::Work work;
+        try {
+            work = [request = parse(info[0]), run](ThreadPool& pool, const Cancellation& cancellation, const Progress& progress) {
+                return JobQueue::Result([result = run(request, pool, cancellation, progress)](Napi::Env e) { return toJs(e, result); });
+            };
+        } catch (const Error& error) {
+            work = [error](ThreadPool&, const Cancellation&, const Progress&) -> JobQueue::Result { throw error; };
+        }
+        return jobsOf(env).submit(env, info[1].As<Napi::Function>(), std::move(work));
+    });
+}
+
+Napi::Value measureJob(const Napi::CallbackInfo& info) {
+    return submit(info, toMeasureRequest, [](const MeasureRequest& request, ThreadPool& pool, const Cancellation& cancellation,
+                                             const Progress& progress) {
+        return measure(request, pool, cancellation, progress, kernels());
+    });
+}
+
+Napi::Value statsJob(const Napi::CallbackInfo& info) {
+    return submit(info, toStatsRequest, valueStats);
+}
+
+Napi::Value codebook(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    return guarded(env, [&] {
+        const uint64_t width = toInteger(info[0], "width", 1, kMaxSafeInteger);
+        const auto book = codebookFor(width, static_cast<int>(toInteger(info[1], "bits", 1, 8)));
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("levels", toTypedArray<Napi::Float64Array>(env, book->levels.size(), [&](size_t i) { return book->levels[i]; }));
+        object.Set("thresholds",
+                   toTypedArray<Napi::Float64Array>(env, book->thresholds.size(), [&](size_t i) { return book->thresholds[i]; }));
+        object.Set("distortion", number(env, book->distortion));
+        return object;
+    });
+}
+
+Napi::Value rotation(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    return guarded(env, [&] {
+        const auto draw = rotationFor(toInteger(info[0], "width", 1, kMaxWidth), toInteger(info[1], "seed", 0, kMaxSafeInteger));
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("block", number(env, draw->block()));
+        object.Set("permutation", toTypedArray<Napi::Uint32Array>(env, draw->width(), [&](size_t i) { return draw->source(i); }));
+        object.Set("signs", toTypedArray<Napi::Int8Array>(env, draw->width(), [&](size_t i) { return static_cast<int8_t>(draw->sign(i)); }));
+        return object;
+    });
+}
+
+/// A whole-tensor scale has no value here: it depends on the number of rows too. measure() knows them.
+Napi::Value expected(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    return guarded(env, [&] {
+        const Quantizer quantizer = toQuantizer(info[0], "quantizer");
+        return number(env, expectedDistortion(quantizer, toInteger(info[1], "width", 1, kMaxSafeInteger), 0));
+    });
+}
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+    auto state = std::make_unique<State>();
+    state->jobs = std::make_shared<JobQueue>(env);
+    // Hooks run in reverse order: this one stops the job thread before Node closes the queue's channel, which is older.
+    env.AddCleanupHook([jobs = state->jobs] { jobs->shutdown(); });
+    env.SetInstanceData(state.release());  // the environment owns and deletes it
+
+    exports.Set("version", Napi::Function::New(env, version));
+    exports.Set("cpu", Napi::Function::New(env, cpu));
+    exports.Set("setThreads", Napi::Function::New(env, setThreads));
+    exports.Set("measure", Napi::Function::New(env, measureJob));
+    exports.Set("stats", Napi::Function::New(env, statsJob));
+    exports.Set("codebook", Napi::Function::New(env, codebook));
+    exports.Set("rotation", Napi::Function::New(env, rotation));
+    exports.Set("expectedDistortion", Napi::Function::New(env, expected));
+    return exports;
+}
+
+NODE_API_MODULE(quantscope, initialize)
+
+}  // namespace
+
+}  // namespace quantscope
