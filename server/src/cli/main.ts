@@ -1,0 +1,58 @@
+/** `quantscope <command>`: exit 0 success, 1 findings of severity error, 2 bad usage or bad input, 130 cancelled. */
+import { CheckpointError } from '../checkpoint';
+import { EngineError } from '../engine/client';
+import { analyze } from './analyze';
+import { parseCommandLine, UsageError } from './command';
+import type { Command, CommandContext } from './command';
+import { doctor } from './doctor';
+import { inspect } from './inspect';
+import { lint } from './lint';
+import { lsp } from './lsp';
+import { plan } from './plan';
+import { report } from './report';
+import { stats } from './stats';
+
+const commands: readonly Command[] = [inspect, stats, plan, lint, analyze, report, lsp, doctor];
+
+function help(): string {
+  return ['Usage: quantscope <command> [--json] [--quiet] [--threads N] [--device auto|cpu|cuda] [--cache folder|none]', '',
+    ...commands.map((command) => `  ${`${command.name} ${command.usage}`.padEnd(52)}${command.summary}`)].join('\n');
+}
+
+async function main([name, ...args]: string[]): Promise<number> {
+  let context: CommandContext | undefined;
+  try {
+    if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
+      process.stdout.write(`${help()}\n`);
+      return name === undefined ? 2 : 0;
+    }
+    const command = commands.find((candidate) => candidate.name === name);
+    if (!command) {
+      throw new UsageError(`There is no command "${name}". Known: ${commands.map((each) => each.name).join(', ')}.`);
+    }
+    context = parseCommandLine(command, args);
+    if (context.values['help'] === true) {
+      process.stdout.write(`Usage: quantscope ${command.name} ${command.usage}\n${command.summary}\n`);
+      return 0;
+    }
+    const { cancel } = context;
+    process.once('SIGINT', () => cancel.cancel());
+    process.once('SIGTERM', () => cancel.cancel());
+    return await command.run(context);
+  } catch (error) {
+    if (error instanceof EngineError && error.code === 'CANCELLED') {
+      context?.note('Cancelled.');
+      return 130;
+    }
+    if (error instanceof UsageError || error instanceof CheckpointError) {
+      process.stderr.write(`quantscope: ${error.message}\n`);
+      return 2;
+    }
+    process.stderr.write(`quantscope: ${error instanceof EngineError ? error.message : error instanceof Error ? error.stack ?? error.message : String(error)}\n`);
+    return 2;
+  } finally {
+    await context?.dispose();
+  }
+}
+
+void main(process.argv.slice(2)).then((code) => { process.exitCode = code; });

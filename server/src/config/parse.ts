@@ -1,0 +1,171 @@
+/** Text → QuantConfig. The parser never throws: it returns what it could read, every value with its range, and problems. */
+import type { TextDocument } from 'vscode-languageserver-textdocument';
+import type { IntQuantizer, KeepDtype, Problem, Range, RpbhRotation, ScaleDtype } from '../protocol';
+import type { Scheme } from '../methods/method';
+import { find, parseTree } from './tree';
+import type { MapNode, TreeNode } from './tree';
+import { validate } from './validate';
+
+export interface Located<T> { value: T; range: Range }
+
+/** The overridable parts of a method, as written; what is missing comes from the preset. */
+export interface QuantizerOverride { kind?: 'int' | 'codebook'; symmetric?: boolean; group?: IntQuantizer['group']; scale?: ScaleDtype; norm?: ScaleDtype }
+export interface MethodSettings { name: string; weights?: QuantizerOverride; activations?: QuantizerOverride; rotate?: RpbhRotation | false }
+
+export interface Settings { scheme?: Located<Scheme>; method?: Located<MethodSettings>; keep?: Located<KeepDtype> }
+
+export interface Rule extends Settings {
+  index: number;
+  name: string;
+  layers: Located<string>[];
+  /** The whole rule. */
+  range: Range;
+  /** One line to put hints on: the list of patterns. */
+  layersRange: Range;
+}
+
+export type Budget = Located<{ bytes: number } | { bits: number }>;
+
+export interface QuantConfig {
+  checkpoint?: Located<string>;
+  defaults: Settings & { range?: Range };
+  rules: Rule[];
+  budget?: Budget;
+}
+
+export interface ParsedConfig { config: QuantConfig; root: TreeNode | null; problems: Problem[] }
+
+export function parseConfig(document: TextDocument): ParsedConfig {
+  const { root, problems } = parseTree(document);
+  if (!root) {
+    return { config: { defaults: {}, rules: [] }, root, problems: problems.length > 0 ? problems : validate(root) };
+  }
+  return { config: readConfig(root), root, problems: [...problems, ...validate(root), ...settingConflicts(root)] };
+}
+
+/** Reads what is well formed and passes over the rest: the schema has reported it. */
+function readConfig(root: TreeNode): QuantConfig {
+  const defaults = find(root, 'defaults');
+  const rules = find(root, 'rules')?.value;
+  const config: QuantConfig = {
+    defaults: { ...readSettings(defaults?.value), ...(defaults ? { range: defaults.value.range } : {}) },
+    rules: rules?.kind === 'list' ? rules.items.flatMap((item, index) => (item.kind === 'map' ? readRule(item, index) : [])) : [],
+  };
+  const checkpoint = text(find(root, 'checkpoint')?.value);
+  const budget = readBudget(find(root, 'budget')?.value);
+  return { ...config, ...(checkpoint ? { checkpoint } : {}), ...(budget ? { budget } : {}) };
+}
+
+function readRule(node: MapNode, index: number): Rule {
+  const layers = find(node, 'layers')?.value;
+  const items = layers?.kind === 'list' ? layers.items : layers ? [layers] : [];
+  return {
+    index,
+    name: text(find(node, 'name')?.value)?.value ?? `rule ${index + 1}`,
+    layers: items.flatMap((item) => text(item) ?? []),
+    range: node.range,
+    layersRange: layers?.range ?? node.range,
+    ...readSettings(node),
+  };
+}
+
+function readSettings(node: TreeNode | undefined): Settings {
+  const settings: Settings = {};
+  const scheme = readScheme(find(node, 'scheme')?.value);
+  const method = readMethod(find(node, 'method')?.value);
+  const keep = text(find(node, 'keep')?.value);
+  if (scheme) {
+    settings.scheme = scheme;
+  }
+  if (method) {
+    settings.method = method;
+  }
+  if (keep && isOneOf(keep.value, ['original', 'bf16', 'fp16', 'fp32'])) {
+    settings.keep = { value: keep.value, range: keep.range };
+  }
+  return settings;
+}
+
+function readScheme(node: TreeNode | undefined): Located<Scheme> | undefined {
+  const match = /^W([1-8]|16)A([1-8]|16)$/.exec(text(node)?.value ?? '');
+  return match && node ? { value: { weightBits: Number(match[1]), activationBits: Number(match[2]) }, range: node.range } : undefined;
+}
+
+function readMethod(node: TreeNode | undefined): Located<MethodSettings> | undefined {
+  const name = text(node) ?? text(find(node, 'name')?.value);
+  if (!node || !name) {
+    return undefined;
+  }
+  const value: MethodSettings = { name: name.value };
+  const weights = readOverride(find(node, 'weights')?.value);
+  const activations = readOverride(find(node, 'activations')?.value);
+  const rotate = find(node, 'rotate')?.value;
+  const seed = rotate && find(rotate, 'seed')?.value;
+  if (weights) {
+    value.weights = weights;
+  }
+  if (activations) {
+    value.activations = activations;
+  }
+  if (rotate?.kind === 'scalar' && rotate.value === false) {
+    value.rotate = false;
+  } else if (rotate?.kind === 'map') {
+    value.rotate = { kind: 'rpbh', seed: seed?.kind === 'scalar' && typeof seed.value === 'number' ? seed.value : 0 };
+  }
+  return { value, range: node.range };
+}
+
+function readOverride(node: TreeNode | undefined): QuantizerOverride | undefined {
+  if (node?.kind !== 'map') {
+    return undefined;
+  }
+  const override: QuantizerOverride = {};
+  for (const { key, value } of node.entries) {
+    const scalar = value.kind === 'scalar' ? value.value : null;
+    if (key === 'kind' && isOneOf(scalar, ['int', 'codebook'])) {
+      override.kind = scalar;
+    } else if (key === 'symmetric' && typeof scalar === 'boolean') {
+      override.symmetric = scalar;
+    } else if (key === 'group' && (isOneOf(scalar, ['row', 'tensor']) || (typeof scalar === 'number' && Number.isInteger(scalar) && scalar > 0))) {
+      override.group = scalar;
+    } else if ((key === 'scale' || key === 'norm') && isOneOf(scalar, ['fp16', 'bf16', 'fp32'])) {
+      override[key] = scalar;
+    }
+  }
+  return override;
+}
+
+const unitBytes: Record<string, number> = { B: 1, kB: 1e3, KB: 1e3, MB: 1e6, GB: 1e9, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
+
+function readBudget(node: TreeNode | undefined): Budget | undefined {
+  const size = find(node, 'size')?.value;
+  const bits = find(node, 'bits')?.value;
+  if (size?.kind === 'scalar') {
+    const match = /^([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)$/.exec(String(size.value));
+    const unit = unitBytes[match?.[2] || 'B'];
+    return match && unit ? { value: { bytes: Math.floor(Number(match[1]) * unit) }, range: size.range } : undefined;
+  }
+  return bits?.kind === 'scalar' && typeof bits.value === 'number' && bits.value > 0 ? { value: { bits: bits.value }, range: bits.range } : undefined;
+}
+
+/** `keep` says "do not quantize"; scheme or method beside it say the opposite. */
+function settingConflicts(root: TreeNode): Problem[] {
+  const rules = find(root, 'rules')?.value;
+  const nodes = [find(root, 'defaults')?.value, ...(rules?.kind === 'list' ? rules.items : [])];
+  return nodes.flatMap((node) => {
+    const keep = find(node, 'keep');
+    const other = find(node, 'scheme') ?? find(node, 'method');
+    return keep && other ? [{
+      code: 'config/keep-and-quantize', severity: 'error' as const, range: other.keyRange,
+      message: `"keep" leaves these layers unquantized, so "${other.key}" beside it has no effect. Remove one of the two.`,
+    }] : [];
+  });
+}
+
+function text(node: TreeNode | undefined): Located<string> | undefined {
+  return node?.kind === 'scalar' && typeof node.value === 'string' ? { value: node.value, range: node.range } : undefined;
+}
+
+function isOneOf<const T extends string>(value: unknown, list: readonly T[]): value is T {
+  return (list as readonly unknown[]).includes(value);
+}

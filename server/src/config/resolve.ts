@@ -1,0 +1,176 @@
+/** QuantConfig + Checkpoint → Plan. Pure and deterministic: the same two values always give the same plan and hash. */
+import { createHash } from 'node:crypto';
+import type { Checkpoint, Decision, EntryMatch, Layer, LayerPlan, Plan, PlanTotals, Problem, Range, RuleMatch } from '../protocol';
+import { matchList } from './match';
+import { nearest } from './nearest';
+import { codeBits, packedBytes, sharedBytes } from './packedSize';
+import type { Located, QuantConfig, Rule } from './parse';
+import { recipeFor, keepRecipe } from './recipe';
+
+const topOfFile: Range = { start: { line: 0, character: 0 }, end: { line: 0, character: 0 } };
+
+export function resolvePlan(config: QuantConfig, checkpoint: Checkpoint): Plan {
+  const problems: Problem[] = [];
+  const matches = config.rules.map((rule) => matchList(checkpoint, rule.layers.map((layer) => layer.value)));
+  const layers = decide(config, checkpoint, matches, problems);
+  const totals = addUp(layers, checkpoint);
+  const rules = config.rules.map((rule, index) => ruleMatch(rule, matches[index] ?? [], layers, checkpoint, totals.params));
+  problems.push(...ruleProblems(config.rules, rules, checkpoint), ...coverageProblems(config, layers), ...budgetProblems(config, totals));
+  return {
+    checkpoint: checkpoint.path, revision: checkpoint.revision, architecture: checkpoint.architecture, layers, rules, totals, problems,
+    hash: createHash('sha256').update(JSON.stringify([checkpoint.path, checkpoint.revision, layers.map((layer) => [layer.name, layer.recipe])])).digest('hex'),
+  };
+}
+
+/** The last rule that matches a layer decides it; a refused combination leaves the layer as it is and says so once per rule. */
+function decide(config: QuantConfig, checkpoint: Checkpoint, matches: readonly Uint32Array[], problems: Problem[]): LayerPlan[] {
+  const deciding = new Int32Array(checkpoint.layers.length).fill(-1);
+  matches.forEach((indices, rule) => indices.forEach((layer) => { deciding[layer] = rule; }));
+  const refused = new Map<string, { layers: Layer[]; problem: Problem }>();
+  const plans = checkpoint.layers.map((layer, index) => {
+    const rule = config.rules[deciding[index] ?? -1];
+    const result = recipeFor(rule ?? {}, config.defaults, layer.inFeatures);
+    if ('recipe' in result) {
+      return planLayer(layer, result.recipe, decisionOf(rule, config));
+    }
+    const range = result.range ?? rule?.range ?? config.defaults.range ?? topOfFile;
+    const key = `${rule?.index ?? -1} ${result.refusal}`;
+    const seen = refused.get(key);
+    if (seen) {
+      seen.layers.push(layer);
+    } else {
+      refused.set(key, { layers: [layer], problem: { code: 'plan/refused', severity: 'error', message: result.refusal, range } });
+    }
+    return planLayer(layer, keepRecipe('original'), decisionOf(rule, config));
+  });
+  for (const { layers, problem } of refused.values()) {
+    const count = layers.length === 1 ? layers[0]?.name ?? '' : `${layers.length} layers, first ${layers[0]?.name ?? ''}`;
+    problems.push({ ...problem, message: `${problem.message} (${count}; left unquantized until then)` });
+  }
+  return plans;
+}
+
+function decisionOf(rule: Rule | undefined, config: QuantConfig): Decision | null {
+  if (rule) {
+    return { rule: rule.index, name: rule.name, range: rule.range };
+  }
+  return config.defaults.range ? { rule: -1, name: 'defaults', range: config.defaults.range } : null;
+}
+
+function planLayer(layer: Layer, recipe: LayerPlan['recipe'], decidedBy: Decision | null): LayerPlan {
+  const stored = layer.tensor.dtype;
+  const bytes = packedBytes(recipe.weights, layer.outFeatures, layer.inFeatures, stored);
+  return {
+    name: layer.name, role: layer.role, block: layer.block, inFeatures: layer.inFeatures, outFeatures: layer.outFeatures, params: layer.params, tensor: layer.tensor,
+    recipe, decidedBy,
+    weightBits: codeBits(recipe.weights, stored),
+    activationBits: codeBits(recipe.activations, stored),
+    packedBytes: bytes,
+    averageBits: layer.params > 0 ? (bytes * 8) / layer.params : 0,
+  };
+}
+
+function addUp(layers: readonly LayerPlan[], checkpoint: Checkpoint): PlanTotals {
+  const sum = <T>(items: readonly T[], value: (item: T) => number): number => items.reduce((total, item) => total + value(item), 0);
+  const params = sum(layers, (layer) => layer.params);
+  const shared = sharedBytes(layers);
+  const packed = sum(layers, (layer) => layer.packedBytes) + shared;
+  const baselineBytes = sum(layers, (layer) => layer.tensor.bytes);
+  const otherBytes = sum(checkpoint.tensors, (tensor) => tensor.bytes) - baselineBytes;
+  return {
+    layers: layers.length, params, packedBytes: packed, sharedBytes: shared, averageBits: params > 0 ? (packed * 8) / params : 0,
+    baselineBytes, otherBytes, checkpointBytes: packed + otherBytes,
+  };
+}
+
+function ruleMatch(rule: Rule, matched: Uint32Array | readonly number[], layers: readonly LayerPlan[], checkpoint: Checkpoint, allParams: number): RuleMatch {
+  const decided = layers.filter((layer) => layer.decidedBy?.rule === rule.index);
+  const decidedParams = decided.reduce((sum, layer) => sum + layer.params, 0);
+  const entry = (text: string, range: Range, indices: ArrayLike<number>): EntryMatch => ({
+    text, range, matchedLayers: indices.length,
+    matchedParamsPercent: allParams > 0 ? (100 * Array.from(indices).reduce((sum, index) => sum + (layers[index]?.params ?? 0), 0)) / allParams : 0,
+  });
+  return {
+    ...entry(rule.layers.map((layer) => layer.value).join(', '), rule.layersRange, matched),
+    name: rule.name,
+    patterns: rule.layers.map((pattern) => entry(pattern.value, pattern.range, matchList(checkpoint, [pattern.value.replace(/^!/, '')]))),
+    decidedLayers: decided.length,
+    averageBits: decidedParams > 0 ? (decided.reduce((sum, layer) => sum + layer.packedBytes, 0) * 8) / decidedParams : null,
+  };
+}
+
+function ruleProblems(rules: readonly Rule[], found: readonly RuleMatch[], checkpoint: Checkpoint): Problem[] {
+  return rules.flatMap((rule, index) => {
+    const match = found[index];
+    const problems: Problem[] = [];
+    rule.layers.forEach((pattern, i) => {
+      if (match?.patterns[i]?.matchedLayers === 0) {
+        problems.push(nothingMatched(pattern, checkpoint));
+      }
+    });
+    if (match && match.matchedLayers > 0 && match.decidedLayers === 0) {
+      problems.push({
+        code: 'plan/shadowed-rule', severity: 'warning', range: rule.layersRange,
+        message: `Later rules take all ${match.matchedLayers} layers this rule matches, so it has no effect. Move it down, narrow the later rules, or remove it.`,
+      });
+    }
+    return problems;
+  });
+}
+
+function nothingMatched(pattern: Located<string>, checkpoint: Checkpoint): Problem {
+  const excludes = pattern.value.startsWith('!');
+  const text = pattern.value.replace(/^!/, '');
+  const problem: Problem = {
+    code: 'plan/pattern-matches-nothing', severity: 'warning', range: pattern.range,
+    message: `"${shorten(text)}" ${excludes ? 'excludes nothing: it ' : ''}matches none of the ${checkpoint.layers.length} layers of this checkpoint.`,
+  };
+  const candidates = [`**.${text}`, `${text}.**`, `**.${text}.**`].filter((candidate) => text.length < 200 && matchList(checkpoint, [candidate]).length > 0);
+  const better = candidates[0] ?? (text.length < 200 ? nearest(text, checkpoint.layers.map((layer) => layer.name)) : undefined);
+  if (!better) {
+    return problem;
+  }
+  const replacement = (excludes ? '!' : '') + better;
+  return {
+    ...problem, message: `${problem.message} Did you mean "${replacement}" (${matchList(checkpoint, [better]).length} layers)?`,
+    data: { fix: 'replace', range: pattern.range, text: JSON.stringify(replacement), title: `Change to "${replacement}"` },
+  };
+}
+
+function shorten(text: string): string {
+  return text.length <= 80 ? text : `${text.slice(0, 60)}… (${text.length} characters)`;
+}
+
+function coverageProblems(config: QuantConfig, layers: readonly LayerPlan[]): Problem[] {
+  const uncovered = layers.filter((layer) => layer.decidedBy === null);
+  return uncovered.length === 0 ? [] : [{
+    code: 'plan/uncovered', severity: 'info', range: config.rules[0]?.range ?? topOfFile,
+    message: `No rule covers ${uncovered.length} of ${layers.length} layers (first ${uncovered[0]?.name ?? ''}); they stay as they are. Add "defaults" or a rule.`,
+  }];
+}
+
+function budgetProblems(config: QuantConfig, totals: PlanTotals): Problem[] {
+  const { budget } = config;
+  if (!budget) {
+    return [];
+  }
+  const over = (message: string): Problem[] => [{ code: 'plan/over-budget', severity: 'error', range: budget.range, message }];
+  if ('bits' in budget.value) {
+    return totals.averageBits > budget.value.bits
+      ? over(`The plan needs ${totals.averageBits.toFixed(3)} bits per linear weight, side data included; the budget is ${budget.value.bits}.`) : [];
+  }
+  const { bytes } = budget.value;
+  return totals.checkpointBytes > bytes
+    ? over(`The quantized checkpoint takes ${formatBytes(totals.checkpointBytes)} (${formatBytes(totals.packedBytes)} linear weights, ${formatBytes(totals.otherBytes)} other tensors), ` +
+      `${formatBytes(totals.checkpointBytes - bytes)} over the budget of ${formatBytes(bytes)}.`) : [];
+}
+
+/** Decimal units, as budgets are written: 6.90 GB. */
+export function formatBytes(bytes: number): string {
+  const unit = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let power = 0;
+  while (bytes >= 1000 ** (power + 1) && power < 4) {
+    power++;
+  }
+  return power === 0 ? `${bytes} B` : `${(bytes / 1000 ** power).toFixed(2)} ${unit[power] ?? ''}`;
+}

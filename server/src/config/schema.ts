@@ -1,0 +1,173 @@
+/**
+ * The config language as a JSON Schema: the one source of validation, completion, hover texts and docs/config.md.
+ * `defaultSnippets` follows the convention of VS Code's JSON and YAML services. schemas/quantconfig.schema.json is this object, published.
+ */
+import { methods } from '../methods';
+
+export interface Schema {
+  type?: string | string[];
+  description?: string;
+  enum?: (string | number | boolean)[];
+  /** One text per enum value, for completion and hover. */
+  enumDescriptions?: string[];
+  const?: unknown;
+  properties?: Record<string, Schema>;
+  required?: string[];
+  additionalProperties?: boolean;
+  items?: Schema;
+  minItems?: number;
+  maxItems?: number;
+  minLength?: number;
+  maxLength?: number;
+  minProperties?: number;
+  maxProperties?: number;
+  minimum?: number;
+  exclusiveMinimum?: number;
+  maximum?: number;
+  pattern?: string;
+  /** What to say when `pattern` fails. */
+  patternErrorMessage?: string;
+  default?: unknown;
+  examples?: unknown[];
+  if?: Schema;
+  then?: Schema;
+  else?: Schema;
+  defaultSnippets?: { label: string; description?: string; bodyText: string }[];
+  $schema?: string;
+  $id?: string;
+  title?: string;
+}
+
+const names = [...methods.keys()];
+const methodTexts = [...methods.values()].map((method) => method.summary);
+const schemes = ['W4A4', 'W4A16', 'W8A8', 'W4A8', 'W4A6', 'W3A3', 'W2A4', 'W8A16'];
+
+const scheme: Schema = {
+  type: 'string',
+  pattern: '^W([1-8]|16)A([1-8]|16)$',
+  patternErrorMessage: 'A scheme is W<bits>A<bits> with 1 to 8 bits, or 16 to leave that side alone: W4A4, W4A16, W8A8.',
+  description: 'Bits of weights and activations, for example `W4A4`. 16 leaves that side as it is.',
+  examples: schemes,
+};
+
+const group: Schema = {
+  type: ['integer', 'string'],
+  if: { type: 'string' },
+  then: { enum: ['row', 'tensor'] },
+  else: { minimum: 1, maximum: 65536 },
+  description: 'Group size: how many consecutive inputs share a scale. `row` is one scale per output channel (weights) or per token (activations), `tensor` one for all. It must divide the width.',
+  examples: ['row', 64, 128, 'tensor'],
+};
+
+const scaleDtype = (text: string): Schema => ({ type: 'string', enum: ['fp16', 'bf16', 'fp32'], description: text });
+
+const quantizer = (side: 'weights' | 'activations'): Schema => ({
+  type: 'object',
+  additionalProperties: false,
+  description: `Overrides parts of the method's ${side} quantizer.`,
+  properties: {
+    kind: {
+      type: 'string', enum: ['int', 'codebook'],
+      enumDescriptions: ['Integers with a scale per group (round to nearest).', 'Lloyd–Max codebook of the sphere marginal with one norm per row or token (OrbitQuant Eq 3).'],
+      description: 'The quantizer itself. Changing it keeps the rest of the method, so `orbitquant` with `kind: int` is a rotated integer quantizer.',
+    },
+    symmetric: { type: 'boolean', description: 'int only. Symmetric absmax scale (true) or min–max scale with a zero point (false).' },
+    group: { ...group, description: `int only. ${group.description ?? ''}` },
+    scale: scaleDtype('int only. Type the scales are stored and used in.'),
+    norm: scaleDtype('codebook only. Type the norms are stored and used in.'),
+  },
+});
+
+// `properties`, `required` and `additionalProperties` say nothing about strings and booleans, so a value may be either form without an `anyOf` and its noisy errors.
+const rotate: Schema = {
+  type: ['object', 'boolean'],
+  if: { type: 'boolean' },
+  then: { enum: [false] },
+  description: 'Rotation of the inputs before quantizing, or `false` for none.',
+  examples: [false],
+  additionalProperties: false,
+  required: ['kind'],
+  properties: {
+    kind: { type: 'string', enum: ['rpbh'], enumDescriptions: ['Randomised permuted block Hadamard (OrbitQuant Eq 9); works for every width.'], description: 'Which rotation.' },
+    seed: { type: 'integer', minimum: 0, maximum: 4294967295, default: 0, description: 'Seed of permutation and signs; one draw per width.' },
+  },
+};
+
+const method: Schema = {
+  type: ['string', 'object'],
+  description: 'The quantization method: a name, or a name with parts overridden.',
+  if: { type: 'string' },
+  then: { enum: names, enumDescriptions: methodTexts },
+  additionalProperties: false,
+  required: ['name'],
+  properties: {
+    name: { type: 'string', enum: names, enumDescriptions: methodTexts, description: 'The method that is the starting point.' },
+    weights: quantizer('weights'),
+    activations: quantizer('activations'),
+    rotate,
+  },
+};
+const keep: Schema = {
+  type: 'string',
+  enum: ['original', 'bf16', 'fp16', 'fp32'],
+  enumDescriptions: ['As the checkpoint stores it.', 'bfloat16', 'float16', 'float32'],
+  description: 'Do not quantize these layers; store them as this type.',
+};
+
+export const schema: Schema = {
+  $schema: 'http://json-schema.org/draft-07/schema#',
+  $id: 'quantscope:quantconfig-1',
+  title: 'QuantScope quantization config',
+  description: 'Which layers of a diffusion transformer are quantized, how, and under which size budget.',
+  type: 'object',
+  additionalProperties: false,
+  required: ['version', 'checkpoint'],
+  properties: {
+    version: { type: 'integer', enum: [1], description: 'Version of the config language.', default: 1 },
+    checkpoint: {
+      type: 'string', minLength: 1, maxLength: 4096,
+      description: 'The model: a diffusers folder, a `.safetensors` file or a `.safetensors.index.json`, relative to this file.',
+      examples: ['./FLUX.1-dev', './model.safetensors'],
+    },
+    defaults: {
+      type: 'object', additionalProperties: false,
+      description: 'What every layer gets that no rule takes, and what a rule leaves out.',
+      properties: { method, scheme, keep },
+      defaultSnippets: [{ label: 'defaults', bodyText: 'defaults: { method: ${1|' + names.join(',') + '|}, scheme: ${2:W4A4} }' }],
+    },
+    rules: {
+      type: 'array', maxItems: 4096,
+      description: 'Rules from top to bottom; for each layer the last rule that matches decides. What that rule leaves out comes from `defaults`.',
+      items: {
+        type: 'object', additionalProperties: false, required: ['layers'],
+        properties: {
+          name: { type: 'string', minLength: 1, maxLength: 200, description: 'A name for reports and hints.' },
+          layers: {
+            type: ['array', 'string'], minItems: 1, maxItems: 4096, maxLength: 65536,
+            items: { type: 'string', minLength: 1, maxLength: 65536 },
+            description: 'Layer patterns: `*` matches within one dotted segment, `**` across segments, anchored at both ends; `!pattern` excludes.',
+            examples: ['**.ff.**', '**.norm*.linear', 'proj_out'],
+          },
+          scheme, method, keep,
+        },
+        defaultSnippets: [
+          { label: 'rule: scheme', description: 'Quantize the matched layers with other bits', bodyText: '- layers: ["${1:**}"]\n  scheme: ${2:W8A8}' },
+          { label: 'rule: keep', description: 'Leave the matched layers in high precision', bodyText: '- layers: ["${1:proj_out}"]\n  keep: ${2|original,bf16,fp16,fp32|}' },
+          { label: 'rule: weight-only', description: 'INT4 weights with group 64, activations untouched', bodyText: '- layers: ["${1:**.norm*.linear}"]\n  scheme: W4A16\n  method: { name: rtn, weights: { group: 64 } }' },
+        ],
+      },
+    },
+    budget: {
+      type: 'object', additionalProperties: false, minProperties: 1, maxProperties: 1,
+      description: 'A hard bound: `size` on the bytes of the whole quantized checkpoint, or `bits` on the average bits of the linear weights, side data included.',
+      properties: {
+        size: {
+          type: ['string', 'integer'], minimum: 1, pattern: '^[0-9]+(\\.[0-9]+)?\\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)$',
+          patternErrorMessage: 'A size is a number with a unit: 6.9GB, 700 MB, 1.5GiB.',
+          description: 'Largest size of the quantized checkpoint, for example `6.9GB` (1 GB = 10⁹ bytes, 1 GiB = 2³⁰ bytes).', examples: ['6.9GB', '700MB'],
+        },
+        bits: { type: 'number', exclusiveMinimum: 0, maximum: 32, description: 'Largest average bits per linear weight, side data included.', examples: [4.5] },
+      },
+    },
+  },
+};

@@ -1,0 +1,59 @@
+/** The text of a new config for a checkpoint: the method's own layer policy, written as rules a person can read and change. */
+import type { Checkpoint, Role } from '../protocol';
+import { matchList } from './match';
+
+/**
+ * OrbitQuant's layer policy (methods.md 1.6), which is also what SVDQuant and ViDiT-Q do: blocks quantized, adaLN modulation weight-only INT4 in groups of 64,
+ * embedders and final layers in high precision.
+ * @param relativePath of the checkpoint as the config will name it.
+ */
+export function newConfigText(checkpoint: Checkpoint, relativePath: string, method: string, scheme: string): string {
+  const modulation = patternsFor(checkpoint, ['modulation']);
+  const kept = patternsFor(checkpoint, ['embedder', 'final']);
+  const rules = [
+    ...(modulation.length > 0 ? [
+      '  - name: modulation', `    layers: [${modulation.map((pattern) => JSON.stringify(pattern)).join(', ')}]`, '    scheme: W4A16', '    method: { name: rtn, weights: { group: 64 } }',
+    ] : []),
+    ...(kept.length > 0 ? ['  - name: embedders and final layers', `    layers: [${kept.map((pattern) => JSON.stringify(pattern)).join(', ')}]`, '    keep: original'] : []),
+  ];
+  return [
+    'version: 1',
+    `checkpoint: ${/^[\w./-]+$/.test(relativePath) ? relativePath : JSON.stringify(relativePath)}`,
+    `defaults: { method: ${method}, scheme: ${scheme} }`,
+    ...(rules.length > 0 ? ['rules:', ...rules] : []),
+    '',
+  ].join('\n');
+}
+
+/** Few patterns that take exactly the layers of these roles: block and other numbers become `*` where that adds no foreign layer. */
+export function patternsFor(checkpoint: Checkpoint, roles: readonly Role[]): string[] {
+  const wanted = new Set(checkpoint.layers.filter((layer) => roles.includes(layer.role)).map((layer) => layer.name));
+  const patterns: string[] = [];
+  const covered = new Set<string>();
+  for (const name of wanted) {
+    if (covered.has(name)) {
+      continue;
+    }
+    const pattern = candidates(name).find((candidate) => names(checkpoint, candidate).every((match) => wanted.has(match))) ?? name;
+    patterns.push(pattern);
+    names(checkpoint, pattern).forEach((match) => covered.add(match));
+  }
+  return patterns;
+}
+
+/** From general to exact: everything under the first segments, then numbered segments as `*`, then the name itself. */
+function candidates(name: string): string[] {
+  const segments = name.split('.');
+  const starred = segments.map((segment) => (/^\d+$/.test(segment) ? '*' : segment));
+  return [
+    ...segments.slice(0, -1).map((_, index) => `${starred.slice(0, index + 1).join('.')}.**`),
+    starred.join('.'),
+    // Only the first number is the block; later ones (`net.2`) tell layers apart.
+    segments.map((segment, index) => (index === segments.findIndex((each) => /^\d+$/.test(each)) ? '*' : segment)).join('.'),
+    name,
+  ];
+}
+
+function names(checkpoint: Checkpoint, pattern: string): string[] {
+  return Array.from(matchList(checkpoint, [pattern]), (index) => checkpoint.layers[index]?.name ?? '');
+}

@@ -1,0 +1,76 @@
+/** Checks a tree against the schema with ajv and turns its errors into problems that a person can act on. */
+import Ajv from 'ajv';
+import type { ErrorObject, ValidateFunction } from 'ajv';
+import type { Problem, Range } from '../protocol';
+import { schema } from './schema';
+import type { Schema } from './schema';
+import { nearest } from './nearest';
+import { toValue } from './tree';
+import type { Entry, TreeNode } from './tree';
+
+let compiled: ValidateFunction | undefined;
+
+export function validate(root: TreeNode | null): Problem[] {
+  if (!root) {
+    const start = { line: 0, character: 0 };
+    return [{ code: 'config/empty', severity: 'error', message: 'This config is empty. Start with "version: 1" and "checkpoint: <path>".', range: { start, end: start } }];
+  }
+  compiled ??= new Ajv({ allErrors: true, strict: false, verbose: true }).compile(schema);
+  compiled(toValue(root));
+  return (compiled.errors ?? []).filter((error) => error.keyword !== 'if').slice(0, 100).map((error) => toProblem(root, error));
+}
+
+function toProblem(root: TreeNode, error: ErrorObject): Problem {
+  const { node, entry } = locate(root, error.instancePath);
+  const range = node.range;
+  const subject = entry ? `"${entry.key}"` : 'this value';
+  const problem = (code: string, message: string, at: Range = range): Problem => ({ code, severity: 'error', message, range: at });
+  const parent = error.parentSchema as Schema;
+  switch (error.keyword) {
+    case 'additionalProperties': {
+      const key = String(error.params['additionalProperty']);
+      const at = node.kind === 'map' ? node.entries.find((candidate) => candidate.key === key)?.keyRange : undefined;
+      const known = Object.keys(parent.properties ?? {});
+      return suggest(problem('config/unknown-key', `"${key}" is not known here. Known: ${known.join(', ')}.`, at), key, known);
+    }
+    case 'enum': {
+      const allowed = ((error.params['allowedValues'] ?? []) as unknown[]).map(String);
+      return suggest(problem('config/unknown-value', `${subject} must be ${allowed.join(', ').replace(/, ([^,]*)$/, ' or $1')}.`), node.kind === 'scalar' ? String(node.value) : '', allowed);
+    }
+    case 'required': {
+      const key = String(error.params['missingProperty']);
+      const start = node.range.start;
+      return problem('config/missing-key', `"${key}" is missing${entry ? ` in ${subject}` : ''}. ${parent.properties?.[key]?.description ?? ''}`.trim(), { start, end: { line: start.line, character: start.character + 1 } });
+    }
+    case 'type': {
+      const types = [error.params['type'] as string | string[]].flat();
+      return problem('config/type', `${subject} must be ${types.map((type) => typeNames[type] ?? type).join(' or ')}.`);
+    }
+    case 'pattern': return problem('config/value', parent.patternErrorMessage ?? `${subject} must match ${String(error.params['pattern'])}.`);
+    default: return problem('config/value', `${subject} ${error.message ?? 'is not valid'}.`);
+  }
+}
+
+const typeNames: Record<string, string> = {
+  string: 'text', integer: 'a whole number', number: 'a number', boolean: 'true or false', array: 'a list', object: 'a mapping (key: value)', null: 'empty',
+};
+
+function suggest(problem: Problem, written: string, known: string[]): Problem {
+  const text = nearest(written, known);
+  return text && problem.range ? { ...problem, message: `${problem.message} Did you mean "${text}"?`, data: { fix: 'replace', range: problem.range, text, title: `Change to "${text}"` } } : problem;
+}
+
+/** Follows a JSON pointer; `entry` is the key the value stands behind. */
+function locate(root: TreeNode, pointer: string): { node: TreeNode; entry: Entry | undefined } {
+  let node = root;
+  let entry: Entry | undefined;
+  for (const part of pointer.split('/').slice(1).map((raw) => raw.replaceAll('~1', '/').replaceAll('~0', '~'))) {
+    if (node.kind === 'map') {
+      entry = node.entries.find((candidate) => candidate.key === part);
+      node = entry?.value ?? node;
+    } else if (node.kind === 'list') {
+      node = node.items[Number(part)] ?? node;
+    }
+  }
+  return { node, entry };
+}

@@ -1,0 +1,172 @@
+/**
+ * Typed calls into the engine process. Starts it on first use, restarts it after a crash (at most 4 restarts in 3 minutes), turns its death in the middle of
+ * a job into a clear error. The addon itself is never loaded in this process.
+ */
+import { fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { statSync } from 'node:fs';
+import { IPCMessageReader, IPCMessageWriter, createMessageConnection } from 'vscode-jsonrpc/node';
+import { CancellationToken, ResponseError } from 'vscode-jsonrpc';
+import type { MessageConnection, RequestType } from 'vscode-jsonrpc';
+import type { EngineInfo, Quantizer, StatusParams } from '../protocol';
+import type { Measurement, MeasureRequest, StatsRequest, StatsResult } from './addon';
+import { ExpectedRequest, InfoRequest, JobProgress, MeasureJob, StatsJob } from './rpc';
+import type { JobErrorData, JobParams } from './rpc';
+
+export interface EngineOptions {
+  /** The bundled host.ts. */
+  hostPath: string;
+  /** quantscope.node. */
+  addonPath: string;
+  /** 0 = one per processor. */
+  threads: number;
+  log(message: string): void;
+  onState?(state: StatusParams['engine'], message: string): void;
+  now?(): number;
+}
+
+export type EngineErrorCode = JobErrorData['code'] | 'CRASHED' | 'UNAVAILABLE';
+
+export class EngineError extends Error {
+  constructor(readonly code: EngineErrorCode, message: string) {
+    super(message);
+    this.name = 'EngineError';
+  }
+}
+
+export interface JobOptions { progress?: (fraction: number) => void; cancellation?: CancellationToken | undefined }
+
+interface Running { child: ChildProcess; connection: MessageConnection; died: Promise<EngineError>; info: EngineInfo }
+
+const maxRestarts = 4;
+const restartWindow = 3 * 60_000;
+
+export class EngineClient {
+  private running: Promise<Running> | undefined;
+  private starts: number[] = [];
+  private nextToken = 1;
+  private disposed = false;
+
+  constructor(private readonly options: EngineOptions) {}
+
+  measure(request: MeasureRequest, options?: JobOptions): Promise<Measurement> { return this.job(MeasureJob, request, options); }
+  stats(request: StatsRequest, options?: JobOptions): Promise<StatsResult> { return this.job(StatsJob, request, options); }
+  async expectedDistortion(quantizer: Quantizer, width: number): Promise<number | null> {
+    const engine = await this.start();
+    return this.guard(engine, engine.connection.sendRequest(ExpectedRequest, { quantizer, width }));
+  }
+  async info(): Promise<EngineInfo> { return (await this.start()).info; }
+
+  /** Names this build of the addon without starting it: reports of another build are measured again. */
+  identity(): string {
+    const found = statSync(this.options.addonPath, { throwIfNoEntry: false });
+    return found ? `${found.size}-${Math.trunc(found.mtimeMs)}` : 'missing';
+  }
+
+  /** Stops the engine if it runs and forgets earlier crashes; the next call starts it anew. */
+  async restart(): Promise<void> {
+    this.starts = [];
+    await this.stop();
+  }
+
+  async dispose(): Promise<void> {
+    this.disposed = true;
+    await this.stop();
+  }
+
+  private async stop(): Promise<void> {
+    const engine = await this.running?.catch(() => undefined);
+    this.running = undefined;
+    if (engine) {
+      engine.child.disconnect();
+      await engine.died;
+    }
+  }
+
+  private async job<P, R>(type: RequestType<JobParams<P>, R, JobErrorData>, request: P, { progress, cancellation = CancellationToken.None }: JobOptions = {}): Promise<R> {
+    if (cancellation.isCancellationRequested) {
+      throw new EngineError('CANCELLED', 'Cancelled.');
+    }
+    const engine = await this.start();
+    const token = this.nextToken++;
+    const subscription = progress && engine.connection.onProgress(JobProgress, token, progress);
+    try {
+      return await this.guard(engine, engine.connection.sendRequest(type, { request, token }, cancellation));
+    } finally {
+      subscription?.dispose();
+    }
+  }
+
+  /** The answer, or the engine's death, whichever comes first. */
+  private async guard<R>(engine: Running, answer: Promise<R>): Promise<R> {
+    // The losing promise still settles: a rejection nobody waits for would end this process.
+    answer.catch(() => undefined);
+    try {
+      return await Promise.race([answer, engine.died.then((death) => Promise.reject(death))]);
+    } catch (error) {
+      if (error instanceof EngineError) {
+        throw error;
+      }
+      if (error instanceof ResponseError && error.data) {
+        throw new EngineError((error.data as JobErrorData).code, error.message);
+      }
+      // A message that could not be written: the channel broke a moment before the exit was seen.
+      throw engine.child.exitCode !== null || !engine.child.connected ? await engine.died : new EngineError('INTERNAL', error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  private start(): Promise<Running> {
+    this.running ??= this.launch().catch((error: unknown) => {
+      this.running = undefined;
+      throw error;
+    });
+    return this.running;
+  }
+
+  private async launch(): Promise<Running> {
+    if (this.disposed) {
+      throw new EngineError('UNAVAILABLE', 'The engine has been shut down.');
+    }
+    const now = this.options.now?.() ?? Date.now();
+    this.starts = this.starts.filter((start) => now - start < restartWindow);
+    if (this.starts.length > maxRestarts) {
+      const message = `The engine stopped ${this.starts.length} times within 3 minutes and is not started again. See the log for the reason, then run "QuantScope: Restart".`;
+      this.options.onState?.('failed', message);
+      throw new EngineError('UNAVAILABLE', message);
+    }
+    this.starts.push(now);
+    this.options.onState?.('starting', 'Starting the engine…');
+    const child = fork(this.options.hostPath, [this.options.addonPath, String(this.options.threads)], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], execArgv: [] });
+    let lastWords = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        lastWords = (lastWords + text).slice(-2000);
+        this.options.log(`engine: ${text.trimEnd()}`);
+      });
+    }
+    const connection = createMessageConnection(new IPCMessageReader(child), new IPCMessageWriter(child), { error: (text) => this.options.log(text), warn: (text) => this.options.log(text), info: () => undefined, log: () => undefined });
+    const died = new Promise<EngineError>((resolve) => {
+      const gone = (how: string): void => {
+        connection.dispose();
+        this.running = undefined;
+        this.options.log(`engine: ended (${how})`);
+        this.options.onState?.('stopped', `The engine ended (${how}).`);
+        const reason = /^(?:\w*Error|fatal error|.*not found).*$/im.exec(lastWords)?.[0];
+        resolve(new EngineError('CRASHED', `The engine process ended in the middle of this job (${how}${reason ? `: ${reason}` : ''}). The next job starts it again; the log has more.`));
+      };
+      child.once('error', (error) => gone(error.message));
+      child.once('exit', (code, signal) => gone(signal ?? `exit code ${code}`));
+    });
+    connection.onError(([error]) => this.options.log(`engine: ${error.message}`));
+    connection.listen();
+    const answer = connection.sendRequest(InfoRequest);
+    answer.catch(() => undefined);
+    const info = await Promise.race([answer, died.then((death) => Promise.reject(death))]).catch(async () => {
+      const death = await died;
+      throw new EngineError('UNAVAILABLE', death.message.replace('in the middle of this job', 'while it started').replace(' The next job starts it again; the log has more.', ' Run "quantscope doctor" to see what is missing.'));
+    });
+    this.options.log(`engine: started, version ${info.version}, ${info.cpuLevel}, ${info.threads} threads, process ${info.pid}`);
+    this.options.onState?.('running', 'Engine ready.');
+    return { child, connection, died, info };
+  }
+}

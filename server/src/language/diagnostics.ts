@@ -1,0 +1,21 @@
+import { DiagnosticSeverity } from 'vscode-languageserver-types';
+import type { Diagnostic } from 'vscode-languageserver-types';
+import type { Problem } from '../protocol';
+import type { Model } from './model';
+
+const severities = { error: DiagnosticSeverity.Error, warning: DiagnosticSeverity.Warning, info: DiagnosticSeverity.Information, hint: DiagnosticSeverity.Hint } as const;
+
+/** @param problemDocs URL of docs/problems.md, which has a heading for every code; undefined when there is none. */
+export function diagnostics(model: Model, problemDocs: string | undefined): Diagnostic[] {
+  return model.problems.map((problem) => toDiagnostic(problem, problemDocs));
+}
+
+function toDiagnostic(problem: Problem, problemDocs: string | undefined): Diagnostic {
+  const { code, severity, message, range, data } = problem;
+  return {
+    source: 'quantscope', code, severity: severities[severity], message,
+    range: range ?? { start: { line: 0, character: 0 }, end: { line: 0, character: 1 } },
+    ...(problemDocs ? { codeDescription: { href: `${problemDocs}#${code.replace('/', '')}` } } : {}),
+    ...(data ? { data } : {}),
+  };
+}

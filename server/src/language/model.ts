@@ -1,0 +1,23 @@
+/** Everything the language features look at, for one version of one document. Plain data: features are pure functions of it. */
+import type { TextDocument } from 'vscode-languageserver-textdocument';
+import { URI } from 'vscode-uri';
+import type { CheckpointStore } from '../checkpoint';
+import { loadConfig } from '../config/load';
+import type { LoadedConfig } from '../config/load';
+import type { LayerReport } from '../protocol';
+
+export interface Model extends LoadedConfig {
+  document: TextDocument;
+  /** By layer name; empty until something has been measured. */
+  reports: ReadonlyMap<string, LayerReport>;
+}
+
+export async function buildModel(document: TextDocument, store: CheckpointStore, reports: ReadonlyMap<string, LayerReport>): Promise<Model> {
+  return { ...await loadConfig(document, configPath(document.uri), store), document, reports };
+}
+
+/** Path that relative checkpoint paths start from. An untitled document has one too when the editor gave it a folder. */
+export function configPath(uri: string): string | undefined {
+  const { scheme, fsPath } = URI.parse(uri);
+  return scheme === 'file' || (scheme === 'untitled' && /[\\/]/.test(fsPath)) ? fsPath : undefined;
+}

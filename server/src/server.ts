@@ -1,0 +1,320 @@
+/** The language server: wires LSP and the custom messages of protocol.ts to pure features. Never loads native code. */
+import { basename, join, relative, sep } from 'node:path';
+import {
+  CodeActionKind, DiagnosticRefreshRequest, DidChangeWatchedFilesNotification, ErrorCodes, InlayHintRefreshRequest, LSPErrorCodes, ResponseError, TextDocumentSyncKind, TextDocuments,
+} from 'vscode-languageserver';
+import type { CancellationToken, ClientCapabilities, Connection, InitializeParams, InitializeResult } from 'vscode-languageserver';
+import { TextDocument } from 'vscode-languageserver-textdocument';
+import { ReportCache } from './analysis/cache';
+import { buildEvidence, writeEvidence } from './analysis/evidence';
+import { analyze, knownReports } from './analysis/report';
+import { findTensor, tensorStats } from './analysis/tensorStats';
+import { CheckpointError, CheckpointStore } from './checkpoint';
+import { newConfigText } from './config/template';
+import { EngineError } from './engine/client';
+import { checkpointListing, checkpointScheme, listingPath } from './language/checkpointText';
+import { codeActions } from './language/codeActions';
+import { complete, completionTriggers } from './language/completion';
+import { definition } from './language/definition';
+import { diagnostics } from './language/diagnostics';
+import { hover } from './language/hover';
+import { inlayHints } from './language/inlayHints';
+import { buildModel, configPath } from './language/model';
+import type { Model } from './language/model';
+import type { AnalyzeParams, AnalyzeResult, LayerReport, Notifications, Requests, StatusParams } from './protocol';
+import type { Engine, Runtime } from './runtime';
+
+/** What the client may send along; every field is optional and has a default. */
+interface InitializationOptions { engine?: { threads?: number }; cacheDirectory?: string }
+
+const pushDelay = 120;
+
+export function startServer(connection: Connection, runtime: Runtime): void {
+  new Server(connection, runtime).listen();
+}
+
+class Server {
+  private readonly documents = new TextDocuments(TextDocument);
+  private readonly store = new CheckpointStore();
+  private readonly models = new Map<string, { version: number; model: Promise<Model> }>();
+  /** Measured in this session or found in the cache, by config and layer. */
+  private readonly reports = new Map<string, { planHash: string; layers: Map<string, LayerReport> }>();
+  private readonly pushTimers = new Map<string, NodeJS.Timeout>();
+  private client: ClientCapabilities = {};
+  private cache = new ReportCache(null);
+  private engine!: Engine;
+  private status: StatusParams = { health: 'ok', message: 'Engine not started yet.', engine: 'idle', info: null };
+  private jobs = 0;
+
+  constructor(private readonly connection: Connection, private readonly runtime: Runtime) {}
+
+  listen(): void {
+    const { connection, documents } = this;
+    connection.onInitialize((params) => this.initialize(params));
+    connection.onInitialized(() => this.watchFiles());
+    connection.onShutdown(() => this.engine.dispose());
+    documents.onDidChangeContent(({ document }) => this.changed(document.uri));
+    documents.onDidClose(({ document }) => this.closed(document.uri));
+    connection.onDidChangeWatchedFiles(() => this.refreshAll());
+
+    connection.languages.diagnostics.on((params) => this.safely('diagnostics', { kind: 'full', items: [] }, async () => {
+      const model = await this.model(params.textDocument.uri);
+      return { kind: 'full', items: model ? diagnostics(model, this.runtime.problemDocs) : [] };
+    }));
+    connection.onCompletion((params) => this.onModel(params.textDocument.uri, 'completion', (model) => complete(model, params.position)));
+    connection.onHover((params) => this.onModel(params.textDocument.uri, 'hover', (model) => hover(model, params.position)));
+    connection.onDefinition((params) => this.onModel(params.textDocument.uri, 'definition', (model) =>
+      (this.client.workspace?.textDocumentContent ? definition(model, params.position, Boolean(this.client.textDocument?.definition?.linkSupport)) : null)));
+    connection.languages.inlayHint.on((params) => this.onModel(params.textDocument.uri, 'inlay hints', (model) => inlayHints(model, params.range)));
+    connection.onCodeAction((params) => codeActions(params.textDocument.uri, params.context.diagnostics));
+    connection.onRequest('workspace/textDocumentContent', ({ uri }: { uri: string }) => this.safely('checkpoint listing', { text: '' }, async () =>
+      ({ text: checkpointListing(await this.store.get(listingPath(uri))).text })));
+
+    this.onRequest('quantscope/analyze', (params, token) => this.analyze(params, token));
+    this.onRequest('quantscope/plan', async ({ uri }) => {
+      const { plan, reports } = await this.planned(uri);
+      return { plan, reports: [...reports.values()] };
+    });
+    this.onRequest('quantscope/checkpoint', ({ path }) => this.store.get(path));
+    this.onRequest('quantscope/tensorStats', async ({ path, tensor }, token) => {
+      const found = findTensor(await this.store.get(path), tensor);
+      if (!found) {
+        throw new ResponseError(ErrorCodes.InvalidParams, `${basename(path)} has no tensor "${tensor}". It may have changed on disk; reopen it.`);
+      }
+      return tensorStats(found, this.engine, { cancellation: token });
+    });
+    this.onRequest('quantscope/newConfig', async ({ checkpoint: path, method, scheme, folder }) => {
+      const checkpoint = await this.store.get(path);
+      const inside = relative(folder, path).split(sep).join('/');
+      return { text: newConfigText(checkpoint, inside.startsWith('.') ? inside : `./${inside}`, method, scheme), fileName: `${basename(path).replace(/\.safetensors(\.index\.json)?$/, '')}.quant.yaml` };
+    });
+    this.onRequest('quantscope/writeReport', async ({ uri, workDoneToken }, token) => {
+      const path = configPath(uri);
+      if (!path) {
+        throw new ResponseError(ErrorCodes.InvalidParams, 'Save this config first: the report is written beside it.');
+      }
+      const { plan, layers, failures, cached } = await this.analyze({ uri, ...(workDoneToken === undefined ? {} : { workDoneToken }) }, token);
+      const problems = (await this.model(uri))?.problems ?? [];
+      const evidence = buildEvidence({ config: basename(path), plan, analysis: { layers, failures, cached }, problems, engine: await this.engine.info(), date: new Date() });
+      return writeEvidence(evidence, path.replace(/(\.quant)?\.ya?ml$/, '') + '.report.html');
+    });
+    this.onRequest('quantscope/restartEngine', async () => {
+      await this.engine.restart();
+      return this.engine.info();
+    });
+
+    documents.listen(connection);
+    connection.listen();
+  }
+
+  private initialize({ capabilities, initializationOptions }: InitializeParams): InitializeResult {
+    this.client = capabilities;
+    const options = (initializationOptions ?? {}) as InitializationOptions;
+    const folder = options.cacheDirectory || this.runtime.cacheFolder;
+    this.cache = new ReportCache(folder ? join(folder, 'reports') : null);
+    this.engine = this.runtime.startEngine({
+      threads: options.engine?.threads ?? 0,
+      log: (message) => this.connection.console.info(message),
+      onState: (engine, message) => this.engineState(engine, message),
+    });
+    return {
+      serverInfo: { name: 'QuantScope' },
+      capabilities: {
+        textDocumentSync: TextDocumentSyncKind.Incremental,
+        diagnosticProvider: { interFileDependencies: true, workspaceDiagnostics: false },
+        completionProvider: { triggerCharacters: completionTriggers },
+        hoverProvider: true,
+        definitionProvider: true,
+        inlayHintProvider: true,
+        codeActionProvider: { codeActionKinds: [CodeActionKind.QuickFix] },
+        workspace: { workspaceFolders: { supported: true }, textDocumentContent: { schemes: [checkpointScheme] } },
+      },
+    };
+  }
+
+  private watchFiles(): void {
+    if (this.client.workspace?.didChangeWatchedFiles?.dynamicRegistration) {
+      const watchers = ['**/*.safetensors', '**/*.safetensors.index.json', '**/config.json', '**/model_index.json'].map((globPattern) => ({ globPattern }));
+      void this.connection.client.register(DidChangeWatchedFilesNotification.type, { watchers });
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------------------ documents
+
+  private model(uri: string): Promise<Model> | undefined {
+    const document = this.documents.get(uri);
+    if (!document) {
+      return undefined;
+    }
+    let entry = this.models.get(uri);
+    if (entry?.version !== document.version) {
+      entry = { version: document.version, model: buildModel(document, this.store, this.reports.get(uri)?.layers ?? new Map<string, LayerReport>()) };
+      this.models.set(uri, entry);
+    }
+    return entry.model;
+  }
+
+  private changed(uri: string): void {
+    clearTimeout(this.pushTimers.get(uri));
+    this.pushTimers.set(uri, setTimeout(() => void this.safely('update', undefined, () => this.published(uri)), pushDelay));
+  }
+
+  /** After a pause in typing: diagnostics for clients that do not pull, earlier measurements for a new plan, and word to the panels. */
+  private async published(uri: string): Promise<void> {
+    this.pushTimers.delete(uri);
+    const model = await this.model(uri);
+    if (!model) {
+      return;
+    }
+    if (!this.client.textDocument?.diagnostic) {
+      await this.connection.sendDiagnostics({ uri, version: model.document.version, diagnostics: diagnostics(model, this.runtime.problemDocs) });
+    }
+    if (model.plan && this.reports.get(uri)?.planHash !== model.plan.hash) {
+      const known = await knownReports(model.plan, this.engine, this.cache);
+      this.remember(uri, model.plan.hash, known);
+      this.refreshHints();
+    }
+    this.notify('quantscope/planChanged', { uri });
+  }
+
+  private closed(uri: string): void {
+    clearTimeout(this.pushTimers.get(uri));
+    this.pushTimers.delete(uri);
+    this.models.delete(uri);
+    this.reports.delete(uri);
+    if (!this.client.textDocument?.diagnostic) {
+      void this.connection.sendDiagnostics({ uri, diagnostics: [] });
+    }
+  }
+
+  /** A file changed on disk: every open config looks again. */
+  private refreshAll(): void {
+    this.models.clear();
+    if (this.client.workspace?.diagnostics?.refreshSupport) {
+      void this.connection.sendRequest(DiagnosticRefreshRequest.type);
+    }
+    this.refreshHints();
+    this.documents.keys().forEach((uri) => this.changed(uri));
+  }
+
+  private refreshHints(): void {
+    if (this.client.workspace?.inlayHint?.refreshSupport) {
+      void this.connection.sendRequest(InlayHintRefreshRequest.type);
+    }
+  }
+
+  private remember(uri: string, planHash: string, layers: readonly LayerReport[]): void {
+    this.reports.set(uri, { planHash, layers: new Map(layers.map((report) => [report.name, report])) });
+    this.models.delete(uri);
+  }
+
+  // ------------------------------------------------------------------------------------------------------------- analysis
+
+  private async planned(uri: string): Promise<Model & { plan: NonNullable<Model['plan']> }> {
+    const model = await this.model(uri);
+    if (!model) {
+      throw new ResponseError(ErrorCodes.InvalidParams, `${uri} is not open in the editor.`);
+    }
+    if (!model.plan) {
+      const problem = model.problems.find((each) => each.severity === 'error');
+      throw new ResponseError(ErrorCodes.InvalidParams, problem ? `This config cannot be analyzed yet: ${problem.message}` : 'This config names no checkpoint yet.');
+    }
+    return { ...model, plan: model.plan };
+  }
+
+  private async analyze({ uri, layers, sampleRows, workDoneToken }: AnalyzeParams, token: CancellationToken): Promise<AnalyzeResult> {
+    const started = performance.now();
+    const { plan } = await this.planned(uri);
+    const found = new Map<string, LayerReport>();
+    const report = (value: object): void => {
+      if (workDoneToken !== undefined) {
+        void this.connection.sendNotification('$/progress', { token: workDoneToken, value });
+      }
+    };
+    report({ kind: 'begin', title: 'Analyzing layers', percentage: 0, cancellable: true });
+    this.jobs++;
+    this.sendStatus({});
+    try {
+      const analysis = await analyze(plan, this.engine, this.cache, {
+        layers, sampleRows, cancellation: token,
+        onReport: (each, done, total) => {
+          found.set(each.name, each);
+          this.notify('quantscope/reports', { uri, layers: [each], done, total });
+        },
+        onProgress: (fraction, name) => report({ kind: 'report', percentage: Math.floor(100 * fraction), message: name }),
+      });
+      return { plan, ...analysis, milliseconds: performance.now() - started };
+    } finally {
+      report({ kind: 'end' });
+      this.jobs--;
+      this.sendStatus({});
+      if (this.documents.get(uri)) {
+        const earlier = this.reports.get(uri);
+        this.remember(uri, plan.hash, [...(earlier?.planHash === plan.hash ? earlier.layers.values() : []), ...found.values()]);
+        this.refreshHints();
+      }
+    }
+  }
+
+  private engineState(engine: StatusParams['engine'], message: string): void {
+    this.sendStatus({ engine, message });
+    if (engine === 'running') {
+      void this.engine.info().then((info) => this.sendStatus({ info }), () => undefined);
+    }
+  }
+
+  private sendStatus(change: Partial<StatusParams>): void {
+    const next = { ...this.status, ...change };
+    const health = next.engine === 'failed' ? 'error' : this.jobs > 0 ? 'busy' : 'ok';
+    this.status = { ...next, health };
+    this.notify('quantscope/status', this.status);
+  }
+
+  // ------------------------------------------------------------------------------------------------------------- plumbing
+
+  private onRequest<M extends keyof Requests>(method: M, handler: (params: Requests[M]['params'], token: CancellationToken) => Promise<Requests[M]['result']>): void {
+    this.connection.onRequest(method, async (params: Requests[M]['params'], token: CancellationToken) => {
+      try {
+        return await handler(params, token);
+      } catch (error) {
+        throw this.asResponseError(method, error);
+      }
+    });
+  }
+
+  private notify<M extends keyof Notifications>(method: M, params: Notifications[M]): void {
+    void this.connection.sendNotification(method, params);
+  }
+
+  private onModel<T>(uri: string, what: string, feature: (model: Model) => T): Promise<T | null> {
+    return this.safely<T | null>(what, null, async () => {
+      const model = await this.model(uri);
+      return model ? feature(model) : null;
+    });
+  }
+
+  /** A feature that fails is logged and answers with its neutral value: nothing raw reaches the wire. */
+  private async safely<T>(what: string, fallback: T, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      this.connection.console.error(`${what}: ${error instanceof Error ? error.stack ?? error.message : String(error)}`);
+      return fallback;
+    }
+  }
+
+  /** What the user asked for gets its reason; what nobody foresaw goes to the log with its stack. */
+  private asResponseError(method: string, error: unknown): ResponseError<unknown> {
+    if (error instanceof ResponseError) {
+      return error as ResponseError<unknown>;
+    }
+    if (error instanceof EngineError) {
+      return new ResponseError(error.code === 'CANCELLED' ? LSPErrorCodes.RequestCancelled : LSPErrorCodes.RequestFailed, error.message, { code: error.code });
+    }
+    if (error instanceof CheckpointError) {
+      return new ResponseError(LSPErrorCodes.RequestFailed, error.message, { problem: error.problem });
+    }
+    this.connection.console.error(`${method}: ${error instanceof Error ? error.stack ?? error.message : String(error)}`);
+    return new ResponseError(LSPErrorCodes.RequestFailed, `${method.replace('quantscope/', '')} failed: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
