@@ -1,10 +1,11 @@
-// Installs what the tests in a real VS Code need: code-server's VS Code server in a cache folder outside the dependency tree, and Debian's chromium.
+// Installs what the tests in a real VS Code need: code-server's VS Code server in a cache folder outside the dependency tree, and Debian's chromium and
+// ripgrep.
 // Prints one line of JSON, { server, chromium }: the server's entry script and the browser. The second run finds the stamp and takes no time.
 //
 // Only lib/vscode of code-server is used, so its own dependencies are not installed, and none of the server's native modules is compiled:
 // without node-pty it has no terminal and without spdlog it logs to the console, which is all that tests need.
 import { execFileSync } from 'node:child_process';
-import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 
@@ -59,27 +60,38 @@ function installServer() {
   }
 }
 
-function installChromium() {
-  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
-  const found = process.env.QUANTSCOPE_CHROMIUM ?? onPath(names);
-  if (found !== undefined) {
-    return found;
-  }
-  if (process.getuid?.() === 0 && onPath(['apt-get']) !== undefined) {
-    say('installing chromium through apt-get');
+const CHROMIUM = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
+
+/** Quick Open and findFiles run ripgrep, whose npm package downloads it from GitHub; Debian's does as well. */
+function systemTools() {
+  const find = () => ({ chromium: process.env.QUANTSCOPE_CHROMIUM ?? onPath(CHROMIUM), ripgrep: onPath(['rg']) });
+  let tools = find();
+  if ((tools.chromium === undefined || tools.ripgrep === undefined) && process.getuid?.() === 0 && onPath(['apt-get']) !== undefined) {
+    say('installing chromium and ripgrep through apt-get');
     run('apt-get', ['update', '-qq']);
-    run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium']);
+    run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium', 'ripgrep']);
+    tools = find();
   }
-  const chromium = onPath(names);
-  if (chromium === undefined) {
-    throw new Error('no chromium on the PATH. Install it (Debian: `sudo apt-get install chromium`) or name it in QUANTSCOPE_CHROMIUM.');
+  if (tools.chromium === undefined || tools.ripgrep === undefined) {
+    throw new Error('chromium and rg must be on the PATH. Debian: `sudo apt-get install chromium ripgrep`. Another browser can be named in QUANTSCOPE_CHROMIUM.');
   }
-  return chromium;
+  return tools;
+}
+
+function linkRipgrep(ripgrep) {
+  const place = join(folder, 'lib', 'vscode', 'node_modules', '@vscode', 'ripgrep', 'bin', 'rg');
+  if (!existsSync(place)) {
+    mkdirSync(dirname(place), { recursive: true });
+    rmSync(place, { force: true });
+    symlinkSync(ripgrep, place);
+  }
 }
 
 try {
+  const { chromium, ripgrep } = systemTools();
   installServer();
-  process.stdout.write(`${JSON.stringify({ server, chromium: installChromium() })}\n`);
+  linkRipgrep(ripgrep);
+  process.stdout.write(`${JSON.stringify({ server, chromium })}\n`);
 } catch (error) {
   say(error.message);
   process.exitCode = 1;

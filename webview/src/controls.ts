@@ -43,7 +43,8 @@ export function dropdown(label: string, options: readonly { id: string; title: s
 
 export function searchField(label: string, placeholder: string, value: string, onInput: (text: string) => void): HTMLElement {
   const element = create<TextField>('vscode-text-field');
-  element.setAttribute('aria-label', label);
+  // When it is put into the page, the toolkit names a field without inner text 'Text field'; the name is given after that.
+  requestAnimationFrame(() => element.setAttribute('aria-label', label));
   element.placeholder = placeholder;
   element.value = value;
   element.spellcheck = false;

@@ -15,6 +15,8 @@ const ROW = 20;
 const AXIS = 22;
 const VALUE_WIDTH = 76;
 const CHARACTER = 6.7;
+/** Ratios this near to 1 stay grey: sampling of a finite row moves them as much. */
+const AS_EXPECTED = 1.05;
 
 export interface ChartEvents {
   onSelect: (name: string) => void;
@@ -137,12 +139,12 @@ export function createBars(events: ChartEvents): Bars {
   };
 }
 
-function side(row: LayerRow, metric: Metric): 'worse' | 'better' | 'plain' {
+function side(row: LayerRow, metric: Metric): 'worse' | 'better' | 'expected' | 'plain' {
   const value = metric.value(row);
-  if (value === null || metric.worse === 'either' || metric.id !== 'ratio') {
+  if (value === null || metric.id !== 'ratio') {
     return 'plain';
   }
-  return value > metric.baseline ? 'worse' : 'better';
+  return Math.abs(Math.log(value)) <= Math.log(AS_EXPECTED) ? 'expected' : value > metric.baseline ? 'worse' : 'better';
 }
 
 function valueText(row: LayerRow, metric: Metric): string {

@@ -51,7 +51,7 @@ export function createHeatmap(events: ChartEvents): Heatmap {
     const every = Math.max(1, Math.ceil(20 / size));
     svg.selectAll('text.column').data(matrix.titles).join('text').attr('class', 'column').attr('y', HEAD - 6)
       .attr('x', (_title, column) => LABELS + (column + 0.5) * size)
-      .text((title, column) => (title === 'none' ? '–' : column % every === 0 ? title : ''));
+      .text((title, column) => (title === '' ? (text ? 'outside' : '–') : column % every === 0 ? title : ''));
     svg.selectAll('text.role').data(matrix.roles).join('text').attr('class', 'role').attr('x', LABELS - 8).attr('dy', '.35em')
       .attr('y', (_role, row) => HEAD + (row + 0.5) * CELL_HEIGHT).text((role) => role);
 
@@ -145,7 +145,7 @@ export function createHeatmap(events: ChartEvents): Heatmap {
 /** Mixed with the editor's background, so that one rule serves every theme. */
 function fill(strength: number): string {
   const hue = strength >= 0 ? 'var(--worse)' : 'var(--better)';
-  return `color-mix(in srgb, ${hue} ${Math.round(8 + 72 * Math.abs(strength))}%, var(--vscode-editor-background))`;
+  return `color-mix(in srgb, ${hue} ${Math.round(6 + 54 * Math.abs(strength))}%, var(--vscode-editor-background))`;
 }
 
 /** Runs of columns whose blocks belong to the same list, such as `transformer_blocks`. */

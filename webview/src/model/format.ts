@@ -38,9 +38,12 @@ export function formatBits(bits: number): string {
   return bits.toFixed(3);
 }
 
-/** Measured against expected: `×1.02`. Small and large ratios keep three digits. */
+/** Measured against expected: `×1.02`. Two decimals around 1 keep a column aligned. */
 export function formatRatio(ratio: number): string {
-  return `×${ratio >= 100 || ratio < 0.01 ? ratio.toExponential(1) : ratio.toPrecision(3)}`;
+  if (ratio >= 1000 || ratio < 0.001) {
+    return `×${ratio.toExponential(1)}`;
+  }
+  return `×${ratio >= 0.095 && ratio < 9.995 ? ratio.toFixed(2) : ratio.toPrecision(3)}`;
 }
 
 export function formatDecibel(value: number | null): string {

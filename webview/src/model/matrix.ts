@@ -18,7 +18,7 @@ export interface Cell {
 export interface Matrix {
   /** Block paths; the last column '' holds what is outside of every block. */
   blocks: string[];
-  /** Short column titles: the block's number. */
+  /** Short column titles: the block's number, '' for the last column. */
   titles: string[];
   roles: Role[];
   cells: Cell[];
@@ -63,7 +63,7 @@ function groupFirst(a: string, b: string): number {
 }
 
 function blockTitle(block: string): string {
-  return block === '' ? 'none' : block.slice(block.lastIndexOf('.') + 1);
+  return block.slice(block.lastIndexOf('.') + 1);
 }
 
 function worst(layers: readonly LayerRow[], metric: Metric): LayerRow | undefined {

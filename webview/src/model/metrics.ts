@@ -19,7 +19,7 @@ export type MetricId = 'ratio' | 'sqnr' | 'ks' | 'wasserstein1' | 'kurtosis' | '
 
 export const METRICS: readonly Metric[] = [
   {
-    id: 'ratio', title: 'Error against expected', hint: 'Relative MSE over what this quantizer gives on its design distribution. ×1 is as expected, higher is worse.',
+    id: 'ratio', title: 'Error against expected', hint: 'Relative MSE over what this quantizer gives on its design distribution. ×1 is as expected (grey within 5 %), higher is worse.',
     baseline: 1, worse: 'higher', scale: 'log', value: (row) => row.ratio, format: formatRatio,
   },
   {

@@ -4,14 +4,17 @@ import type { Order } from '../model/tensorTable';
 import { moveCursor, scrollFor, visibleRows } from '../model/window';
 
 const ROW_HEIGHT = 22;
+/** As in base.css: between columns, and on both sides of a row. */
+const GAP = 12;
+const PADDING = 16;
 
 export interface Column<T> {
   id: string;
   title: string;
   /** What the column says, shown on hover. */
   hint?: string;
-  /** CSS grid track, such as `minmax(12rem, 1fr)`. */
-  width: string;
+  /** Width in pixels; the first column takes what is left over. */
+  width: number;
   numeric?: boolean;
   text: (row: T) => string;
 }
@@ -51,7 +54,10 @@ export function createGrid<T>(options: GridOptions<T>): Grid<T> {
   const head = h('div', { class: 'grid-row grid-head', role: 'row', 'aria-rowindex': 1 }, ...headers);
   const body = h('div', { class: 'grid-body', role: 'grid', tabindex: 0, 'aria-label': options.label, 'aria-colcount': options.columns.length }, head, lines);
   const element = h('div', { class: 'grid' }, body);
-  element.style.setProperty('--columns', options.columns.map(({ width }) => width).join(' '));
+  // Every row is a grid of its own, so all tracks are given in pixels and the rows line up.
+  const widths = options.columns.map(({ width }) => width);
+  element.style.setProperty('--columns', widths.map((width, index) => (index === 0 ? `minmax(${width}px, 1fr)` : `${width}px`)).join(' '));
+  element.style.setProperty('--least', `${widths.reduce((sum, width) => sum + width + GAP, 2 * PADDING - GAP)}px`);
 
   let rows: readonly T[] = [];
   let order: Order = { column: '', descending: false };

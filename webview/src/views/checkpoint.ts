@@ -31,11 +31,11 @@ const filter = searchField('Filter tensors', 'Filter by name, dtype or shape: at
 const grid = createGrid<TensorInfo>({
   label: 'Tensors',
   columns: [
-    { id: 'name', title: 'Name', width: 'minmax(14rem, 1fr)', text: ({ name }) => name },
-    { id: 'dtype', title: 'Type', width: '5.5rem', text: ({ dtype }) => dtype },
-    { id: 'shape', title: 'Shape', width: '8.5rem', numeric: true, text: ({ shape }) => formatShape(shape), hint: 'Outermost dimension first. Sorts by the number of values.' },
-    { id: 'bytes', title: 'Size', width: '5.5rem', numeric: true, text: ({ bytes }) => formatBytes(bytes) },
-    { id: 'offset', title: 'Offset', width: '7.5rem', numeric: true, text: ({ offset }) => formatInteger(offset), hint: 'First byte of the data from the start of the file.' },
+    { id: 'name', title: 'Name', width: 220, text: ({ name }) => name },
+    { id: 'dtype', title: 'Type', width: 72, text: ({ dtype }) => dtype },
+    { id: 'shape', title: 'Shape', width: 112, numeric: true, text: ({ shape }) => formatShape(shape), hint: 'Outermost dimension first. Sorts by the number of values.' },
+    { id: 'bytes', title: 'Size', width: 72, numeric: true, text: ({ bytes }) => formatBytes(bytes) },
+    { id: 'offset', title: 'Offset', width: 96, numeric: true, text: ({ offset }) => formatInteger(offset), hint: 'First byte of the data from the start of the file.' },
   ],
   key: ({ name }) => name,
   onOpen: (tensor) => void showTensor(tensor),

@@ -46,7 +46,8 @@ const charts = h('div', { class: 'charts' },
   h('section', { class: 'heatmap-pane', 'aria-label': 'Layers by role and block' }, heatmap.element));
 const content = h('div', { class: 'content' }, charts, table.element, detail.element);
 
-root().append(
+const page = root();
+page.append(
   h('header', { class: 'header' }, summary, h('div', { class: 'toolbar' }, metricChoice, twin, h('span', { class: 'spring' }), analyze), hint, notices),
   content, voice.element,
 );
@@ -101,6 +102,7 @@ function render(): void {
   const metric = metricById(view.metric);
   const running = progress !== undefined || state?.running === true;
   analyze.disabled = running || state?.plan === null;
+  page.dataset['state'] = running ? 'running' : reports.size > 0 ? 'measured' : 'empty';
   hint.textContent = metric.hint;
   renderSummary(all, running);
   renderNotices(all, running);
@@ -122,7 +124,7 @@ function renderSummary(all: readonly LayerRow[], running: boolean): void {
     return;
   }
   const totals = summarize(plan, all);
-  const count = progress !== undefined && progress.total > 0 ? `${progress.done} of ${progress.total}` : `${totals.measured} of ${totals.layers}`;
+  const count = progress !== undefined && progress.total > 0 ? `${progress.done} of ${progress.total}` : String(totals.measured);
   const parts = [
     plan.architecture, `${formatInteger(totals.layers)} layers`, `${formatPercent(totals.quantizedShare)} of the linear parameters quantized`,
     `${formatBits(totals.averageBits)} bits on average, side data included`, `${formatBytes(totals.packedBytes)} of ${formatBytes(totals.baselineBytes)}`, `${count} measured`,

@@ -1,0 +1,167 @@
+/**
+ * A real VS Code for tests: code-server's VS Code server and a headless chromium, with the built extension loaded from this repository.
+ * One server and one browser serve the whole run; each `open` gets a page of its own on a copy of examples/. Importing this file starts and stops them.
+ * Every wait here is for an event or for an element.
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { chromium } from 'playwright-core';
+import type { Browser, FrameLocator, Locator, Page } from 'playwright-core';
+
+export const root = resolve(__dirname, '../..');
+const artifacts = join(root, 'test-artifacts');
+
+const THEMES = { dark: 'Default Dark Modern', light: 'Default Light Modern', 'high-contrast': 'Default High Contrast' } as const;
+export type Theme = keyof typeof THEMES;
+export const themes = Object.keys(THEMES) as Theme[];
+
+/** What is opened, relative to examples/. */
+export const EXAMPLE = 'glyph-dit.quant.yaml';
+export const CHECKPOINT = 'glyph-dit/transformer/diffusion_pytorch_model.safetensors';
+
+export interface OpenOptions {
+  theme?: Theme;
+  /** Runs dist/test-host in the extension host; see test/host. */
+  runHostTests?: { log: (line: string) => void; exit: (code: number) => void };
+}
+
+let browser: Browser;
+let server: ChildProcess;
+let address: string;
+let scratch: string;
+
+before('start VS Code', async function start() {
+  this.timeout(300_000);
+  if (!existsSync(join(root, 'dist/client.js'))) {
+    throw new Error('The extension is not built: run `node scripts/build.mjs --tests` first.');
+  }
+  const tools = JSON.parse(execFileSync(process.execPath, [join(root, 'scripts/setup-vscode.mjs')], { encoding: 'utf8' })) as { server: string; chromium: string };
+  scratch = realpathSync(mkdtempSync(join(tmpdir(), 'quantscope-ui-')));
+  writeUserSettings();
+  server = spawn(process.execPath, [
+    tools.server, '--host', '127.0.0.1', '--port', '0', '--without-connection-token', '--accept-server-license-terms', '--telemetry-level', 'off',
+    '--user-data-dir', join(scratch, 'user'), '--extensions-dir', join(scratch, 'extensions'), '--server-data-dir', join(scratch, 'server'),
+  ], { stdio: ['ignore', 'pipe', 'pipe'] });
+  address = await serverAddress(server);
+  browser = await chromium.launch({
+    executablePath: tools.chromium,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  });
+});
+
+after('stop VS Code', async function stop() {
+  this.timeout(60_000);
+  await browser?.close();
+  if (server !== undefined && server.exitCode === null) {
+    const gone = once(server, 'exit');
+    server.kill();
+    await gone;
+  }
+  if (scratch !== undefined) {
+    rmSync(scratch, { recursive: true, force: true, maxRetries: 5 });
+  }
+});
+
+/** The port is chosen by the system. Without a line that names it, the server's whole output is the error. */
+async function serverAddress(child: ChildProcess): Promise<string> {
+  let output = '';
+  return new Promise((found, fail) => {
+    const read = (chunk: Buffer): void => {
+      output += chunk.toString();
+      const url = /Web UI available at (http:\/\/localhost:\d+)/.exec(output)?.[1];
+      if (url !== undefined) {
+        found(url);
+      }
+    };
+    child.stdout?.on('data', read);
+    child.stderr?.on('data', read);
+    child.on('exit', (code) => fail(new Error(`The VS Code server ended with code ${code}:\n${output}`)));
+  });
+}
+
+/** Settings of the application scope cannot be set in a workspace. */
+function writeUserSettings(): void {
+  const folder = join(scratch, 'user/User');
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'settings.json'), JSON.stringify({ 'security.workspace.trust.enabled': false }));
+}
+
+/** A copy of examples/ with the settings that keep screenshots the same. */
+function copyWorkspace(theme: Theme): string {
+  const folder = mkdtempSync(join(scratch, 'workspace-'));
+  cpSync(join(root, 'examples'), folder, { recursive: true });
+  mkdirSync(join(folder, '.vscode'), { recursive: true });
+  writeFileSync(join(folder, '.vscode/settings.json'), JSON.stringify({
+    'workbench.colorTheme': THEMES[theme], 'workbench.startupEditor': 'none', 'workbench.tips.enabled': false, 'window.commandCenter': false,
+    'workbench.layoutControl.enabled': false, 'editor.minimap.enabled': false, 'editor.cursorBlinking': 'solid', 'git.enabled': false,
+    'chat.commandCenter.enabled': false, 'extensions.ignoreRecommendations': true, 'files.simpleDialog.enable': true,
+  }));
+  return folder;
+}
+
+export async function open({ theme = 'dark', runHostTests }: OpenOptions = {}): Promise<Workbench> {
+  const folder = copyWorkspace(theme);
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, reducedMotion: 'reduce' });
+  const page = await context.newPage();
+  const remote = (path: string): string => `vscode-remote://${new URL(address).host}${path}`;
+  const payload = [['extensionDevelopmentPath', remote(process.env['QUANTSCOPE_EXTENSION'] ?? root)], ['skipWelcome', 'true']];
+  if (runHostTests !== undefined) {
+    payload.push(['extensionTestsPath', remote(join(root, 'dist/test-host/index'))]);
+    await page.exposeFunction('codeAutomationLog', (_type: string, values: unknown[]) => runHostTests.log(values.map(String).join(' ')));
+    await page.exposeFunction('codeAutomationExit', runHostTests.exit);
+  }
+  const url = new URL(address);
+  url.searchParams.set('folder', folder);
+  url.searchParams.set('payload', JSON.stringify(payload));
+  await page.goto(url.toString());
+  await page.locator('.monaco-workbench').waitFor();
+  return new Workbench(page, folder, theme);
+}
+
+export class Workbench {
+  constructor(readonly page: Page, readonly folder: string, readonly theme: Theme) {}
+
+  get editor(): Locator {
+    return this.page.locator('.editor-instance .monaco-editor').first();
+  }
+
+  /** Opens a file by its name through Quick Open. */
+  async openFile(name: string): Promise<void> {
+    await this.pick('Control+P', name);
+    await this.page.locator(`.tab[data-resource-name="${name.slice(name.lastIndexOf('/') + 1)}"]`).waitFor();
+  }
+
+  /** Runs a command by its title through the command palette. */
+  async run(title: string): Promise<void> {
+    await this.pick('F1', `>${title}`);
+  }
+
+  private async pick(key: string, text: string): Promise<void> {
+    const input = this.page.locator('.quick-input-widget input');
+    await this.page.locator('.monaco-workbench .part.editor').waitFor();
+    await this.page.keyboard.press(key);
+    await input.fill(text);
+    await this.page.locator('.quick-input-list .monaco-list-row.focused', { hasText: text.replace(/^>|.*\//g, '') }).first().waitFor();
+    await this.page.keyboard.press('Enter');
+    await input.waitFor({ state: 'hidden' });
+  }
+
+  /** The page inside the webview that is shown last. */
+  get webview(): FrameLocator {
+    return this.page.frameLocator('iframe.webview.ready').last().frameLocator('#active-frame');
+  }
+
+  /** test-artifacts/<name>-<theme>.png */
+  async screenshot(name: string): Promise<void> {
+    mkdirSync(artifacts, { recursive: true });
+    await this.page.screenshot({ path: join(artifacts, `${name}-${this.theme}.png`) });
+  }
+
+  async close(): Promise<void> {
+    await this.page.context().close();
+  }
+}
