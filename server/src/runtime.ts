@@ -3,10 +3,8 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { EngineClient } from './engine/client';
-import type { EngineOptions } from './engine/client';
+import type { Engine, EngineOptions } from './engine/client';
 import { addonPath, distFolder, engineHostPath, userCacheFolder } from './paths';
-
-export type Engine = Pick<EngineClient, 'measure' | 'stats' | 'expectedDistortion' | 'info' | 'identity' | 'restart' | 'dispose'>;
 
 export interface Runtime {
   startEngine(options: Pick<EngineOptions, 'threads' | 'log' | 'onState'>): Engine;

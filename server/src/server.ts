@@ -12,6 +12,7 @@ import { findTensor, tensorStats } from './analysis/tensorStats';
 import { CheckpointError, CheckpointStore } from './checkpoint';
 import { newConfigText } from './config/template';
 import { EngineError } from './engine/client';
+import type { Engine } from './engine/client';
 import { checkpointListing, checkpointScheme, listingPath } from './language/checkpointText';
 import { codeActions } from './language/codeActions';
 import { complete, completionTriggers } from './language/completion';
@@ -22,7 +23,7 @@ import { inlayHints } from './language/inlayHints';
 import { buildModel, configPath } from './language/model';
 import type { Model } from './language/model';
 import type { AnalyzeParams, AnalyzeResult, LayerReport, Notifications, Requests, StatusParams } from './protocol';
-import type { Engine, Runtime } from './runtime';
+import type { Runtime } from './runtime';
 
 /** What the client may send along; every field is optional and has a default. */
 interface InitializationOptions { engine?: { threads?: number }; cacheDirectory?: string }

@@ -2,7 +2,7 @@
 import type { CancellationToken } from 'vscode-jsonrpc';
 import { compileGlob } from '../config/glob';
 import { EngineError } from '../engine/client';
-import type { EngineClient } from '../engine/client';
+import type { Engine } from '../engine/client';
 import type { Measurement, MeasureRequest } from '../engine/addon';
 import type { LayerPlan, LayerReport, Plan } from '../protocol';
 import { reportKey } from './cache';
@@ -25,7 +25,7 @@ export interface AnalyzeOptions {
 export interface Analysis { layers: LayerReport[]; failures: { name: string; message: string }[]; cached: number }
 
 /** One layer's failure (a damaged tensor) is reported and the rest goes on; a dead engine or a cancel ends the run. @throws EngineError */
-export async function analyze(plan: Plan, engine: EngineClient, cache: ReportCache, options: AnalyzeOptions = {}): Promise<Analysis> {
+export async function analyze(plan: Plan, engine: Engine, cache: ReportCache, options: AnalyzeOptions = {}): Promise<Analysis> {
   const build = engine.identity();
   const selected = selectLayers(plan, options.layers);
   const result: Analysis = { layers: [], failures: [], cached: 0 };
@@ -69,7 +69,7 @@ export async function analyze(plan: Plan, engine: EngineClient, cache: ReportCac
 }
 
 /** What earlier runs have measured, without starting the engine. */
-export async function knownReports(plan: Plan, engine: EngineClient, cache: ReportCache): Promise<LayerReport[]> {
+export async function knownReports(plan: Plan, engine: Engine, cache: ReportCache): Promise<LayerReport[]> {
   const build = engine.identity();
   const reports = await Promise.all(plan.layers.map((layer) => cache.get(reportKey(measureRequest(layer, 0), plan.revision, build))));
   return reports.flatMap((report, index) => (report ? [{ ...report, name: plan.layers[index]?.name ?? report.name }] : []));

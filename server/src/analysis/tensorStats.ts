@@ -1,9 +1,9 @@
 /** Value statistics of one tensor, for the checkpoint view and the `stats` command. */
-import type { EngineClient, JobOptions } from '../engine/client';
+import type { Engine, JobOptions } from '../engine/client';
 import type { Checkpoint, TensorInfo, TensorStats } from '../protocol';
 import { histogramBins } from './report';
 
-export async function tensorStats(tensor: TensorInfo, engine: EngineClient, options?: JobOptions): Promise<TensorStats> {
+export async function tensorStats(tensor: TensorInfo, engine: Engine, options?: JobOptions): Promise<TensorStats> {
   const { name, file, offset, dtype, shape } = tensor;
   return { name, dtype, shape, ...await engine.stats({ tensor: { file, offset, dtype, shape }, histogramBins }, options) };
 }

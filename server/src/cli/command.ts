@@ -116,7 +116,7 @@ export class CommandContext {
   /** The document on stdout: one JSON document, or text for people. */
   print(value: unknown, text: () => string): void {
     this.endProgress();
-    process.stdout.write(this.json ? `${JSON.stringify(value, null, 1)}\n` : this.quiet ? '' : `${text()}\n`);
+    process.stdout.write(this.json ? `${JSON.stringify(value)}\n` : this.quiet ? '' : `${text()}\n`);
   }
 
   note(text: string): void {

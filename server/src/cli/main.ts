@@ -55,4 +55,6 @@ async function main([name, ...args]: string[]): Promise<number> {
   }
 }
 
+// A reader that has seen enough (`| head`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 2));
 void main(process.argv.slice(2)).then((code) => { process.exitCode = code; });

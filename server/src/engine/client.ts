@@ -8,9 +8,9 @@ import { statSync } from 'node:fs';
 import { IPCMessageReader, IPCMessageWriter, createMessageConnection } from 'vscode-jsonrpc/node';
 import { CancellationToken, ResponseError } from 'vscode-jsonrpc';
 import type { MessageConnection, RequestType } from 'vscode-jsonrpc';
-import type { EngineInfo, Quantizer, StatusParams } from '../protocol';
+import type { EngineInfo, StatusParams } from '../protocol';
 import type { Measurement, MeasureRequest, StatsRequest, StatsResult } from './addon';
-import { ExpectedRequest, InfoRequest, JobProgress, MeasureJob, StatsJob } from './rpc';
+import { InfoRequest, JobProgress, MeasureJob, StatsJob } from './rpc';
 import type { JobErrorData, JobParams } from './rpc';
 
 export interface EngineOptions {
@@ -36,12 +36,24 @@ export class EngineError extends Error {
 
 export interface JobOptions { progress?: (fraction: number) => void; cancellation?: CancellationToken | undefined }
 
+/** What the rest of the server knows of the engine; tests give fakes. */
+export interface Engine {
+  measure(request: MeasureRequest, options?: JobOptions): Promise<Measurement>;
+  stats(request: StatsRequest, options?: JobOptions): Promise<StatsResult>;
+  info(): Promise<EngineInfo>;
+  /** Names this build of the addon without starting it: reports of another build are measured again. */
+  identity(): string;
+  /** Stops the engine if it runs and forgets earlier crashes; the next call starts it anew. */
+  restart(): Promise<void>;
+  dispose(): Promise<void>;
+}
+
 interface Running { child: ChildProcess; connection: MessageConnection; died: Promise<EngineError>; info: EngineInfo }
 
 const maxRestarts = 4;
 const restartWindow = 3 * 60_000;
 
-export class EngineClient {
+export class EngineClient implements Engine {
   private running: Promise<Running> | undefined;
   private starts: number[] = [];
   private nextToken = 1;
@@ -51,19 +63,13 @@ export class EngineClient {
 
   measure(request: MeasureRequest, options?: JobOptions): Promise<Measurement> { return this.job(MeasureJob, request, options); }
   stats(request: StatsRequest, options?: JobOptions): Promise<StatsResult> { return this.job(StatsJob, request, options); }
-  async expectedDistortion(quantizer: Quantizer, width: number): Promise<number | null> {
-    const engine = await this.start();
-    return this.guard(engine, engine.connection.sendRequest(ExpectedRequest, { quantizer, width }));
-  }
   async info(): Promise<EngineInfo> { return (await this.start()).info; }
 
-  /** Names this build of the addon without starting it: reports of another build are measured again. */
   identity(): string {
     const found = statSync(this.options.addonPath, { throwIfNoEntry: false });
     return found ? `${found.size}-${Math.trunc(found.mtimeMs)}` : 'missing';
   }
 
-  /** Stops the engine if it runs and forgets earlier crashes; the next call starts it anew. */
   async restart(): Promise<void> {
     this.starts = [];
     await this.stop();

@@ -7,7 +7,7 @@ import { IPCMessageReader, IPCMessageWriter, createMessageConnection } from 'vsc
 import { ErrorCodes, ResponseError } from 'vscode-jsonrpc';
 import type { CancellationToken } from 'vscode-jsonrpc';
 import type { Addon, Job } from './addon';
-import { ExpectedRequest, InfoRequest, JobProgress, MeasureJob, StatsJob } from './rpc';
+import { InfoRequest, JobProgress, MeasureJob, StatsJob } from './rpc';
 import type { JobErrorData } from './rpc';
 
 const [, , addonPath = '', threads = '0'] = process.argv;
@@ -34,7 +34,6 @@ async function run<T>(start: (progress: (fraction: number) => void) => Job<T>, t
 
 connection.onRequest(MeasureJob, ({ request, token }, cancellation) => run((progress) => addon.measure(request, progress), token, cancellation));
 connection.onRequest(StatsJob, ({ request, token }, cancellation) => run((progress) => addon.stats(request, progress), token, cancellation));
-connection.onRequest(ExpectedRequest, ({ quantizer, width }) => addon.expectedDistortion(quantizer, width));
 connection.onRequest(InfoRequest, () => {
   const cpu = addon.cpu();
   return {

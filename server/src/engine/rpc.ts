@@ -1,6 +1,6 @@
 /** Messages between the engine's client and its host process. Both ends are built together, so they carry no version. */
 import { ProgressType, RequestType, RequestType0 } from 'vscode-jsonrpc';
-import type { EngineInfo, Quantizer } from '../protocol';
+import type { EngineInfo } from '../protocol';
 import type { Measurement, MeasureRequest, StatsRequest, StatsResult } from './addon';
 
 /** `token` names the progress stream of this job. */
@@ -11,5 +11,4 @@ export interface JobErrorData { code: 'CANCELLED' | 'IO' | 'ARGUMENT' | 'MEMORY'
 export const InfoRequest = new RequestType0<EngineInfo, JobErrorData>('info');
 export const MeasureJob = new RequestType<JobParams<MeasureRequest>, Measurement, JobErrorData>('measure');
 export const StatsJob = new RequestType<JobParams<StatsRequest>, StatsResult, JobErrorData>('stats');
-export const ExpectedRequest = new RequestType<{ quantizer: Quantizer; width: number }, number | null, JobErrorData>('expected');
 export const JobProgress = new ProgressType<number>();

@@ -1,0 +1,122 @@
+// Installs what is missing and builds: npm packages, Debian packages, the native addon, the bundles. Every step looks first and does nothing when nothing is to do.
+// Only Node's own modules are used here: on a fresh clone there is nothing else.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = resolve(fileURLToPath(import.meta.url), '../..');
+
+/** What the build needs, how to see that it is there, and the Debian package that brings it. */
+const tools = {
+  build: [
+    { package: 'cmake', found: () => onPath('cmake') },
+    { package: 'g++', found: () => onPath('c++') || onPath('g++') },
+    { package: 'ninja-build', found: () => onPath('ninja') || onPath('make') },
+    { package: 'libhwy-dev', found: () => header('hwy/highway.h') },
+  ],
+  test: [
+    { package: 'libgtest-dev', found: () => header('gtest/gtest.h') },
+    { package: 'chromium', found: () => onPath('chromium') || onPath('google-chrome') },
+  ],
+};
+
+/** A message for the user instead of a stack. */
+export class SetupError extends Error {}
+
+export function say(text) {
+  process.stderr.write(`${text}\n`);
+}
+
+export function run(command, args, options = {}) {
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], ...options });
+  if (error || status !== 0) {
+    throw new SetupError(`"${[command, ...args].join(' ')}" failed${error ? ` (${error.message})` : ` with exit code ${status}`}; its output is above.`);
+  }
+}
+
+function onPath(program) {
+  return spawnSync(process.platform === 'win32' ? 'where' : 'which', [program], { stdio: 'ignore' }).status === 0;
+}
+
+function header(name) {
+  return ['/usr/include', '/usr/local/include', '/opt/homebrew/include', ...(process.env.CPATH ?? '').split(':').filter(Boolean)].some((folder) => existsSync(join(folder, name)));
+}
+
+function checkNode() {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major < 20 || (major === 20 && minor < 9)) {
+    throw new SetupError(`QuantScope needs Node.js 20.9 or newer; this is ${process.version}.`);
+  }
+}
+
+function installNpmPackages() {
+  const stamp = join(root, 'node_modules/.quantscope-lockfile');
+  const hash = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === hash) {
+    return;
+  }
+  say('Installing npm packages…');
+  run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
+  writeFileSync(stamp, hash);
+}
+
+export function installDebianPackages(list) {
+  const missing = list.filter((tool) => !tool.found()).map((tool) => tool.package);
+  if (missing.length === 0) {
+    return;
+  }
+  const install = `apt-get install -y --no-install-recommends ${missing.join(' ')}`;
+  if (!onPath('apt-get')) {
+    throw new SetupError(`Missing: ${missing.join(', ')} (Debian's names). Install them with your system's package manager and run this again.`);
+  }
+  if (process.getuid?.() !== 0) {
+    throw new SetupError(`Missing Debian packages. Run this once, then again what you just ran:\n  sudo ${install}`);
+  }
+  say(`Installing Debian packages: ${missing.join(', ')}…`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  run('apt-get', ['update', '-qq'], { env });
+  run('apt-get', install.split(' ').slice(1).concat('-qq'), { env, stdio: ['ignore', 'ignore', 'inherit'] });
+}
+
+/** Configures once, builds what changed. CMake's chatter is shown only when it fails. */
+export function buildNative(folder, options = []) {
+  const directory = join(root, folder);
+  const generator = onPath('ninja') ? ['-G', 'Ninja'] : [];
+  const quiet = (args) => {
+    const { status, stdout, stderr } = spawnSync('cmake', args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 });
+    if (status !== 0) {
+      throw new SetupError(`The native build failed: cmake ${args.join(' ')}\n${stdout}${stderr}`);
+    }
+  };
+  if (!existsSync(join(directory, 'CMakeCache.txt'))) {
+    say(`Building the native engine (${folder})…`);
+  }
+  quiet(['-S', 'native', '-B', folder, ...generator, ...options]);
+  quiet(['--build', folder, '--parallel', String(Math.max(1, Number(process.env.QUANTSCOPE_JOBS) || 2))]);
+}
+
+/** @param tests also what only the tests need. */
+export async function setup({ tests = false } = {}) {
+  checkNode();
+  installNpmPackages();
+  installDebianPackages(tests ? [...tools.build, ...tools.test] : tools.build);
+  buildNative('native/build', tests ? ['-DQUANTSCOPE_TESTS=ON'] : []);
+  const { buildAll } = await import('./build.mjs');
+  await buildAll({ tests });
+}
+
+/** Runs a script's main function; a SetupError is a message, anything else a stack. */
+export async function main(work) {
+  try {
+    process.exitCode = (await work()) ?? 0;
+  } catch (error) {
+    say(error instanceof SetupError ? `\n${error.message}` : String(error?.stack ?? error));
+    process.exitCode = 1;
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await main(() => setup({ tests: process.argv.includes('--tests') }));
+}

@@ -1,0 +1,79 @@
+// `npm test [-- stage…]`: sets up what is missing and runs every test; closes with one line "N passed, M failed".
+import { spawn } from 'node:child_process';
+import { buildNative, main, root, run, say, setup } from './setup.mjs';
+
+/** Each stage prints what its runner prints and says how many tests passed and failed. */
+const stages = {
+  lint: async () => [await check('Types', 'npx', ['tsc', '-b']), await check('Lint', 'npx', ['eslint', '.'])],
+  native: () => ctest('native/build'),
+  sanitizers: () => {
+    buildNative('native/build-asan', ['-DQUANTSCOPE_TESTS=ON', '-DQUANTSCOPE_SANITIZE=ON', '-DQUANTSCOPE_ADDON=OFF', '-DCMAKE_BUILD_TYPE=RelWithDebInfo']);
+    return ctest('native/build-asan');
+  },
+  unit: () => mocha('test/unit/**/*.test.ts', 'test/lsp/**/*.test.ts', 'test/cli/**/*.test.ts'),
+  ui: () => {
+    run(process.execPath, ['scripts/setup-vscode.mjs']);
+    return mocha('test/ui/**/*.test.ts');
+  },
+};
+
+/** Runs a program, shows its output as it comes, returns it for counting. */
+function stream(command, args) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, FORCE_COLOR: '0' } });
+    let output = '';
+    child.stdout.setEncoding('utf8').on('data', (text) => {
+      process.stdout.write(text);
+      output += text;
+    });
+    child.once('error', reject);
+    child.once('close', (status) => resolve({ status, output }));
+  });
+}
+
+async function check(name, command, args) {
+  const { status } = await stream(command, args);
+  say(`${name}: ${status === 0 ? 'ok' : 'failed'}`);
+  return status === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
+}
+
+async function ctest(folder) {
+  const { status, output } = await stream('ctest', ['--test-dir', folder, '--output-on-failure', '--progress', '--timeout', '300', '-j2']);
+  const [, failed, total] = /(\d+) tests failed out of (\d+)/.exec(output) ?? [];
+  return counted(`ctest in ${folder}`, status, Number(total) - Number(failed), Number(failed));
+}
+
+async function mocha(...patterns) {
+  const { status, output } = await stream('npx', ['mocha', '--import=tsx', '--forbid-only', '--forbid-pending', ...patterns]);
+  const total = (word) => [...output.matchAll(new RegExp(`^ *(\\d+) ${word}`, 'gm'))].reduce((sum, match) => sum + Number(match[1]), 0);
+  return counted(patterns.join(' '), status, total('passing'), total('failing'));
+}
+
+/** A runner that ended badly without naming a failed test, or ran none, is a failure too. */
+function counted(name, status, passed, failed) {
+  if (!(passed > 0) || (status !== 0 && !(failed > 0))) {
+    say(`${name}: ended with exit code ${status} after ${passed || 0} passed tests`);
+    return { passed: passed || 0, failed: Math.max(1, failed || 0) };
+  }
+  return { passed, failed };
+}
+
+await main(async () => {
+  const names = process.argv.slice(2).length > 0 ? process.argv.slice(2) : Object.keys(stages);
+  const unknown = names.find((name) => !(name in stages));
+  if (unknown) {
+    say(`There is no test stage "${unknown}"; there are ${Object.keys(stages).join(', ')}.`);
+    return 2;
+  }
+  await setup({ tests: true });
+  const results = [];
+  for (const name of names) {
+    const started = performance.now();
+    say(`\n── ${name} ──`);
+    results.push(...[await stages[name]()].flat());
+    say(`── ${name}: ${((performance.now() - started) / 1000).toFixed(0)} s`);
+  }
+  const sum = (key) => results.reduce((total, result) => total + result[key], 0);
+  process.stdout.write(`\n${sum('passed')} passed, ${sum('failed')} failed\n`);
+  return sum('failed') === 0 ? 0 : 1;
+});
