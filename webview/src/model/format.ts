@@ -50,17 +50,14 @@ export function formatDecibel(value: number | null): string {
   return value === null ? NONE : `${value.toFixed(2)} dB`;
 }
 
-/** Four significant digits, exponents where plain digits would be long. */
+/** Four significant digits, trailing zeros too so that columns line up; exponents where plain digits would be long. */
 export function formatNumber(value: number | null): string {
   if (value === null) {
     return NONE;
   }
-  if (value === 0) {
-    return '0';
-  }
   const size = Math.abs(value);
-  const text = size >= 1e5 || size < 1e-3 ? value.toExponential(3) : String(Number(value.toPrecision(4)));
-  return text.replace('-', '−');
+  const text = Number.isInteger(value) && size < 1e5 ? String(value) : size >= 9999.5 || size < 1e-3 ? value.toExponential(3) : value.toPrecision(4);
+  return text.replaceAll('-', '−');
 }
 
 /** `[1152, 1152]` → `1152 × 1152`. */

@@ -16,6 +16,8 @@ export interface Column<T> {
   /** Width in pixels; the first column takes what is left over. */
   width: number;
   numeric?: boolean;
+  /** Too long a text loses its start instead of its end. */
+  tail?: boolean;
   text: (row: T) => string;
 }
 
@@ -79,7 +81,8 @@ export function createGrid<T>(options: GridOptions<T>): Grid<T> {
   function line(row: T, index: number): HTMLElement {
     const cells = options.columns.map((column) => {
       const text = column.text(row);
-      return h('div', { role: 'gridcell', class: column.numeric === true ? 'numeric' : undefined, title: text }, text);
+      const style = column.numeric === true ? 'numeric' : column.tail === true ? 'tail' : undefined;
+      return h('div', { role: 'gridcell', class: style, title: text }, column.tail === true ? h('bdi', {}, text) : text);
     });
     const element = h('div', {
       id: `${id}-${index}`, class: 'grid-row', role: 'row', 'aria-rowindex': index + 2, 'aria-selected': String(index === cursor), 'data-key': options.key(row),

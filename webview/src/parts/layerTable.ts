@@ -21,17 +21,17 @@ function number(id: string, title: string, width: number, hint: string, value: (
 }
 
 const COLUMNS: readonly LayerColumn[] = [
-  { id: 'name', title: 'Layer', width: 200, text: ({ plan }) => plan.name, value: ({ plan }) => plan.name },
-  { id: 'role', title: 'Role', width: 96, text: ({ plan }) => plan.role, value: ({ plan }) => plan.role },
-  { id: 'recipe', title: 'Recipe', width: 128, text: ({ plan }) => recipeLabel(plan), value: ({ plan }) => recipeLabel(plan) },
-  number('bits', 'Bits', 52, 'Packed bits of each weight, side data included', ({ plan }) => plan.averageBits, formatBits),
-  number('mse', 'Rel. MSE', 76, '‖W − Ŵ‖² / ‖W‖², lower is better', ({ report }) => report?.weight.relativeMse ?? null, formatNumber),
+  { id: 'name', title: 'Layer', width: 200, tail: true, text: ({ plan }) => plan.name, value: ({ plan }) => plan.name },
   number('ratio', 'Ratio', 60, 'Measured over expected error', ({ ratio }) => ratio, formatRatio),
+  number('mse', 'Rel. MSE', 76, '‖W − Ŵ‖² / ‖W‖², lower is better', ({ report }) => report?.weight.relativeMse ?? null, formatNumber),
   number('sqnr', 'SQNR (dB)', 72, 'Higher is better', ({ report }) => report?.weight.sqnrDb ?? null, (value) => value.toFixed(2)),
   number('ksBefore', 'KS before', 72, 'Before rotation, lower is better', ({ report }) => report?.marginal.before.ks ?? null, formatNumber),
   number('ksAfter', 'KS after', 72, 'After rotation, lower is better', ({ report }) => report?.marginal.after.ks ?? null, formatNumber),
   number('w1', 'W1 after', 72, 'Wasserstein-1 after rotation, lower is better', ({ report }) => report?.marginal.after.wasserstein1 ?? null, formatNumber),
   number('rho', 'ρ', 60, 'Proposition 1', ({ report }) => report?.marginal.rho ?? null, formatNumber),
+  number('bits', 'Bits', 52, 'Packed bits of each weight, side data included', ({ plan }) => plan.averageBits, formatBits),
+  { id: 'role', title: 'Role', width: 96, text: ({ plan }) => plan.role, value: ({ plan }) => plan.role },
+  { id: 'recipe', title: 'Recipe', width: 128, text: ({ plan }) => recipeLabel(plan), value: ({ plan }) => recipeLabel(plan) },
 ];
 
 export function createLayerTable(events: ChartEvents): { element: HTMLElement; show(rows: readonly LayerRow[]): void; select(name: string | null): void } {

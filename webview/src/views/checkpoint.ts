@@ -31,7 +31,7 @@ const filter = searchField('Filter tensors', 'Filter by name, dtype or shape: at
 const grid = createGrid<TensorInfo>({
   label: 'Tensors',
   columns: [
-    { id: 'name', title: 'Name', width: 220, text: ({ name }) => name },
+    { id: 'name', title: 'Name', width: 220, tail: true, text: ({ name }) => name },
     { id: 'dtype', title: 'Type', width: 72, text: ({ dtype }) => dtype },
     { id: 'shape', title: 'Shape', width: 112, numeric: true, text: ({ shape }) => formatShape(shape), hint: 'Outermost dimension first. Sorts by the number of values.' },
     { id: 'bytes', title: 'Size', width: 72, numeric: true, text: ({ bytes }) => formatBytes(bytes) },
