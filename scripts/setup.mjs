@@ -18,6 +18,7 @@ const tools = {
   ],
   test: [
     { package: 'libgtest-dev', found: () => header('gtest/gtest.h') },
+    { package: 'python3-numpy', found: () => ['python3', '/usr/bin/python3'].some((program) => succeeds(program, ['-c', 'import numpy'])) },
     { package: 'chromium', found: () => onPath('chromium') || onPath('google-chrome') },
   ],
 };
@@ -36,8 +37,12 @@ export function run(command, args, options = {}) {
   }
 }
 
+function succeeds(program, args) {
+  return spawnSync(program, args, { stdio: 'ignore' }).status === 0;
+}
+
 function onPath(program) {
-  return spawnSync(process.platform === 'win32' ? 'where' : 'which', [program], { stdio: 'ignore' }).status === 0;
+  return succeeds(process.platform === 'win32' ? 'where' : 'which', [program]);
 }
 
 function header(name) {

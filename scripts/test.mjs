@@ -11,6 +11,7 @@ const stages = {
     return ctest('native/build-asan');
   },
   unit: () => mocha('test/unit/**/*.test.ts', 'test/lsp/**/*.test.ts', 'test/cli/**/*.test.ts'),
+  reference: () => mocha('test/reference/**/*.test.ts'),
   ui: () => {
     run(process.execPath, ['scripts/setup-vscode.mjs']);
     return mocha('test/ui/**/*.test.ts');
