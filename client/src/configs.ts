@@ -24,6 +24,11 @@ export function targetConfig(argument: unknown): vscode.Uri {
   throw new Error(vscode.l10n.t('Open a quantization config (*.quant.yaml) first.'));
 }
 
+/** The server knows a config only while it is open; a restored panel or a menu may name one that is not. */
+export async function openConfig(uri: vscode.Uri): Promise<void> {
+  await vscode.workspace.openTextDocument(uri);
+}
+
 export function baseName(uri: vscode.Uri): string {
   return uri.path.slice(uri.path.lastIndexOf('/') + 1);
 }

@@ -4,7 +4,7 @@ import * as vscode from 'vscode';
 /** What the server is started with. Two equal values need no restart. */
 export interface ServerSettings {
   engine: { threads: number };
-  /** Absolute path of the folder for measured reports. */
+  /** Absolute path of the folder the server may write to: it keeps measured reports there. */
   cacheDirectory: string;
 }
 
@@ -13,7 +13,7 @@ export function serverSettings(storage: vscode.Uri): ServerSettings {
   const directory = configuration.get<string>('cacheDirectory', '').trim();
   return {
     engine: { threads: configuration.get<number>('engine.threads', 0) },
-    cacheDirectory: directory === '' ? vscode.Uri.joinPath(storage, 'reports').fsPath : directory,
+    cacheDirectory: directory === '' ? storage.fsPath : directory,
   };
 }
 

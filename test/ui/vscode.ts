@@ -12,7 +12,9 @@ import { join, resolve } from 'node:path';
 import { chromium } from 'playwright-core';
 import type { Browser, FrameLocator, Locator, Page } from 'playwright-core';
 
-export const root = resolve(__dirname, '../..');
+const root = resolve(__dirname, '../..');
+/** The folder with package.json and dist/: this repository, or an unpacked VSIX to test instead. */
+const extension = process.env['QUANTSCOPE_EXTENSION'] ?? root;
 const artifacts = join(root, 'test-artifacts');
 
 const THEMES = { dark: 'Default Dark Modern', light: 'Default Light Modern', 'high-contrast': 'Default High Contrast' } as const;
@@ -36,7 +38,7 @@ let scratch: string;
 
 before('start VS Code', async function start() {
   this.timeout(300_000);
-  if (!existsSync(join(root, 'dist/client.js'))) {
+  if (!existsSync(join(extension, 'dist/client.js'))) {
     throw new Error('The extension is not built: run `node scripts/build.mjs --tests` first.');
   }
   const tools = JSON.parse(execFileSync(process.execPath, [join(root, 'scripts/setup-vscode.mjs')], { encoding: 'utf8' })) as { server: string; chromium: string };
@@ -108,9 +110,9 @@ export async function open({ theme = 'dark', runHostTests }: OpenOptions = {}): 
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, reducedMotion: 'reduce' });
   const page = await context.newPage();
   const remote = (path: string): string => `vscode-remote://${new URL(address).host}${path}`;
-  const payload = [['extensionDevelopmentPath', remote(process.env['QUANTSCOPE_EXTENSION'] ?? root)], ['skipWelcome', 'true']];
+  const payload = [['extensionDevelopmentPath', remote(extension)], ['skipWelcome', 'true']];
   if (runHostTests !== undefined) {
-    payload.push(['extensionTestsPath', remote(join(root, 'dist/test-host/index'))]);
+    payload.push(['extensionTestsPath', remote(join(extension, 'dist/test-host/index'))]);
     await page.exposeFunction('codeAutomationLog', (_type: string, values: unknown[]) => runHostTests.log(values.map(String).join(' ')));
     await page.exposeFunction('codeAutomationExit', runHostTests.exit);
   }

@@ -1,7 +1,7 @@
 // `QuantScope: Analyze Layers`: measures every layer of a config with progress and cancel, and opens the panel that fills while it runs.
 import * as vscode from 'vscode';
 import type { AnalyzeResult } from '../../../server/src/protocol';
-import { baseName, targetConfig } from '../configs';
+import { baseName, openConfig, targetConfig } from '../configs';
 import { errorMessage } from '../context';
 import type { QuantScopeContext } from '../context';
 
@@ -10,6 +10,7 @@ export function activate(context: QuantScopeContext): void {
   context.command('quantscope.analyze', async (argument: unknown) => {
     const uri = targetConfig(argument);
     const key = uri.toString();
+    await openConfig(uri);
     await vscode.commands.executeCommand('quantscope.showSensitivity', uri);
     if (running.has(key)) {
       return undefined;

@@ -11,7 +11,7 @@ interface Answers { method?: string; scheme?: string }
 
 export function activate(context: QuantScopeContext): void {
   context.command('quantscope.newConfig', async (resource?: unknown, _selection?: unknown, answers: Answers = {}) => {
-    const checkpoint = resource instanceof vscode.Uri ? resource.fsPath : await pickCheckpoint();
+    const checkpoint = resource instanceof vscode.Uri ? checkpointOf(resource.fsPath) : await pickCheckpoint();
     const choice = checkpoint === undefined ? undefined : await pickMethodAndScheme(answers);
     if (checkpoint === undefined || choice === undefined) {
       return undefined;
@@ -22,13 +22,18 @@ export function activate(context: QuantScopeContext): void {
   });
 }
 
+/** A pipeline's model_index.json stands for its folder. */
+function checkpointOf(file: string): string {
+  return path.basename(file) === 'model_index.json' ? path.dirname(file) : file;
+}
+
 const SHARD = /-\d{5}-of-\d{5}\.safetensors$/;
 
 /** Pipelines, index files and single files of the workspace. Shards, and parts of a pipeline that is listed itself, are left out. */
 export async function findCheckpoints(): Promise<string[]> {
   const found = await vscode.workspace.findFiles('**/{model_index.json,*.safetensors.index.json,*.safetensors}', '**/{node_modules,.git}/**', 5000);
   const files = found.map((uri) => uri.fsPath);
-  const pipelines = files.filter((file) => path.basename(file) === 'model_index.json').map((file) => path.dirname(file));
+  const pipelines = files.map(checkpointOf).filter((file, index) => file !== files[index]);
   const alone = files.filter((file) => path.basename(file) !== 'model_index.json' && !SHARD.test(file)
     && !pipelines.some((folder) => file.startsWith(folder + path.sep)));
   return [...pipelines, ...alone].sort();

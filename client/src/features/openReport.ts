@@ -1,6 +1,6 @@
 // `QuantScope: Open Report`: writes the evidence report and shows its HTML, which needs nothing from outside, in a panel.
 import * as vscode from 'vscode';
-import { baseName, targetConfig } from '../configs';
+import { baseName, openConfig, targetConfig } from '../configs';
 import type { QuantScopeContext } from '../context';
 
 const VIEW = 'quantscope.report';
@@ -11,6 +11,7 @@ export function activate(context: QuantScopeContext): void {
 
   context.command('quantscope.openReport', async (argument: unknown) => {
     const config = targetConfig(argument);
+    await openConfig(config);
     const title = vscode.l10n.t('Writing the report of {0}', baseName(config));
     const written = await vscode.window.withProgress({ location: vscode.ProgressLocation.Notification, title, cancellable: true },
       (_progress, token) => context.request('quantscope/writeReport', { uri: config.toString() }, token));

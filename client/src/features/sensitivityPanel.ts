@@ -2,7 +2,7 @@
 import * as vscode from 'vscode';
 import type { LayerReport, Plan } from '../../../server/src/protocol';
 import type { SensitivityState } from '../../../webview/src/messages';
-import { baseName, revealInConfig, targetConfig } from '../configs';
+import { baseName, openConfig, revealInConfig, targetConfig } from '../configs';
 import { errorMessage } from '../context';
 import type { AnalysisEvent, QuantScopeContext } from '../context';
 import { openView, viewOptions } from '../webviewHost';
@@ -57,6 +57,7 @@ function follow(context: QuantScopeContext, config: vscode.Uri, panel: vscode.We
   const load = async (): Promise<SensitivityState> => {
     const known = { uri, config: baseName(config), running: running.has(uri), failures: [] };
     try {
+      await openConfig(config);
       const answer = await context.request('quantscope/plan', { uri });
       plan = answer.plan;
       return { ...known, plan, reports: answer.reports, error: null };

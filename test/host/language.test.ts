@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import * as vscode from 'vscode';
+import { after, eventually, EXAMPLE, file, openConfig, write } from './extension';
+
+describe('language features in the editor', () => {
+  it('reports a pattern that matches nothing', async () => {
+    const uri = await write('nothing.quant.yaml', 'version: 1\ncheckpoint: ./glyph-dit\ndefaults: { method: rtn, scheme: W4A16 }\nrules:\n  - layers: [no_such_layer]\n    keep: bf16\n');
+    await openConfig(uri);
+    const [problem] = await eventually(vscode.languages.onDidChangeDiagnostics, () => {
+      const found = vscode.languages.getDiagnostics(uri);
+      return found.length > 0 ? found : undefined;
+    });
+    assert.match(problem?.message ?? '', /no_such_layer/);
+    assert.equal(problem?.range.start.line, 4);
+  });
+
+  it('shows what each rule takes as inlay hints, unless the setting says no', async () => {
+    const document = await openConfig(file(EXAMPLE));
+    const all = new vscode.Range(0, 0, document.lineCount, 0);
+    const ask = async (): Promise<string[]> => {
+      const hints = await vscode.commands.executeCommand<vscode.InlayHint[]>('vscode.executeInlayHintProvider', document.uri, all);
+      return hints.map(({ label }) => (typeof label === 'string' ? label : label.map(({ value }) => value).join('')));
+    };
+    const hints = await ask();
+    assert.ok(hints.some((hint) => /\d+ layers? · [\d.]+ % · [\d.]+ bits/.test(hint)), hints.join('\n'));
+    const settings = vscode.workspace.getConfiguration('quantscope', document);
+    await settings.update('inlayHints', false, vscode.ConfigurationTarget.Workspace);
+    try {
+      assert.deepEqual(await ask(), []);
+    } finally {
+      await settings.update('inlayHints', undefined, vscode.ConfigurationTarget.Workspace);
+    }
+  });
+
+  it('explains a key on hover', async () => {
+    const document = await openConfig(file(EXAMPLE));
+    const hovers = await vscode.commands.executeCommand<vscode.Hover[]>('vscode.executeHoverProvider', document.uri, after(document, 'defaul'));
+    const text = hovers.flatMap(({ contents }) => contents).map((content) => (typeof content === 'string' ? content : content.value)).join('\n');
+    assert.ok(text.length > 20, text);
+  });
+
+  it('completes layer names from the checkpoint', async () => {
+    const text = 'version: 1\ncheckpoint: ./glyph-dit\ndefaults: { method: rtn, scheme: W4A16 }\nrules:\n  - layers: [transformer_blocks.0.]\n    keep: bf16\n';
+    const document = await openConfig(await write('completion.quant.yaml', text));
+    const list = await vscode.commands.executeCommand<vscode.CompletionList>('vscode.executeCompletionItemProvider', document.uri, after(document, 'transformer_blocks.0.'));
+    const labels = list.items.map(({ label }) => (typeof label === 'string' ? label : label.label));
+    assert.ok(labels.some((label) => label.includes('attn1')), labels.join(', '));
+  });
+
+  it('goes from a pattern to the layer in the checkpoint\'s listing', async () => {
+    const document = await openConfig(file(EXAMPLE));
+    const targets = await vscode.commands.executeCommand<(vscode.Location | vscode.LocationLink)[]>('vscode.executeDefinitionProvider', document.uri, after(document, 'norm1'));
+    const [target] = targets;
+    assert.ok(target !== undefined, 'no definition');
+    const uri = 'targetUri' in target ? target.targetUri : target.uri;
+    const range = 'targetUri' in target ? target.targetRange : target.range;
+    assert.equal(uri.scheme, 'quantscope-checkpoint');
+    const listing = await vscode.workspace.openTextDocument(uri);
+    assert.match(listing.lineAt(range.start.line).text, /norm1/);
+  });
+});
