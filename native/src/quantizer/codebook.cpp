@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/lru_cache.h"
+#include "rotation/rpbh.h"
 #include "stats/sphere.h"
 
 namespace quantscope {
@@ -186,8 +187,8 @@ Codebook makeCodebook(uint64_t width, int bits) {
 }  // namespace
 
 std::shared_ptr<const Codebook> codebookFor(uint64_t width, int bits) {
-    if (width == 0) {
-        failArgument("width: a codebook needs a width of at least 1");
+    if (width < 1 || width > kMaxWidth) {
+        failArgument("width: a codebook needs a width from 1 to " + std::to_string(kMaxWidth) + ", got " + std::to_string(width));
     }
     validate(CodebookQuantizer{bits, FloatType::Fp32}, width);
     static LruCache<std::pair<uint64_t, int>, Codebook> cache(256);

@@ -17,7 +17,8 @@ struct Codebook {
 
 /// The minimum mean squared error quantizer with 2^bits levels for one coordinate of a random unit vector in R^width, by Newton's
 /// method on the centroid condition. width 1 has only the coordinates -1 and 1: its outer levels are those, the rest fill the
-/// line between. From a bounded cache. Throws Error(Argument) for bits outside 1..8 or width 0.
+/// line between. From a bounded cache. Throws Error(Argument) for bits outside 1..8 and widths outside
+/// 1..kMaxWidth.
 std::shared_ptr<const Codebook> codebookFor(uint64_t width, int bits);
 
 /// Row norm r, index = nearest level to w / r, dequantized = (r rounded to the norm's type) * level.

@@ -40,11 +40,6 @@ double roundingError(double lo, double hi, double step) {
     return sum;
 }
 
-double squaredRounding(double x, double step) {
-    const double error = x - step * std::nearbyint(x / step);
-    return error * error;
-}
-
 /// x with P(X > x) = p for the standard normal, by bisection.
 double upperQuantile(double p) {
     double lo = -40;
@@ -79,59 +74,117 @@ double symmetricDistortion(double g, int bits) {
     return (g - 1) / g * 0.5 * (high - start) * sum;
 }
 
-/// The pieces of [lo, hi] on both sides of 0, where the widened range changes its form.
-std::vector<std::pair<double, double>> splitAtZero(double lo, double hi) {
-    if (lo < 0 && hi > 0) {
-        return {{lo, 0}, {0, hi}};
+/// Pieces of [lo, hi]: at least `least`, cut where x steps lies halfway between integers, because the rounding error jumps there.
+std::vector<double> breakpoints(double lo, double hi, int least, double steps) {
+    std::vector<double> points;
+    for (int i = 0; i <= least; ++i) {
+        points.push_back(lo + (hi - lo) * i / least);
     }
-    return {{lo, hi}};
+    for (double k = std::ceil(lo * steps - 0.5) + 0.5; k < hi * steps; ++k) {
+        points.push_back(k / steps);
+    }
+    std::sort(points.begin(), points.end());
+    return points;
+}
+
+/// Integral of body(x, weight) over the pieces, by a short rule on each.
+template <class Body>
+void integrate(const std::vector<double>& points, const Quadrature& rule, Body body) {
+    for (size_t piece = 0; piece + 1 < points.size(); ++piece) {
+        const double half = 0.5 * (points[piece + 1] - points[piece]);
+        for (size_t i = 0; i < rule.nodes.size(); ++i) {
+            body(points[piece] + half * (rule.nodes[i] + 1), half * rule.weights[i]);
+        }
+    }
 }
 
 /// Groups of g >= 2 with the scale (max - min) / (2^b - 1), 0 inside the range. The grid is the multiples of the scale, and the
-/// rounded zero point only decides which of them have codes: always those nearest to any value of the group.
-double asymmetricDistortion(double g, int bits) {
-    const double steps = static_cast<double>((1 << bits) - 1);
-    const auto [low, high] = maximumRange(g, 1.0);
-    const Quadrature rule = gaussLegendre(48);
-    double sum = 0;
-    for (const auto& [minLow, minHigh] : splitAtZero(-high, -low)) {
-        for (size_t i = 0; i < rule.nodes.size(); ++i) {
-            const double minimum = minLow + 0.5 * (minHigh - minLow) * (rule.nodes[i] + 1);
-            const double minWeight = rule.weights[i] * 0.5 * (minHigh - minLow) * normalDensity(minimum);
-            const double from = std::max(minimum, low);
-            if (from >= high) {
-                continue;
-            }
-            for (const auto& [maxLow, maxHigh] : splitAtZero(from, high)) {
-                for (size_t j = 0; j < rule.nodes.size(); ++j) {
-                    const double maximum = maxLow + 0.5 * (maxHigh - maxLow) * (rule.nodes[j] + 1);
-                    const double maxWeight = rule.weights[j] * 0.5 * (maxHigh - maxLow) * normalDensity(maximum);
-                    const double outside = normalTail(-minimum) + normalTail(maximum);
-                    const double inside = 1 - outside;
-                    if (inside <= 0) {
-                        continue;
-                    }
-                    // Joint density of minimum and maximum: g (g-1) f(min) f(max) inside^(g-2).
-                    const double joint = g * (g - 1) * minWeight * maxWeight * std::exp((g - 2) * std::log1p(-outside));
-                    if (joint < 1e-18) {
-                        continue;
-                    }
-                    const double step = (std::max(maximum, 0.0) - std::min(minimum, 0.0)) / steps;
-                    const double inner = g > 2 ? (g - 2) * roundingError(minimum, maximum, step) / inside : 0.0;
-                    sum += joint * (inner + squaredRounding(minimum, step) + squaredRounding(maximum, step));
-                }
-            }
-        }
+/// rounded zero point only decides which of them have codes: always those nearest to any value of the group. So the inner values
+/// see plain rounding, and the extremes miss the grid by a phase that depends on the ratio of minimum and maximum alone. That ratio
+/// is one variable of integration, the range (or the maximum, when all signs are equal) the other.
+class AsymmetricDistortion {
+public:
+    AsymmetricDistortion(double g, int bits) : g_(g), steps_(static_cast<double>((1 << bits) - 1)) {
+        const auto [low, high] = maximumRange(g, 1.0);
+        low_ = std::max(low, 0.0);
+        high_ = high;
+        sameSigns_ = low < 0;  // otherwise a group of equal signs is a matter of 1e-12
     }
-    return sum / g;
-}
+
+    double value() const {
+        // Minimum -x R and maximum (1 - x) R, scale R / steps; the Jacobian is R. Both extremes miss the grid equally.
+        const double from = low_ / (low_ + high_);
+        const double to = high_ / (low_ + high_);
+        double sum = both(from, to, [this](double x, double weight, bool inner) {
+            const double most = high_ / std::max(x, 1 - x);
+            return weight * overSize(low_ / std::min(x, 1 - x), most, [&](double range) {
+                return term(-x * range, (1 - x) * range, range / steps_, inner, 2 * phase(x)) * range;
+            });
+        });
+        if (sameSigns_) {
+            // All positive, or by symmetry all negative: minimum x M and maximum M, scale M / steps; only the minimum misses the grid.
+            sum += 2 * both(0, 1, [this](double x, double weight, bool inner) {
+                return weight * overSize(0, high_, [&](double largest) {
+                    return term(x * largest, largest, largest / steps_, inner, phase(x)) * largest;
+                });
+            });
+        }
+        return sum / g_;
+    }
+
+private:
+    /// Squared distance of x steps to the nearest integer.
+    double phase(double x) const { return std::pow(x * steps_ - std::nearbyint(x * steps_), 2); }
+
+    /// The smooth part (inner values) on few points, the jumping part (extremes) on pieces between the jumps.
+    template <class Body>
+    double both(double from, double to, Body body) const {
+        const Quadrature rule = gaussLegendre(4);
+        double sum = 0;
+        if (g_ > 2) {
+            integrate(breakpoints(from, to, 12, 0), rule, [&](double x, double weight) { sum += body(x, weight, true); });
+        }
+        integrate(breakpoints(from, to, 12, steps_), rule, [&](double x, double weight) { sum += body(x, weight, false); });
+        return sum;
+    }
+
+    template <class Body>
+    double overSize(double from, double to, Body body) const {
+        double sum = 0;
+        if (from < to) {
+            integrate({from, to}, sizes_, [&](double size, double weight) { sum += weight * body(size); });
+        }
+        return sum;
+    }
+
+    /// Joint density of minimum and maximum, g (g-1) f(min) f(max) inside^(g-2), times the squared errors it stands for.
+    double term(double minimum, double maximum, double step, bool inner, double phases) const {
+        const double outside = normalTail(-minimum) + normalTail(maximum);
+        const double inside = 1 - outside;
+        if (inside <= 0) {
+            return 0;
+        }
+        const double joint = g_ * (g_ - 1) * normalDensity(minimum) * normalDensity(maximum) * std::exp((g_ - 2) * std::log1p(-outside));
+        if (joint < 1e-14) {
+            return 0;
+        }
+        return joint * (inner ? (g_ - 2) * roundingError(minimum, maximum, step) / inside : phases * step * step);
+    }
+
+    double g_;
+    double steps_;
+    double low_;
+    double high_;
+    bool sameSigns_;
+    Quadrature sizes_ = gaussLegendre(40);
+};
 
 double integerDistortion(const IntQuantizer& quantizer, uint64_t group) {
     if (group == 1) {
         return 0.0;  // a lone weight is its own scale
     }
     const double g = static_cast<double>(group);
-    return quantizer.symmetric ? symmetricDistortion(g, quantizer.bits) : asymmetricDistortion(g, quantizer.bits);
+    return quantizer.symmetric ? symmetricDistortion(g, quantizer.bits) : AsymmetricDistortion(g, quantizer.bits).value();
 }
 
 }  // namespace

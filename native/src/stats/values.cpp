@@ -122,12 +122,11 @@ private:
     }
 
     Histogram histogram(double lo, double hi) {
-        // Halves: the difference of two doubles may overflow.
-        const double perHalfUnit = bins_ / (0.5 * hi - 0.5 * lo);
+        const double halfRange = 0.5 * hi - 0.5 * lo;  // halves, because the difference of two doubles may overflow
         pass([&](size_t, Workspace& work, const double* values, size_t n) {
             for (size_t i = 0; i < n; ++i) {
                 if (std::isfinite(values[i])) {
-                    const double position = lo < hi ? (0.5 * values[i] - 0.5 * lo) * perHalfUnit : 0.0;
+                    const double position = lo < hi ? (0.5 * values[i] - 0.5 * lo) / halfRange * bins_ : 0.0;
                     ++work.bins[static_cast<size_t>(std::min(position, bins_ - 1.0))];
                 }
             }
