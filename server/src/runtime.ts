@@ -1,9 +1,10 @@
 /** What the server needs from the machine. Tests pass fakes. */
-import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { EngineClient } from './engine/client';
 import type { Engine, EngineOptions } from './engine/client';
+import type { ListFolder } from './language/pathCompletion';
 import { addonPath, distFolder, engineHostPath, userCacheFolder } from './paths';
 
 export interface Runtime {
@@ -12,6 +13,8 @@ export interface Runtime {
   cacheFolder: string | null;
   /** URL of docs/problems.md. */
   problemDocs: string | undefined;
+  /** For path completion. */
+  listFolder: ListFolder;
 }
 
 export function nodeRuntime(): Runtime {
@@ -20,5 +23,18 @@ export function nodeRuntime(): Runtime {
     startEngine: (options) => new EngineClient({ hostPath: engineHostPath, addonPath: addonPath(), ...options }),
     cacheFolder: userCacheFolder(),
     problemDocs: existsSync(docs) ? pathToFileURL(docs).toString() : undefined,
+    listFolder,
   };
+}
+
+function listFolder(path: string): ReturnType<ListFolder> {
+  try {
+    return readdirSync(path, { withFileTypes: true }).map((entry) => ({ name: entry.name, isFolder: entry.isDirectory() || (entry.isSymbolicLink() && isFolder(join(path, entry.name))) }));
+  } catch {
+    return []; // a folder that cannot be read has nothing to offer
+  }
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }

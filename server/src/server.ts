@@ -62,7 +62,10 @@ class Server {
       const model = await this.model(params.textDocument.uri);
       return { kind: 'full', items: model ? diagnostics(model, this.runtime.problemDocs) : [] };
     }));
-    connection.onCompletion((params) => this.onModel(params.textDocument.uri, 'completion', (model) => complete(model, params.position)));
+    connection.onCompletion((params) => this.onModel(params.textDocument.uri, 'completion', (model) =>
+      complete(model, params.position, {
+        snippets: Boolean(this.client.textDocument?.completion?.completionItem?.snippetSupport), listFolder: (path) => this.runtime.listFolder(path),
+      })));
     connection.onHover((params) => this.onModel(params.textDocument.uri, 'hover', (model) => hover(model, params.position)));
     connection.onDefinition((params) => this.onModel(params.textDocument.uri, 'definition', (model) =>
       (this.client.workspace?.textDocumentContent ? definition(model, params.position, Boolean(this.client.textDocument?.definition?.linkSupport)) : null)));

@@ -1,7 +1,7 @@
 import { analyze as analyzePlan } from '../analysis/report';
 import type { Analysis } from '../analysis/report';
 import type { Plan } from '../protocol';
-import { describeQuantizer } from './plan';
+import { describeQuantizer } from '../config/describe';
 import { describeProblem } from './command';
 import type { Command, CommandContext } from './command';
 import { significant, table } from './table';

@@ -1,5 +1,6 @@
+import { describeQuantizer } from '../config/describe';
 import { formatBytes } from '../config/resolve';
-import type { LayerPlan, Plan, Quantizer } from '../protocol';
+import type { LayerPlan, Plan } from '../protocol';
 import { describeProblem } from './command';
 import type { Command } from './command';
 import { significant, table } from './table';
@@ -32,12 +33,4 @@ function describePlan(resolved: Plan): string {
       layer.averageBits.toFixed(3), formatBytes(layer.packedBytes)]),
   )}\n\n${totals.layers} linear layers, ${significant(totals.averageBits)} bits per weight with side data: ${formatBytes(totals.packedBytes)} (stored now: ${formatBytes(totals.baselineBytes)}); ` +
     `whole checkpoint ${formatBytes(totals.checkpointBytes)}`;
-}
-
-export function describeQuantizer(quantizer: Quantizer): string {
-  switch (quantizer.kind) {
-    case 'keep': return quantizer.dtype === 'original' ? 'kept' : quantizer.dtype;
-    case 'codebook': return `codebook ${quantizer.bits} bit`;
-    case 'int': return `${quantizer.symmetric ? 'int' : 'uint'}${quantizer.bits} per ${typeof quantizer.group === 'number' ? `group ${quantizer.group}` : quantizer.group}`;
-  }
 }

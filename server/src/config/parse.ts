@@ -20,8 +20,9 @@ export interface Rule extends Settings {
   layers: Located<string>[];
   /** The whole rule. */
   range: Range;
-  /** One line to put hints on: the list of patterns. */
+  /** The list of patterns, and the key before it. */
   layersRange: Range;
+  layersKey: Range;
 }
 
 export type Budget = Located<{ bytes: number } | { bits: number }>;
@@ -57,7 +58,8 @@ function readConfig(root: TreeNode): QuantConfig {
 }
 
 function readRule(node: MapNode, index: number): Rule {
-  const layers = find(node, 'layers')?.value;
+  const entry = find(node, 'layers');
+  const layers = entry?.value;
   const items = layers?.kind === 'list' ? layers.items : layers ? [layers] : [];
   return {
     index,
@@ -65,6 +67,7 @@ function readRule(node: MapNode, index: number): Rule {
     layers: items.flatMap((item) => text(item) ?? []),
     range: node.range,
     layersRange: layers?.range ?? node.range,
+    layersKey: entry?.keyRange ?? node.range,
     ...readSettings(node),
   };
 }
