@@ -1,12 +1,8 @@
 /** True packed bytes: codes and every piece of side data a decoder needs. methods.md 6.4 "count bits honestly". */
+import { dtypeBits } from '../checkpoint/safetensors';
 import type { Dtype, KeepDtype, LayerPlan, Quantizer, ScaleDtype } from '../protocol';
 
 const scaleBytes: Record<ScaleDtype, number> = { fp16: 2, bf16: 2, fp32: 4 };
-
-const dtypeBits: Record<Dtype, number> = {
-  BOOL: 8, F4: 4, F6_E2M3: 6, F6_E3M2: 6, U8: 8, I8: 8, F8_E5M2: 8, F8_E4M3: 8, F8_E8M0: 8, F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8,
-  I16: 16, U16: 16, F16: 16, BF16: 16, I32: 32, U32: 32, F32: 32, C64: 64, F64: 64, I64: 64, U64: 64,
-};
 
 export function keptBits(dtype: KeepDtype, stored: Dtype): number {
   return { original: dtypeBits[stored], bf16: 16, fp16: 16, fp32: 32 }[dtype];
