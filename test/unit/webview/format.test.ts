@@ -25,7 +25,7 @@ describe('webview: numbers as text', () => {
   });
 
   it('writes shares and shapes', () => {
-    assert.deepEqual([formatPercent(0.1507), formatPercent(1), formatShape([3, 4]), formatShape([])], ['15.07 %', '100 %', '3 × 4', 'scalar']);
+    assert.deepEqual([formatPercent(0.1507), formatPercent(1), formatPercent(0.99999), formatShape([3, 4]), formatShape([])], ['15.07 %', '100 %', '> 99.99 %', '3 × 4', 'scalar']);
   });
 
   it('keeps the end of a long name', () => {

@@ -17,6 +17,8 @@ const LABELS = 128;
 const MIN_CELL = 11;
 const MAX_CELL = 56;
 const TEXT_CELL = 40;
+/** Cells nearer to the baseline than this share of the range carry no mark, so that the others stand out. */
+const FAINT = 0.12;
 
 export interface Heatmap {
   element: HTMLElement;
@@ -33,6 +35,7 @@ export function createHeatmap(events: ChartEvents): Heatmap {
   let metric: Metric | undefined;
   let matrix: Matrix = { blocks: [], titles: [], roles: [], cells: [] };
   let selected: string | null = null;
+  let size = MIN_CELL;
 
   function draw(): void {
     if (metric === undefined || element.clientWidth === 0) {
@@ -42,7 +45,7 @@ export function createHeatmap(events: ChartEvents): Heatmap {
     matrix = buildMatrix(rows, shown);
     const values = matrix.cells.map(({ value }) => value).filter((value) => value !== null);
     const range = domain(values, shown);
-    const size = Math.max(MIN_CELL, Math.min(MAX_CELL, Math.floor((element.clientWidth - LABELS - 2) / Math.max(1, matrix.blocks.length))));
+    size = Math.max(MIN_CELL, Math.min(MAX_CELL, Math.floor((element.clientWidth - LABELS - 2) / Math.max(1, matrix.blocks.length))));
     const text = size >= TEXT_CELL;
     svg.attr('width', LABELS + size * matrix.blocks.length + 2).attr('height', HEAD + CELL_HEIGHT * matrix.roles.length + 2);
 
@@ -71,7 +74,7 @@ export function createHeatmap(events: ChartEvents): Heatmap {
         group.select('.field').attr('class', `field${strength === null ? ' empty' : ''}`)
           .attr('x', 0.5).attr('y', 0.5).attr('width', size - 1).attr('height', CELL_HEIGHT - 1)
           .style('fill', () => (strength === null ? null : fill(strength)));
-        const side = text || strength === null ? 0 : Math.max(2, Math.abs(strength) * (Math.min(size, CELL_HEIGHT) - 5));
+        const side = text || strength === null || Math.abs(strength) < FAINT ? 0 : Math.max(3, Math.abs(strength) * (Math.min(size, CELL_HEIGHT) - 5));
         group.select('.size').attr('class', `size${strength !== null && strength < 0 ? ' hollow' : ''}`)
           .attr('x', (size - side) / 2).attr('y', (CELL_HEIGHT - side) / 2).attr('width', side).attr('height', side);
         group.select('text').attr('x', size / 2).attr('y', CELL_HEIGHT / 2)
@@ -138,7 +141,14 @@ export function createHeatmap(events: ChartEvents): Heatmap {
       metric = nextMetric;
       draw();
     },
-    select: mark,
+    select: (name) => {
+      mark(name);
+      const cell = matrix.cells.find(({ layers }) => layers.some(({ plan }) => plan.name === name));
+      if (cell !== undefined) {
+        const left = LABELS + cell.column * size;
+        scroller.scrollLeft = Math.max(Math.min(scroller.scrollLeft, left - LABELS), left + size - scroller.clientWidth);
+      }
+    },
   };
 }
 

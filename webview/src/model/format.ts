@@ -30,8 +30,9 @@ export function formatInteger(value: number): string {
   return value.toLocaleString('en-US');
 }
 
+/** Only a whole is 100 %. */
 export function formatPercent(share: number): string {
-  return `${(100 * share).toFixed(share >= 0.9995 ? 0 : 2)} %`;
+  return share >= 1 ? '100 %' : share > 0.9999 ? '> 99.99 %' : `${(100 * share).toFixed(2)} %`;
 }
 
 export function formatBits(bits: number): string {
