@@ -28,7 +28,7 @@ export interface Command {
 }
 
 const commonOptions = {
-  json: { type: 'boolean' }, quiet: { type: 'boolean' }, threads: { type: 'string' }, device: { type: 'string' }, cache: { type: 'string' }, help: { type: 'boolean', short: 'h' },
+  json: { type: 'boolean' }, quiet: { type: 'boolean' }, verbose: { type: 'boolean' }, threads: { type: 'string' }, device: { type: 'string' }, cache: { type: 'string' }, help: { type: 'boolean', short: 'h' },
 } as const;
 
 export class CommandContext {
@@ -57,7 +57,7 @@ export class CommandContext {
   }
 
   get engine(): EngineClient {
-    this.started ??= new EngineClient({ hostPath: engineHostPath, addonPath: addonPath(), threads: this.threads, log: () => undefined });
+    this.started ??= new EngineClient({ hostPath: engineHostPath, addonPath: addonPath(), threads: this.threads, log: (line) => this.values['verbose'] === true && this.note(line) });
     return this.started;
   }
 

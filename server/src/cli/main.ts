@@ -15,7 +15,7 @@ import { stats } from './stats';
 const commands: readonly Command[] = [inspect, stats, plan, lint, analyze, report, lsp, doctor];
 
 function help(): string {
-  return ['Usage: quantscope <command> [--json] [--quiet] [--threads N] [--device auto|cpu|cuda] [--cache folder|none]', '',
+  return ['Usage: quantscope <command> [--json] [--quiet] [--verbose] [--threads N] [--device auto|cpu|cuda] [--cache folder|none]', '',
     ...commands.map((command) => `  ${`${command.name} ${command.usage}`.padEnd(52)}${command.summary}`)].join('\n');
 }
 
@@ -36,8 +36,17 @@ async function main([name, ...args]: string[]): Promise<number> {
       return 0;
     }
     const { cancel } = context;
-    process.once('SIGINT', () => cancel.cancel());
-    process.once('SIGTERM', () => cancel.cancel());
+    let asked = 0;
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.on(signal, () => {
+        // One Ctrl-C may arrive twice (terminal and parent); a second one a while later means: now.
+        if (asked > 0 && performance.now() - asked > 500) {
+          process.exit(130);
+        }
+        asked ||= performance.now();
+        cancel.cancel();
+      });
+    }
     return await command.run(context);
   } catch (error) {
     if (error instanceof EngineError && error.code === 'CANCELLED') {

@@ -13,9 +13,9 @@ export const stats: Command = {
   options: { layers: { type: 'string' } },
   async run(context) {
     const checkpoint = await openCheckpoint(context.path('checkpoint'));
-    // A pattern may name a tensor, or a layer without its ".weight".
+    // A pattern may name a tensor, or a layer: its weight and bias.
     const globs = context.layerPatterns()?.map((pattern) => compileGlob(pattern));
-    const selected = globs ? checkpoint.tensors.filter((tensor) => globs.some((glob) => glob.test(tensor.name) || glob.test(tensor.name.replace(/\.weight$/, '')))) : checkpoint.tensors;
+    const selected = globs ? checkpoint.tensors.filter((tensor) => globs.some((glob) => glob.test(tensor.name) || glob.test(tensor.name.replace(/\.(weight|bias)$/, '')))) : checkpoint.tensors;
     const tensors: TensorStats[] = [];
     const failures: { name: string; message: string }[] = [];
     for (const [index, tensor] of selected.entries()) {

@@ -90,10 +90,10 @@ export class EngineClient implements Engine {
   }
 
   private async job<P, R>(type: RequestType<JobParams<P>, R, JobErrorData>, request: P, { progress, cancellation = CancellationToken.None }: JobOptions = {}): Promise<R> {
-    if (cancellation.isCancellationRequested) {
+    const engine = cancellation.isCancellationRequested ? undefined : await this.start();
+    if (!engine || cancellation.isCancellationRequested) {
       throw new EngineError('CANCELLED', 'Cancelled.');
     }
-    const engine = await this.start();
     const token = this.nextToken++;
     const subscription = progress && engine.connection.onProgress(JobProgress, token, progress);
     try {

@@ -42,6 +42,8 @@ connection.onRequest(InfoRequest, () => {
   };
 });
 
+// Ctrl-C in a terminal reaches the whole process group; the client decides what to cancel.
+process.on('SIGINT', () => undefined);
 // The parent's end of the channel closes when it exits or is killed: an engine never outlives its server.
 process.on('disconnect', () => process.exit(0));
 connection.listen();
