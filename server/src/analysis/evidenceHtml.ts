@@ -1,6 +1,7 @@
 /** The report as one HTML file: readable in light and dark, printable, charts as inline SVG with text equivalents in the tables below them. */
 import { basename } from 'node:path';
 import { formatBytes } from '../config/resolve';
+import type { Plan } from '../protocol';
 import { thresholds } from './evidence';
 import type { Evidence, EvidenceLayer } from './evidence';
 
@@ -27,7 +28,7 @@ ${fact('True average', `${totals.averageBits.toFixed(3)} bits<small>per linear w
 ${fact('Size', `${formatBytes(totals.checkpointBytes)}<small>linear weights ${formatBytes(totals.baselineBytes)} → ${formatBytes(totals.packedBytes)}</small>`)}
 </dl>
 <section><h2>Error against the expected distortion</h2>
-<p>Each bar is one layer: measured relative MSE over what its quantizer gives on its design distribution. 1 is the promise; bars above ${thresholds.deviation} are hatched.</p>
+<p>Measured relative MSE over what the quantizer gives on its design distribution: 1 is the promise, right of it is worse. Bars above ${thresholds.deviation} are hatched.</p>
 ${deviationChart(layers)}
 </section>
 <section><h2>Findings</h2>
@@ -36,7 +37,7 @@ ${findings.length + analysis.failures.length === 0 ? '<p>None at the thresholds 
 <p class="note">Thresholds: error above ${thresholds.deviation} × expected; KS after rotation above ${thresholds.ksAfterRotation}; ρ above ${thresholds.rho}; any NaN, Inf or all-zero row.</p>
 </section>
 <section><h2>Rules</h2>
-${tableOf(['rule', 'patterns', '#decides', '#matches', '#share of weights', '#average bits'], plan.rules.map((rule) => [escape(rule.name), `<code>${escape(rule.text)}</code>`, String(rule.decidedLayers), String(rule.matchedLayers), `${rule.matchedParamsPercent.toFixed(2)} %`, rule.averageBits?.toFixed(3) ?? '–']))}
+${tableOf(['rule', 'patterns', '#decides', '#matches', '#share of weights', '#average bits'], [...plan.rules.map((rule) => [escape(rule.name), `<code>${escape(rule.text)}</code>`, String(rule.decidedLayers), String(rule.matchedLayers), `${rule.matchedParamsPercent.toFixed(2)} %`, rule.averageBits?.toFixed(3) ?? '–']), ...defaultsRow(plan)])}
 ${problems.length === 0 ? '' : `<ul>${problems.map((problem) => `<li><b>${problem.severity}</b> ${problem.range ? `line ${problem.range.start.line + 1}: ` : ''}${escape(problem.message)}</li>`).join('')}</ul>`}
 </section>
 <section><h2>Block × role</h2>
@@ -55,6 +56,13 @@ ${layers.some(({ report }) => report.sampledRows < report.rows) ? 'Some layers w
 `;
 }
 
+function defaultsRow(plan: Plan): string[][] {
+  const layers = plan.layers.filter((layer) => layer.decidedBy?.rule === -1);
+  const params = layers.reduce((sum, layer) => sum + layer.params, 0);
+  const bytes = layers.reduce((sum, layer) => sum + layer.packedBytes, 0);
+  return layers.length === 0 ? [] : [['defaults', 'what no rule takes', String(layers.length), '', `${((100 * params) / plan.totals.params).toFixed(2)} %`, ((bytes * 8) / params).toFixed(3)]];
+}
+
 function layerRow({ plan, report, deviation }: EvidenceLayer): string[] {
   const { weight, marginal } = report;
   return [
@@ -65,36 +73,38 @@ function layerRow({ plan, report, deviation }: EvidenceLayer): string[] {
   ];
 }
 
-/** Horizontal position of a deviation: logarithmic, 0.5 … 8 (or the largest). */
+/** Names on the left, then a bar from 1 (the promise) to the measured ratio on a logarithmic axis. */
 function deviationChart(layers: readonly EvidenceLayer[]): string {
   const shown = layers.flatMap(({ plan, deviation }) => (deviation === null ? [] : [{ name: plan.name, deviation }])).sort((a, b) => b.deviation - a.deviation);
   if (shown.length === 0) {
     return '<p>No layer of this plan is quantized.</p>';
   }
-  const [low, high] = [0.5, Math.max(2, ...shown.map((each) => each.deviation * 1.1))];
-  const left = 0;
-  const width = 900;
-  const x = (value: number): number => left + (width * Math.log(Math.max(value, low) / low)) / Math.log(high / low);
-  const rowHeight = shown.length > 120 ? 4 : 16;
+  const values = shown.map((each) => Math.max(each.deviation, 1e-3));
+  const [low, high] = [Math.min(0.8, ...values) / 1.05, Math.max(1.25, ...values) * 1.05];
+  const labelled = shown.length <= 120;
+  const [left, right, rowHeight] = [labelled ? 400 : 10, 980, labelled ? 15 : 4];
+  const x = (value: number): number => left + ((right - left) * Math.log(value / low)) / Math.log(high / low);
   const height = shown.length * rowHeight + 24;
-  const labelled = rowHeight >= 16;
-  const ticks = [0.5, 1, 2, 4, 8, 16, 32, 64, 128].filter((tick) => tick <= high);
-  return `<svg role="img" aria-label="Deviation of ${shown.length} layers, from ${shown[0]?.deviation.toFixed(3) ?? ''} to ${shown.at(-1)?.deviation.toFixed(3) ?? ''} times the expected distortion" viewBox="0 0 ${width + 10} ${height}">
+  const ticks = [0.125, 0.25, 0.5, 0.8, 1, 1.25, 2, 4, 8, 16, 32, 64, 128].filter((tick) => tick >= low && tick <= high);
+  return `<svg role="img" aria-label="Deviation of ${shown.length} layers, from ${shown[0]?.deviation.toFixed(3) ?? ''} down to ${shown.at(-1)?.deviation.toFixed(3) ?? ''} times the expected distortion" viewBox="0 0 1000 ${height}">
 <defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="6" height="6" class="bar"/><rect width="2" height="6" class="stripe"/></pattern></defs>
-${ticks.map((tick) => `<g class="tick"><line x1="${x(tick).toFixed(1)}" x2="${x(tick).toFixed(1)}" y1="18" y2="${height}"${tick === 1 ? ' class="one"' : ''}/><text x="${x(tick).toFixed(1)}" y="12">${tick}×</text></g>`).join('')}
+${ticks.map((tick) => `<g class="tick"><line x1="${x(tick).toFixed(1)}" x2="${x(tick).toFixed(1)}" y1="18" y2="${height}"/><text x="${x(tick).toFixed(1)}" y="12">${tick}×</text></g>`).join('')}
 ${shown.map(({ name, deviation }, index) => {
-    const y = 22 + index * rowHeight;
-    return `<rect x="0" y="${y}" width="${x(deviation).toFixed(1)}" height="${rowHeight - (labelled ? 3 : 1)}" class="bar"${deviation > thresholds.deviation ? ' fill="url(#hatch)"' : ''}><title>${escape(name)}: ${deviation.toFixed(3)} × expected</title></rect>` +
-      (labelled ? `<text class="label" x="6" y="${y + 10.5}">${escape(name)} · ${deviation.toFixed(3)}</text>` : '');
+    const y = 21 + index * rowHeight;
+    const [from, to] = [Math.min(x(1), x(Math.max(deviation, 1e-3))), Math.max(x(1), x(Math.max(deviation, 1e-3)))];
+    return `<rect x="${from.toFixed(1)}" y="${y}" width="${Math.max(1, to - from).toFixed(1)}" height="${rowHeight - (labelled ? 4 : 1)}" class="bar"${deviation > thresholds.deviation ? ' fill="url(#hatch)"' : ''}><title>${escape(name)}: ${deviation.toFixed(3)} × expected</title></rect>` +
+      (labelled ? `<text class="label" x="0" y="${y + 9}">${escape(name)}</text><text class="label value" x="${left - 12}" y="${y + 9}">${deviation.toFixed(3)}</text>` : '');
   }).join('\n')}
+<line class="one" x1="${x(1).toFixed(1)}" x2="${x(1).toFixed(1)}" y1="16" y2="${height}"/>
 </svg>`;
 }
 
 function blockRoleTable(layers: readonly EvidenceLayer[]): string {
-  const roles = [...new Set(layers.map(({ plan }) => plan.role))];
-  const blocks = [...new Set(layers.map(({ plan }) => plan.block ?? 'outside of blocks'))];
+  const measured = layers.filter(({ deviation }) => deviation !== null);
+  const roles = [...new Set(measured.map(({ plan }) => plan.role))];
+  const blocks = [...new Set(measured.map(({ plan }) => plan.block ?? 'outside of blocks'))];
   const mean = (block: string, role: string): string => {
-    const values = layers.flatMap(({ plan, deviation }) => ((plan.block ?? 'outside of blocks') === block && plan.role === role && deviation !== null ? [deviation] : []));
+    const values = measured.flatMap(({ plan, deviation }) => ((plan.block ?? 'outside of blocks') === block && plan.role === role && deviation !== null ? [deviation] : []));
     return values.length > 0 ? (values.reduce((sum, value) => sum + value, 0) / values.length).toFixed(3) : '';
   };
   return tableOf(['block', ...roles.map((role) => `#${role}`)], blocks.map((block) => [`<code>${escape(block)}</code>`, ...roles.map((role) => mean(block, role))]));
@@ -131,6 +141,6 @@ dt { color: var(--soft); font-size: 12px; } dd { margin: 0; font-size: 18px; fon
 th, td { text-align: left; padding: 3px 10px 3px 0; border-bottom: 1px solid var(--line); white-space: nowrap; } th { color: var(--soft); font-weight: 600; } .number { text-align: right; font-variant-numeric: tabular-nums; }
 code { font: 12px/1.4 ui-monospace, "SF Mono", Consolas, monospace; }
 svg { width: 100%; height: auto; font: 10px system-ui, sans-serif; } .bar { fill: var(--bar); } rect[fill] { fill: url(#hatch); } .stripe { fill: var(--strong); }
-.tick line { stroke: var(--line); } .tick .one { stroke: var(--ink); } .tick text { fill: var(--soft); text-anchor: middle; } .tick:first-of-type text { text-anchor: start; } .label { fill: var(--ink); }
+.tick line { stroke: var(--line); } .one { stroke: var(--ink); } .tick text { fill: var(--soft); text-anchor: middle; } .label { fill: var(--ink); } .value { text-anchor: end; font-variant-numeric: tabular-nums; }
 @media print { .facts div { break-inside: avoid; } }
 `;
