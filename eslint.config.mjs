@@ -23,11 +23,15 @@ export default tseslint.config(
       eqeqeq: 'error',
     },
   },
-  forbid(['client/src/**/*.ts', 'webview/src/**/*.ts'], ['**/server/**'], 'client and webview import only types from server (docs/architecture.md 1).'),
+  forbid(['client/src/**/*.ts', 'webview/src/controls.ts'], ['**/server/**'], 'client and webview import only types from server (docs/architecture.md 1).'),
   forbid(['server/src/language/**/*.ts'], ['vscode', 'vscode-languageserver', 'vscode-languageserver/*', '**/engine/*'], 'language features are pure: no connection, no engine (docs/architecture.md 2).'),
   forbid(['server/src/checkpoint/**/*.ts'], ['../config/*', '../analysis/*', '../language/*', '../engine/*', '../methods/*', '../server'], 'imports follow the data: checkpoint is the first station (docs/architecture.md 5).'),
   forbid(['server/src/methods/**/*.ts'], ['../config/*', '../analysis/*', '../language/*', '../engine/*', '../checkpoint/*', '../server'], 'a method knows only protocol types (docs/architecture.md 5).'),
   forbid(['server/src/config/**/*.ts'], ['../analysis/*', '../language/*', '../engine/*', '../server'], 'config comes before analysis and language (docs/architecture.md 5).'),
   forbid(['server/src/analysis/**/*.ts'], ['../language/*', '../server', '../cli/*'], 'analysis knows neither editor nor command line (docs/architecture.md 5).'),
+  {
+    ...forbid(['webview/src/**/*.ts'], ['@vscode/webview-ui-toolkit', '**/server/**'], 'webview imports only types from server, and the toolkit through controls.ts alone (docs/architecture.md 1, 6).'),
+    ignores: ['webview/src/controls.ts'],
+  },
   { files: ['bench/**/*.ts'], rules: { 'no-console': 'off' } },
 );

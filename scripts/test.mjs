@@ -10,7 +10,7 @@ const stages = {
     buildNative('native/build-asan', ['-DQUANTSCOPE_TESTS=ON', '-DQUANTSCOPE_SANITIZE=ON', '-DQUANTSCOPE_ADDON=OFF', '-DCMAKE_BUILD_TYPE=RelWithDebInfo']);
     return ctest('native/build-asan');
   },
-  unit: () => mocha('test/unit/**/*.test.ts', 'test/lsp/**/*.test.ts', 'test/cli/**/*.test.ts'),
+  unit: () => mocha('test/unit/**/*.test.ts', 'test/lsp/**/*.test.ts', 'test/cli/**/*.test.ts', 'test/package/**/*.test.ts'),
   reference: () => mocha('test/reference/**/*.test.ts'),
   ui: () => {
     run(process.execPath, ['scripts/setup-vscode.mjs']);
