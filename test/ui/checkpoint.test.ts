@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { CHECKPOINT, open, themes } from './vscode';
 import type { Workbench } from './vscode';
 
@@ -8,7 +10,9 @@ for (const theme of themes) {
     let workbench: Workbench;
 
     before(async () => {
-      workbench = await open({ theme });
+      workbench = await open({
+        theme, prepare: (folder) => writeFileSync(join(folder, 'damaged.safetensors'), Uint8Array.from([9, 0, 1, 255, 3, 200, 7, 128])),
+      });
       await workbench.openFile(CHECKPOINT);
       await workbench.webview.locator('.grid-lines .grid-row').first().waitFor();
     });
@@ -40,6 +44,14 @@ for (const theme of themes) {
       assert.match(side, /blocks\.3\.attn1/);
       assert.match(side, /Standard deviation\s+[\d.]+/);
       await workbench.screenshot('checkpoint');
+    });
+
+    it('says why a damaged file cannot be read', async () => {
+      await workbench.openFile('damaged.safetensors');
+      const notice = workbench.webview.locator('.notice.error');
+      await notice.waitFor();
+      assert.match(await notice.innerText(), /damaged\.safetensors/);
+      await workbench.screenshot('checkpoint-damaged');
     });
   });
 }

@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict';
-import { appendFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EXAMPLE, open, themes } from './vscode';
 import type { Workbench } from './vscode';
+
+/** A rule that matches nothing, for the squiggle. */
+function addUselessRule(folder: string): void {
+  const config = join(folder, EXAMPLE);
+  writeFileSync(config, readFileSync(config, 'utf8').replace('budget:', '  - name: matches nothing\n    layers: [no_such_layer.*]\n    keep: bf16\nbudget:'));
+}
 
 for (const theme of themes) {
   describe(`Config in the editor, ${theme}`, function suite() {
@@ -10,8 +16,7 @@ for (const theme of themes) {
     let workbench: Workbench;
 
     before(async () => {
-      workbench = await open({ theme });
-      appendFileSync(join(workbench.folder, EXAMPLE), '# A rule that matches nothing, for the squiggle.\n  - layers: [no_such_layer.*]\n    keep: bf16\n');
+      workbench = await open({ theme, prepare: addUselessRule });
       await workbench.openFile(EXAMPLE);
     });
     after(() => workbench.close());
@@ -23,7 +28,8 @@ for (const theme of themes) {
     });
 
     it('underlines a pattern that matches nothing', async () => {
-      await workbench.editor.locator('.squiggly-warning, .squiggly-error').first().waitFor();
+      await workbench.editor.locator('.squiggly-warning').first().waitFor();
+      assert.equal(await workbench.editor.locator('.squiggly-error').count(), 0);
       await workbench.screenshot('config');
     });
 

@@ -63,5 +63,15 @@ for (const theme of themes) {
       assert.equal(await grid.locator('[aria-sort="descending"]').innerText(), 'Ratio ↓'.replace(' ↓', ''));
       await workbench.screenshot('sensitivity-table');
     });
+
+    if (theme === 'dark') {
+      it('is there again after a reload of the window, as it was left', async () => {
+        const reloaded = workbench.page.waitForEvent('load');
+        await workbench.run('Developer: Reload Window');
+        await reloaded;
+        await workbench.webview.getByRole('grid', { name: 'Layers' }).locator('.grid-row[aria-selected="true"]').waitFor();
+        assert.equal(await workbench.webview.locator('#root').getAttribute('data-state'), 'measured');
+      });
+    }
   });
 }

@@ -48,7 +48,12 @@ const grid = createGrid<TensorInfo>({
 const side = h('aside', { class: 'side', 'aria-label': 'Tensor statistics' });
 const histogram = createHistogram();
 
-root().append(header, h('div', { class: 'toolbar' }, filter, count), h('div', { class: 'split' }, grid.element, side), voice.element);
+const toolbar = h('div', { class: 'toolbar' }, filter, count);
+const split = h('div', { class: 'split' }, grid.element, side);
+
+root().append(header, toolbar, split, voice.element);
+showTensors(false);
+header.append(progressRing('Reading the header'));
 showHint();
 void load();
 
@@ -60,6 +65,7 @@ function remember(change: Partial<typeof view>): void {
 async function load(): Promise<void> {
   try {
     state = await rpc.request('load', null);
+    showTensors(true);
     showHeader(state);
     showRows();
     const last = state.checkpoint.tensors.find(({ name }) => name === view.tensor);
@@ -68,8 +74,15 @@ async function load(): Promise<void> {
       await showTensor(last);
     }
   } catch (error) {
+    showTensors(false);
     header.replaceChildren(notice('error', message(error)), button('Try Again', () => void load()));
   }
+}
+
+/** Without an index there is nothing to filter or to select. */
+function showTensors(shown: boolean): void {
+  toolbar.hidden = !shown;
+  split.hidden = !shown;
 }
 
 function showHeader({ checkpoint, fileName, fileBytes }: CheckpointState): void {

@@ -33,6 +33,7 @@ const summary = h('p', { class: 'summary' });
 const notices = h('div', { class: 'notices' });
 const hint = h('p', { class: 'muted metric-hint' });
 const analyze = button('Analyze Layers', () => void rpc.request('analyze', null, { timeout: 3_600_000 }).catch(fail), 'primary');
+const busy = progressRing('Analyzing layers');
 const metricChoice = dropdown('Metric', METRICS, view.metric, (metric) => {
   remember({ metric });
   draw();
@@ -48,7 +49,7 @@ const content = h('div', { class: 'content' }, charts, table.element, detail.ele
 
 const page = root();
 page.append(
-  h('header', { class: 'header' }, summary, h('div', { class: 'toolbar' }, metricChoice, twin, h('span', { class: 'spring' }), analyze), hint, notices),
+  h('header', { class: 'header' }, summary, h('div', { class: 'toolbar' }, metricChoice, twin, h('span', { class: 'spring' }), busy, analyze), hint, notices),
   content, voice.element,
 );
 const draw = onFrame(render);
@@ -63,6 +64,7 @@ function receive(event: SensitivityEvent): void {
   switch (event.type) {
     case 'state':
       state = event.state;
+      progress = event.state.running ? (progress ?? { done: 0, total: 0 }) : undefined;
       remember({ uri: event.state.uri });
       reports.clear();
       addReports(event.state.reports);
@@ -72,15 +74,15 @@ function receive(event: SensitivityEvent): void {
       progress = { done: 0, total: 0 };
       break;
     case 'reports':
-      progress = { done: event.done, total: event.total };
+      // Reports also come from runs nobody started here, such as writing the evidence report: they fill the charts only.
+      if (progress !== undefined) {
+        progress = { done: event.done, total: event.total };
+      }
       addReports(event.layers);
       break;
     case 'ended':
       progress = undefined;
       ended = event.reason === 'cancelled' ? 'The analysis was cancelled; what was measured so far is shown.' : event.message;
-      if (state !== undefined) {
-        state.running = false;
-      }
       voice.say(event.reason === 'finished' ? `Analysis finished, ${reports.size} layers measured.` : (ended ?? ''));
       break;
   }
@@ -100,11 +102,12 @@ function rows(): LayerRow[] {
 function render(): void {
   const all = rows();
   const metric = metricById(view.metric);
-  const running = progress !== undefined || state?.running === true;
+  const running = progress !== undefined;
   analyze.disabled = running || state?.plan === null;
   page.dataset['state'] = running ? 'running' : reports.size > 0 ? 'measured' : 'empty';
   hint.textContent = metric.hint;
-  renderSummary(all, running);
+  renderSummary(all);
+  busy.hidden = !running;
   renderNotices(all, running);
   content.hidden = all.length === 0;
   charts.hidden = view.table;
@@ -117,7 +120,7 @@ function render(): void {
   mark(all);
 }
 
-function renderSummary(all: readonly LayerRow[], running: boolean): void {
+function renderSummary(all: readonly LayerRow[]): void {
   const plan = state?.plan ?? null;
   if (plan === null) {
     summary.replaceChildren(...(state === undefined ? [progressRing('Reading the plan')] : []));
@@ -129,7 +132,7 @@ function renderSummary(all: readonly LayerRow[], running: boolean): void {
     plan.architecture, `${formatInteger(totals.layers)} layers`, `${formatPercent(totals.quantizedShare)} of the linear parameters quantized`,
     `${formatBits(totals.averageBits)} bits on average, side data included`, `${formatBytes(totals.packedBytes)} of ${formatBytes(totals.baselineBytes)}`, `${count} measured`,
   ];
-  summary.replaceChildren(...parts.map((part) => h('span', { class: 'fact' }, part)), ...(running ? [progressRing(`Analyzing, ${count} layers`)] : []));
+  summary.replaceChildren(...parts.map((part) => h('span', { class: 'fact' }, part)));
 }
 
 function renderNotices(all: readonly LayerRow[], running: boolean): void {
