@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -16,6 +17,16 @@ namespace {
 
 constexpr uint64_t kTileBytes = uint64_t{1} << 20;
 constexpr size_t kBlock = 2048;  // doubles at a time: stays in the first-level cache
+
+/// Whether all n numbers are finite: adding one to an exponent field that is all ones carries into the sign bit.
+bool allFinite(const double* x, size_t n) {
+    constexpr uint64_t kExponent = 0x7FF0000000000000;
+    uint64_t carries = 0;
+    for (size_t i = 0; i < n; ++i) {
+        carries |= (std::bit_cast<uint64_t>(x[i]) & kExponent) + (uint64_t{1} << 52);
+    }
+    return carries >> 63 == 0;
+}
 
 struct TileStats {
     uint64_t nan = 0;
@@ -36,20 +47,58 @@ struct TileStats {
 
     /// Adds up to kBlock numbers; `values` is used as scratch.
     void add(double* values, size_t n) {
-        size_t finite = 0;
-        for (size_t i = 0; i < n; ++i) {
-            const double value = values[i];
-            if (std::isfinite(value)) {
-                values[finite++] = value;
-                zeros += value == 0 ? 1 : 0;
-                min = std::min(min, value);
-                max = std::max(max, value);
-            } else {
-                ++(std::isnan(value) ? nan : inf);
+        if (!allFinite(values, n)) {
+            size_t finite = 0;
+            for (size_t i = 0; i < n; ++i) {
+                if (std::isfinite(values[i])) {
+                    values[finite++] = values[i];
+                } else {
+                    ++(std::isnan(values[i]) ? nan : inf);
+                }
             }
+            n = finite;
         }
-        moments.merge(momentsOf(values, finite));
+        // Two of each, because an extreme waits for the previous one of its own.
+        double lows[2] = {min, min};
+        double highs[2] = {max, max};
+        for (size_t i = 0; i < n; ++i) {
+            lows[i % 2] = std::min(lows[i % 2], values[i]);
+            highs[i % 2] = std::max(highs[i % 2], values[i]);
+            zeros += values[i] == 0 ? 1 : 0;
+        }
+        min = std::min(lows[0], lows[1]);
+        max = std::max(highs[0], highs[1]);
+        moments.merge(momentsOf(values, n));
     }
+};
+
+/// Counts values into equal bins. Neighbouring values go to different copies of the bins: an increment waits for the previous one
+/// of the same counter, and weights crowd into few bins.
+class BinCounter {
+public:
+    static constexpr size_t kCopies = 4;
+
+    BinCounter(double lo, double hi, uint32_t bins) : halfLo_(0.5 * lo), last_(bins - 1.0) {
+        // Halves and a power of two on the side: neither the range nor its inverse may leave a double.
+        const double halfRange = 0.5 * hi - halfLo_;
+        const int exponent = lo < hi ? std::max(std::ilogb(halfRange), -1000) : 0;
+        power_ = std::ldexp(1.0, -exponent);
+        perUnit_ = lo < hi ? bins / std::ldexp(halfRange, -exponent) : 0.0;
+    }
+
+    /// counts: kCopies * bins, all copies of a bin side by side.
+    void count(const double* x, size_t n, uint64_t* counts) const {
+        for (size_t i = 0; i < n; ++i) {
+            const double position = (0.5 * x[i] - halfLo_) * power_ * perUnit_;
+            ++counts[static_cast<size_t>(std::min(position, last_)) * kCopies + i % kCopies];
+        }
+    }
+
+private:
+    double halfLo_;
+    double last_;
+    double power_;
+    double perUnit_;
 };
 
 struct Workspace {
@@ -65,7 +114,8 @@ public:
         perTile_ = kTileBytes / tensor_.elementBytes();
         tiles_ = (tensor_.elements() + perTile_ - 1) / perTile_;
         for (unsigned i = 0; i < pool.threads(); ++i) {
-            workspaces_.push_back({allocateAligned<std::byte>(kTileBytes), allocateAligned<double>(kBlock), std::vector<uint64_t>(bins_)});
+            workspaces_.push_back({allocateAligned<std::byte>(kTileBytes), allocateAligned<double>(kBlock),
+                                   std::vector<uint64_t>(BinCounter::kCopies * bins_)});
         }
     }
 
@@ -122,19 +172,17 @@ private:
     }
 
     Histogram histogram(double lo, double hi) {
-        const double halfRange = 0.5 * hi - 0.5 * lo;  // halves, because the difference of two doubles may overflow
-        pass([&](size_t, Workspace& work, const double* values, size_t n) {
-            for (size_t i = 0; i < n; ++i) {
-                if (std::isfinite(values[i])) {
-                    const double position = lo < hi ? (0.5 * values[i] - 0.5 * lo) / halfRange * bins_ : 0.0;
-                    ++work.bins[static_cast<size_t>(std::min(position, bins_ - 1.0))];
-                }
+        const BinCounter counter(lo, hi, bins_);
+        pass([&](size_t, Workspace& work, double* values, size_t n) {
+            if (!allFinite(values, n)) {
+                n = static_cast<size_t>(std::remove_if(values, values + n, [](double v) { return !std::isfinite(v); }) - values);
             }
+            counter.count(values, n, work.bins.data());
         });
         Histogram result{lo, hi, std::vector<uint64_t>(size_t{bins_} + 2)};
         for (const Workspace& work : workspaces_) {
-            for (size_t i = 0; i < bins_; ++i) {
-                result.counts[i + 1] += work.bins[i];
+            for (size_t i = 0; i < work.bins.size(); ++i) {
+                result.counts[i / BinCounter::kCopies + 1] += work.bins[i];
             }
         }
         return result;
