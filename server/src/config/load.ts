@@ -6,6 +6,7 @@ import type { CheckpointStore } from '../checkpoint';
 import type { Checkpoint, Plan, Problem } from '../protocol';
 import { parseConfig } from './parse';
 import type { ParsedConfig } from './parse';
+import type { ConfigProblem } from './codes';
 import { resolvePlan } from './resolve';
 
 export interface LoadedConfig { parsed: ParsedConfig; checkpointPath: string | undefined; checkpoint: Checkpoint | undefined; plan: Plan | undefined; problems: Problem[] }
@@ -20,9 +21,10 @@ export async function loadConfig(document: TextDocument, path: string | undefine
   }
   const checkpointPath = isAbsolute(named.value) ? named.value : path && resolve(dirname(path), named.value);
   if (!checkpointPath) {
-    return { ...none, problems: [...parsed.problems, {
+    const unsaved: ConfigProblem = {
       code: 'config/unsaved', severity: 'info', range: named.range, message: 'Save this config first: a relative checkpoint path starts from the folder of the config.',
-    }] };
+    };
+    return { ...none, problems: [...parsed.problems, unsaved] };
   }
   try {
     const checkpoint = await store.get(checkpointPath);

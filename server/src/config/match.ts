@@ -1,9 +1,11 @@
 /** Which layers of a checkpoint a pattern list takes. Results are remembered per checkpoint, so a keystroke only matches the pattern it changed. */
 import type { Checkpoint } from '../protocol';
 import { compileGlob } from './glob';
+import { maxPatterns } from './parse';
 
 const remembered = new WeakMap<Checkpoint, Map<string, Uint32Array>>();
-const bound = 4096;
+/** Room for all patterns of a config (maxPatterns) twice. */
+const bound = 2 * maxPatterns;
 
 /** Indices into checkpoint.layers, ascending. A list of only exclusions takes nothing. */
 export function matchList(checkpoint: Checkpoint, patterns: readonly string[]): Uint32Array {

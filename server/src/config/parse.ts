@@ -1,7 +1,8 @@
 /** Text → QuantConfig. The parser never throws: it returns what it could read, every value with its range, and problems. */
 import type { TextDocument } from 'vscode-languageserver-textdocument';
-import type { IntQuantizer, KeepDtype, Problem, Range, RpbhRotation, ScaleDtype } from '../protocol';
+import type { IntQuantizer, KeepDtype, Range, RpbhRotation, ScaleDtype } from '../protocol';
 import type { Scheme } from '../methods/method';
+import type { ConfigProblem } from './codes';
 import { find, parseTree } from './tree';
 import type { MapNode, TreeNode } from './tree';
 import { validate } from './validate';
@@ -34,14 +35,33 @@ export interface QuantConfig {
   budget?: Budget;
 }
 
-export interface ParsedConfig { config: QuantConfig; root: TreeNode | null; problems: Problem[] }
+export interface ParsedConfig { config: QuantConfig; root: TreeNode | null; problems: ConfigProblem[] }
+
+/** Over all rules. Every pattern meets every layer; beyond this, a keystroke would be felt. */
+export const maxPatterns = 4096;
 
 export function parseConfig(document: TextDocument): ParsedConfig {
   const { root, problems } = parseTree(document);
   if (!root) {
     return { config: { defaults: {}, rules: [] }, root, problems: problems.length > 0 ? problems : validate(root) };
   }
-  return { config: readConfig(root), root, problems: [...problems, ...validate(root), ...settingConflicts(root)] };
+  const config = readConfig(root);
+  return { config, root, problems: [...problems, ...validate(root), ...settingConflicts(root), ...dropSurplusPatterns(config)] };
+}
+
+function dropSurplusPatterns({ rules }: QuantConfig): ConfigProblem[] {
+  const count = rules.reduce((sum, rule) => sum + rule.layers.length, 0);
+  let left = maxPatterns;
+  let first: Range | undefined;
+  for (const rule of count > maxPatterns ? rules : []) {
+    first ??= rule.layers[left]?.range;
+    rule.layers.splice(left);
+    left -= rule.layers.length;
+  }
+  return first ? [{
+    code: 'config/too-large', severity: 'error', range: first,
+    message: `This config holds ${count} patterns; those from here on are left out, above the limit of ${maxPatterns}. Let a pattern such as "transformer_blocks.*.ff.**" stand for many layers.`,
+  }] : [];
 }
 
 /** Reads what is well formed and passes over the rest: the schema has reported it. */
@@ -50,7 +70,7 @@ function readConfig(root: TreeNode): QuantConfig {
   const rules = find(root, 'rules')?.value;
   const config: QuantConfig = {
     defaults: { ...readSettings(defaults?.value), ...(defaults ? { range: defaults.value.range } : {}) },
-    rules: rules?.kind === 'list' ? rules.items.flatMap((item, index) => (item.kind === 'map' ? readRule(item, index) : [])) : [],
+    rules: rules?.kind === 'list' ? rules.items.filter((item) => item.kind === 'map').map(readRule) : [],
   };
   const checkpoint = text(find(root, 'checkpoint')?.value);
   const budget = readBudget(find(root, 'budget')?.value);
@@ -138,28 +158,28 @@ function readOverride(node: TreeNode | undefined): QuantizerOverride | undefined
   return override;
 }
 
-const unitBytes: Record<string, number> = { B: 1, kB: 1e3, KB: 1e3, MB: 1e6, GB: 1e9, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
+const unitBytes: ReadonlyMap<string, number> = new Map(Object.entries({ B: 1, kB: 1e3, KB: 1e3, MB: 1e6, GB: 1e9, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }));
 
 function readBudget(node: TreeNode | undefined): Budget | undefined {
   const size = find(node, 'size')?.value;
   const bits = find(node, 'bits')?.value;
   if (size?.kind === 'scalar') {
-    const match = /^([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)$/.exec(String(size.value));
-    const unit = unitBytes[match?.[2] || 'B'];
-    return match && unit ? { value: { bytes: Math.floor(Number(match[1]) * unit) }, range: size.range } : undefined;
+    const [, amount, unit = ''] = /^([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)$/.exec(String(size.value)) ?? [];
+    const bytes = Number.isInteger(size.value) ? Number(size.value) : Math.floor(Number(amount) * (unitBytes.get(unit) ?? NaN));
+    return bytes >= 1 ? { value: { bytes }, range: size.range } : undefined;
   }
   return bits?.kind === 'scalar' && typeof bits.value === 'number' && bits.value > 0 ? { value: { bits: bits.value }, range: bits.range } : undefined;
 }
 
 /** `keep` says "do not quantize"; scheme or method beside it say the opposite. */
-function settingConflicts(root: TreeNode): Problem[] {
+function settingConflicts(root: TreeNode): ConfigProblem[] {
   const rules = find(root, 'rules')?.value;
   const nodes = [find(root, 'defaults')?.value, ...(rules?.kind === 'list' ? rules.items : [])];
   return nodes.flatMap((node) => {
     const keep = find(node, 'keep');
     const other = find(node, 'scheme') ?? find(node, 'method');
     return keep && other ? [{
-      code: 'config/keep-and-quantize', severity: 'error' as const, range: other.keyRange,
+      code: 'config/keep-and-quantize' as const, severity: 'error' as const, range: other.keyRange,
       message: `"keep" leaves these layers unquantized, so "${other.key}" beside it has no effect. Remove one of the two.`,
     }] : [];
   });

@@ -16,10 +16,13 @@ export function recipeFor(settings: Settings, defaults: Settings, width: number)
   if (settings.keep) {
     return { recipe: keepRecipe(settings.keep.value) };
   }
+  if (defaults.keep && !settings.method && !settings.scheme) {
+    return { recipe: keepRecipe(defaults.keep.value) };
+  }
   const method = settings.method ?? defaults.method;
   const scheme = settings.scheme ?? defaults.scheme;
   if (!method && !scheme) {
-    return { recipe: keepRecipe(defaults.keep?.value ?? 'original') };
+    return { recipe: keepRecipe('original') };
   }
   if (!method || !scheme) {
     const missing = method ? 'scheme' : 'method';
@@ -41,7 +44,7 @@ export function recipeFor(settings: Settings, defaults: Settings, width: number)
   }
   const refusal = refuse(result.weights, 'weights', width) ?? refuse(result.activations, 'activations', width) ?? unused(recipe.weights, method.value.weights, 'weights', scheme.value.weightBits)
     ?? unused(recipe.activations, method.value.activations, 'activations', scheme.value.activationBits);
-  return refusal ? { refusal, range: method.range } : { recipe: result };
+  return refusal ? { refusal, range: settings.method?.range ?? settings.scheme?.range ?? method.range } : { recipe: result };
 }
 
 function override(preset: Quantizer, written: QuantizerOverride | undefined): Quantizer {

@@ -1,6 +1,7 @@
 /** QuantConfig + Checkpoint → Plan. Pure and deterministic: the same two values always give the same plan and hash. */
 import { createHash } from 'node:crypto';
-import type { Checkpoint, Decision, EntryMatch, Layer, LayerPlan, Plan, PlanTotals, Problem, Range, RuleMatch } from '../protocol';
+import type { Checkpoint, Decision, EntryMatch, Layer, LayerPlan, Plan, PlanTotals, Range, RuleMatch } from '../protocol';
+import type { ConfigProblem } from './codes';
 import { matchList } from './match';
 import { nearest } from './nearest';
 import { codeBits, packedBytes, sharedBytes } from './packedSize';
@@ -10,7 +11,7 @@ import { recipeFor, keepRecipe } from './recipe';
 const topOfFile: Range = { start: { line: 0, character: 0 }, end: { line: 0, character: 0 } };
 
 export function resolvePlan(config: QuantConfig, checkpoint: Checkpoint): Plan {
-  const problems: Problem[] = [];
+  const problems: ConfigProblem[] = [];
   const matches = config.rules.map((rule) => matchList(checkpoint, rule.layers.map((layer) => layer.value)));
   const layers = decide(config, checkpoint, matches, problems);
   const totals = addUp(layers, checkpoint);
@@ -23,10 +24,10 @@ export function resolvePlan(config: QuantConfig, checkpoint: Checkpoint): Plan {
 }
 
 /** The last rule that matches a layer decides it; a refused combination leaves the layer as it is and says so once per rule. */
-function decide(config: QuantConfig, checkpoint: Checkpoint, matches: readonly Uint32Array[], problems: Problem[]): LayerPlan[] {
+function decide(config: QuantConfig, checkpoint: Checkpoint, matches: readonly Uint32Array[], problems: ConfigProblem[]): LayerPlan[] {
   const deciding = new Int32Array(checkpoint.layers.length).fill(-1);
   matches.forEach((indices, rule) => indices.forEach((layer) => { deciding[layer] = rule; }));
-  const refused = new Map<string, { layers: Layer[]; problem: Problem }>();
+  const refused = new Map<string, { layers: Layer[]; problem: ConfigProblem }>();
   const plans = checkpoint.layers.map((layer, index) => {
     const rule = config.rules[deciding[index] ?? -1];
     const result = recipeFor(rule ?? {}, config.defaults, layer.inFeatures);
@@ -99,35 +100,35 @@ function ruleMatch(rule: Rule, matched: Uint32Array | readonly number[], layers:
   };
 }
 
-function ruleProblems(rules: readonly Rule[], found: readonly RuleMatch[], checkpoint: Checkpoint): Problem[] {
-  return rules.flatMap((rule, index) => {
-    const match = found[index];
-    const problems: Problem[] = [];
-    rule.layers.forEach((pattern, i) => {
-      if (match?.patterns[i]?.matchedLayers === 0) {
-        problems.push(nothingMatched(pattern, checkpoint));
-      }
+/** A config of another model matches nothing at all: the first warnings tell. */
+const maxWarnings = 50;
+
+function ruleProblems(rules: readonly Rule[], found: readonly RuleMatch[], checkpoint: Checkpoint): ConfigProblem[] {
+  const unmatched = rules.flatMap((rule, index) => rule.layers.filter((_, i) => found[index]?.patterns[i]?.matchedLayers === 0));
+  const problems = unmatched.slice(0, maxWarnings).map((pattern) => nothingMatched(pattern, checkpoint));
+  const [next] = unmatched.slice(maxWarnings);
+  if (next) {
+    problems.push({
+      code: 'plan/pattern-matches-nothing', severity: 'warning', range: next.range,
+      message: `This and ${unmatched.length - maxWarnings - 1} later patterns match none of the ${checkpoint.layers.length} layers either. Is it the right checkpoint?`,
     });
-    if (match && match.matchedLayers > 0 && match.decidedLayers === 0) {
-      problems.push({
-        code: 'plan/shadowed-rule', severity: 'warning', range: rule.layersRange,
-        message: `Later rules take all ${match.matchedLayers} layers this rule matches, so it has no effect. Move it down, narrow the later rules, or remove it.`,
-      });
-    }
-    return problems;
-  });
+  }
+  const shadowed = found.flatMap((match, index) => (match.matchedLayers > 0 && match.decidedLayers === 0 ? [{ match, range: rules[index]?.layersRange ?? topOfFile }] : []));
+  return [...problems, ...shadowed.slice(0, maxWarnings).map(({ match, range }): ConfigProblem => ({
+    code: 'plan/shadowed-rule', severity: 'warning', range,
+    message: `Later rules take all ${match.matchedLayers} layers this rule matches, so it has no effect. Move it down, narrow the later rules, or remove it.`,
+  }))];
 }
 
-function nothingMatched(pattern: Located<string>, checkpoint: Checkpoint): Problem {
+function nothingMatched(pattern: Located<string>, checkpoint: Checkpoint): ConfigProblem {
   const excludes = pattern.value.startsWith('!');
   const text = pattern.value.replace(/^!/, '');
-  const problem: Problem = {
+  const problem: ConfigProblem = {
     code: 'plan/pattern-matches-nothing', severity: 'warning', range: pattern.range,
     message: `"${shorten(text)}" ${excludes ? 'excludes nothing: it ' : ''}matches none of the ${checkpoint.layers.length} layers of this checkpoint.`,
   };
-  const candidates = [`**.${text}`, `${text}.**`, `**.${text}.**`].filter((candidate) => text.length < 200 && matchList(checkpoint, [candidate]).length > 0);
-  const better = candidates[0] ?? (text.length < 200 ? nearest(text, checkpoint.layers.map((layer) => layer.name)) : undefined);
-  if (!better) {
+  const better = betterPattern(checkpoint, text);
+  if (better === undefined) {
     return problem;
   }
   const replacement = (excludes ? '!' : '') + better;
@@ -137,11 +138,31 @@ function nothingMatched(pattern: Located<string>, checkpoint: Checkpoint): Probl
   };
 }
 
+const betterPatterns = new WeakMap<Checkpoint, Map<string, string | undefined>>();
+
+/** The pattern that was probably meant. Remembered: the search compares with every layer's name, and most patterns stay from one keystroke to the next. */
+function betterPattern(checkpoint: Checkpoint, text: string): string | undefined {
+  const known = betterPatterns.get(checkpoint) ?? new Map<string, string | undefined>();
+  betterPatterns.set(checkpoint, known);
+  if (!known.has(text)) {
+    if (known.size >= 1024) {
+      known.clear();
+    }
+    known.set(text, text.length < 200 ? searchBetter(checkpoint, text) : undefined);
+  }
+  return known.get(text);
+}
+
+function searchBetter(checkpoint: Checkpoint, text: string): string | undefined {
+  return [`**.${text}`, `${text}.**`, `**.${text}.**`].find((candidate) => matchList(checkpoint, [candidate]).length > 0)
+    ?? nearest(text, checkpoint.layers.map((layer) => layer.name));
+}
+
 function shorten(text: string): string {
   return text.length <= 80 ? text : `${text.slice(0, 60)}… (${text.length} characters)`;
 }
 
-function coverageProblems(config: QuantConfig, layers: readonly LayerPlan[]): Problem[] {
+function coverageProblems(config: QuantConfig, layers: readonly LayerPlan[]): ConfigProblem[] {
   const uncovered = layers.filter((layer) => layer.decidedBy === null);
   return uncovered.length === 0 ? [] : [{
     code: 'plan/uncovered', severity: 'info', range: config.rules[0]?.range ?? topOfFile,
@@ -149,12 +170,12 @@ function coverageProblems(config: QuantConfig, layers: readonly LayerPlan[]): Pr
   }];
 }
 
-function budgetProblems(config: QuantConfig, totals: PlanTotals): Problem[] {
+function budgetProblems(config: QuantConfig, totals: PlanTotals): ConfigProblem[] {
   const { budget } = config;
   if (!budget) {
     return [];
   }
-  const over = (message: string): Problem[] => [{ code: 'plan/over-budget', severity: 'error', range: budget.range, message }];
+  const over = (message: string): ConfigProblem[] => [{ code: 'plan/over-budget', severity: 'error', range: budget.range, message }];
   if ('bits' in budget.value) {
     return totals.averageBits > budget.value.bits
       ? over(`The plan needs ${totals.averageBits.toFixed(3)} bits per linear weight, side data included; the budget is ${budget.value.bits}.`) : [];

@@ -125,7 +125,7 @@ export const schema: Schema = {
   properties: {
     version: { type: 'integer', enum: [1], description: 'Version of the config language.', default: 1 },
     checkpoint: {
-      type: 'string', minLength: 1, maxLength: 4096,
+      type: 'string', maxLength: 4096, pattern: '\\S', patternErrorMessage: '"checkpoint" needs the path of a model: a folder, a .safetensors file or a .safetensors.index.json.',
       description: 'The model: a diffusers folder, a `.safetensors` file or a `.safetensors.index.json`, relative to this file.',
       examples: ['./FLUX.1-dev', './model.safetensors'],
     },

@@ -5,7 +5,8 @@
 import { isAlias, isMap, isScalar, isSeq, parseDocument } from 'yaml';
 import type { Document, Node as YamlNode, Pair, ParsedNode } from 'yaml';
 import type { TextDocument } from 'vscode-languageserver-textdocument';
-import type { Problem, ProblemData, Range } from '../protocol';
+import type { ProblemData, Range } from '../protocol';
+import type { ConfigCode, ConfigProblem } from './codes';
 
 export type Scalar = string | number | boolean | null;
 export interface MapNode { kind: 'map'; range: Range; entries: Entry[] }
@@ -21,7 +22,7 @@ const maxNodes = 200_000;
 const maxDepth = 64;
 const maxIndentation = 256;
 
-export interface Tree { root: TreeNode | null; problems: Problem[] }
+export interface Tree { root: TreeNode | null; problems: ConfigProblem[] }
 
 export function parseTree(document: TextDocument): Tree {
   const text = document.getText();
@@ -37,17 +38,17 @@ export function parseTree(document: TextDocument): Tree {
   }
   let parsed: Document.Parsed<ParsedNode>;
   try {
-    parsed = parseDocument(text, { prettyErrors: false, uniqueKeys: false, logLevel: 'silent' });
+    parsed = parseDocument(text, { prettyErrors: false, uniqueKeys: false, logLevel: 'error' });
   } catch (error) {
     return refuse('config/yaml', `This is not valid YAML (${error instanceof Error ? error.message : String(error)}).`, whole);
   }
-  const problems: Problem[] = parsed.errors.slice(0, maxProblems).map((error) => yamlProblem(document, error.pos, error.code, error.message));
+  const problems: ConfigProblem[] = parsed.errors.slice(0, maxProblems).map((error) => yamlProblem(document, error.pos, error.code, error.message));
   const builder = new Builder(document, problems);
   const root = parsed.contents ? builder.build(parsed.contents, 0) : null;
   return { root, problems };
 }
 
-function refuse(code: string, message: string, range: Range): Tree {
+function refuse(code: ConfigCode, message: string, range: Range): Tree {
   return { root: null, problems: [{ code, severity: 'error', message, range }] };
 }
 
@@ -76,24 +77,28 @@ function firstTooDeep(text: string): number {
     } else if (character === ']' || character === '}') {
       brackets = Math.max(0, brackets - 1);
     }
+    const indented = leading && character !== ' ' && character !== '\n' && character !== '\r' && column > maxIndentation;
     if (leading && (character === '-' || character === '?')) {
       indicators++;
     } else if (character !== ' ' && character !== '\n') {
       leading = false;
     }
-    if (brackets > maxDepth || indicators > maxDepth || (leading && column > maxIndentation)) {
+    if (brackets > maxDepth || indicators > maxDepth || indented) {
       return i;
     }
   }
   return -1;
 }
 
-function yamlProblem(document: TextDocument, pos: [number, number], code: string, message: string): Problem {
+function yamlProblem(document: TextDocument, pos: [number, number], code: string, message: string): ConfigProblem {
   const range = rangeOf(document, pos[0], Math.max(pos[1], pos[0] + 1));
   if (code === 'TAB_AS_INDENT') {
     return { code: 'config/tab', severity: 'error', message: 'YAML does not allow tabs for indentation. Indent with spaces.', range };
   }
-  return { code: 'config/yaml', severity: 'error', message: `This is not valid YAML: ${message.replace(/\s+/g, ' ')}`, range };
+  if (code === 'MULTIPLE_DOCS') {
+    return { code: 'config/yaml', severity: 'error', message: 'A second YAML document starts here. A config is one document: remove the "---" and what follows.', range };
+  }
+  return { code: 'config/yaml', severity: 'error', message: `This is not valid YAML: ${message.replace(/\s+/g, ' ').slice(0, 300)}`, range };
 }
 
 class Builder {
@@ -104,7 +109,7 @@ class Builder {
   /** Anchored nodes being built right now: meeting one of them through an alias is a cycle. */
   private readonly open = new Set<YamlNode>();
 
-  constructor(private readonly document: TextDocument, private readonly problems: Problem[]) {}
+  constructor(private readonly document: TextDocument, private readonly problems: ConfigProblem[]) {}
 
   /** `at` is the range of the alias that led here: what it brings in belongs to its place. */
   build(node: YamlNode, depth: number, at?: Range): TreeNode | null {
@@ -192,7 +197,7 @@ class Builder {
     return { kind: 'scalar', range, value: written };
   }
 
-  private report(code: string, message: string, range: Range, data?: ProblemData): void {
+  private report(code: ConfigCode, message: string, range: Range, data?: ProblemData): void {
     if (this.problems.length < maxProblems) {
       this.problems.push({ code, severity: 'error', message, range, ...(data ? { data } : {}) });
     }

@@ -1,7 +1,8 @@
 /** Checks a tree against the schema with ajv and turns its errors into problems that a person can act on. */
 import Ajv from 'ajv';
 import type { ErrorObject, ValidateFunction } from 'ajv';
-import type { Problem, Range } from '../protocol';
+import type { Range } from '../protocol';
+import type { ConfigCode, ConfigProblem } from './codes';
 import { schema } from './schema';
 import type { Schema } from './schema';
 import { nearest } from './nearest';
@@ -10,21 +11,25 @@ import type { Entry, TreeNode } from './tree';
 
 let compiled: ValidateFunction | undefined;
 
-export function validate(root: TreeNode | null): Problem[] {
+export function validate(root: TreeNode | null): ConfigProblem[] {
   if (!root) {
     const start = { line: 0, character: 0 };
     return [{ code: 'config/empty', severity: 'error', message: 'This config is empty. Start with "version: 1" and "checkpoint: <path>".', range: { start, end: start } }];
   }
   compiled ??= new Ajv({ allErrors: true, strict: false, verbose: true }).compile(schema);
   compiled(toValue(root));
-  return (compiled.errors ?? []).filter((error) => error.keyword !== 'if').slice(0, 100).map((error) => toProblem(root, error));
+  // A value of the wrong type breaks other rules too; those say nothing more.
+  const errors = compiled.errors ?? [];
+  const mistyped = new Set(errors.filter((error) => error.keyword === 'type').map((error) => error.instancePath));
+  const telling = errors.filter((error) => error.keyword !== 'if' && (error.keyword === 'type' || !mistyped.has(error.instancePath)));
+  return telling.slice(0, 100).map((error) => toProblem(root, error));
 }
 
-function toProblem(root: TreeNode, error: ErrorObject): Problem {
-  const { node, entry } = locate(root, error.instancePath);
+function toProblem(root: TreeNode, error: ErrorObject): ConfigProblem {
+  const { node, entry, inList } = locate(root, error.instancePath);
   const range = node.range;
-  const subject = entry ? `"${entry.key}"` : 'this value';
-  const problem = (code: string, message: string, at: Range = range): Problem => ({ code, severity: 'error', message, range: at });
+  const subject = entry ? `${inList ? 'Each entry of ' : ''}"${entry.key}"` : 'This file';
+  const problem = (code: ConfigCode, message: string, at: Range = range): ConfigProblem => ({ code, severity: 'error', message, range: at });
   const parent = error.parentSchema as Schema;
   switch (error.keyword) {
     case 'additionalProperties': {
@@ -44,9 +49,15 @@ function toProblem(root: TreeNode, error: ErrorObject): Problem {
     }
     case 'type': {
       const types = [error.params['type'] as string | string[]].flat();
-      return problem('config/type', `${subject} must be ${types.map((type) => typeNames[type] ?? type).join(' or ')}.`);
+      const quoted = types.includes('string') && node.kind === 'scalar' && node.value !== null ? ` Put it in quotes: ${JSON.stringify(String(node.value))}.` : '';
+      return problem('config/type', `${subject} must be ${types.map((type) => typeNames[type] ?? type).join(' or ')}.${quoted}`);
     }
     case 'pattern': return problem('config/value', parent.patternErrorMessage ?? `${subject} must match ${String(error.params['pattern'])}.`);
+    case 'maxProperties': return problem('config/value', `${subject} takes only one of ${Object.keys(parent.properties ?? {}).join(', ')}.`);
+    case 'minProperties': return problem('config/value', `${subject} needs one of ${Object.keys(parent.properties ?? {}).join(', ')}.`);
+    case 'minItems': case 'minLength': return problem('config/value', `${subject} must not be empty.`);
+    case 'maxItems': return problem('config/value', `${subject} holds more than ${String(error.params['limit'])} entries. Use patterns instead of listing layers.`);
+    case 'maxLength': return problem('config/value', `${subject} is longer than ${String(error.params['limit'])} characters. Shorten it.`);
     default: return problem('config/value', `${subject} ${error.message ?? 'is not valid'}.`);
   }
 }
@@ -55,16 +66,18 @@ const typeNames: Record<string, string> = {
   string: 'text', integer: 'a whole number', number: 'a number', boolean: 'true or false', array: 'a list', object: 'a mapping (key: value)', null: 'empty',
 };
 
-function suggest(problem: Problem, written: string, known: string[]): Problem {
+function suggest(problem: ConfigProblem, written: string, known: string[]): ConfigProblem {
   const text = nearest(written, known);
   return text && problem.range ? { ...problem, message: `${problem.message} Did you mean "${text}"?`, data: { fix: 'replace', range: problem.range, text, title: `Change to "${text}"` } } : problem;
 }
 
 /** Follows a JSON pointer; `entry` is the key the value stands behind. */
-function locate(root: TreeNode, pointer: string): { node: TreeNode; entry: Entry | undefined } {
+function locate(root: TreeNode, pointer: string): { node: TreeNode; entry: Entry | undefined; inList: boolean } {
   let node = root;
+  let inList = false;
   let entry: Entry | undefined;
   for (const part of pointer.split('/').slice(1).map((raw) => raw.replaceAll('~1', '/').replaceAll('~0', '~'))) {
+    inList = node.kind === 'list';
     if (node.kind === 'map') {
       entry = node.entries.find((candidate) => candidate.key === part);
       node = entry?.value ?? node;
@@ -72,5 +85,5 @@ function locate(root: TreeNode, pointer: string): { node: TreeNode; entry: Entry
       node = node.items[Number(part)] ?? node;
     }
   }
-  return { node, entry };
+  return { node, entry, inList };
 }

@@ -51,12 +51,14 @@ export function placeAt(root: TreeNode | null, position: Position): Place | unde
 
 /** The part of the schema that describes the value at a path. */
 export function schemaAt(path: readonly Step[]): Schema | undefined {
-  return path.reduce<Schema | undefined>((at, step) => (typeof step === 'number' ? at?.items : at?.properties?.[step]), schema);
+  return path.reduce<Schema | undefined>((at, step) => (typeof step === 'number' ? at?.items : at?.properties && Object.hasOwn(at.properties, step) ? at.properties[step] : undefined), schema);
 }
 
 /** The values a schema lists, with a text for each; the string form of values that may also be a mapping included. */
 export function listedValues(at: Schema): { value: string; text: string | undefined }[] {
-  const [values, texts] = at.enum ? [at.enum, at.enumDescriptions] : [at.then?.enum ?? [], at.then?.enumDescriptions];
+  // Examples say more than the few words a number may also be.
+  const { then } = at;
+  const [values, texts] = at.enum ? [at.enum, at.enumDescriptions] : then?.enum && (then.enumDescriptions || !at.examples) ? [then.enum, then.enumDescriptions] : [[], undefined];
   return values.map((value, index) => ({ value: String(value), text: texts?.[index] }));
 }
 
