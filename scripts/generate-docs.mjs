@@ -1,0 +1,132 @@
+// Writes the documents that repeat the sources: docs/problems.md, docs/config.md, docs/protocol.md and schemas/quantconfig.schema.json.
+// Run: node --import=tsx scripts/generate-docs.mjs. With --check it writes nothing and fails when one of them is out of date.
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { checkpointCodes } from '../server/src/checkpoint/errors.ts';
+import { configCodes } from '../server/src/config/codes.ts';
+import { schema } from '../server/src/config/schema.ts';
+import { methods } from '../server/src/methods/index.ts';
+
+const root = resolve(fileURLToPath(import.meta.url), '../..');
+const generated = '<!-- Written by scripts/generate-docs.mjs. Change the source, then run: node --import=tsx scripts/generate-docs.mjs -->';
+
+/** The anchor of a heading is its text without punctuation, as GitHub makes it: `config/tab` → #configtab. diagnostics.ts links there. */
+function problems() {
+  const section = (code, lines) => [`### ${code}`, '', ...lines, ''];
+  const config = Object.entries(configCodes).flatMap(([code, { meaning, remedy }]) => section(code, [meaning, '', `**What to do.** ${remedy}`]));
+  const checkpoint = Object.entries(checkpointCodes).flatMap(([code, meaning]) => section(code, [meaning]));
+  return [
+    generated, '', '# Problem codes', '',
+    'Every finding of the editor, of `quantscope lint` and of `quantscope plan` carries one of these codes. Codes are stable: they may be searched for and filtered by.', '',
+    '## Configs and plans', '', '`config/…` is about the text of a `*.quant.yaml`, `plan/…` about what it does to the checkpoint.', '', ...config,
+    '## Checkpoints', '', 'The message of each finding names the file and the place, and ends with what to do.', '', ...checkpoint,
+  ].join('\n');
+}
+
+const example = `version: 1
+checkpoint: ./FLUX.1-dev
+defaults: { method: orbitquant, scheme: W4A4 }
+rules:
+  - name: modulation
+    layers: ["**.norm*.linear"]
+    scheme: W4A16
+    method: { name: rtn, weights: { group: 64 } }
+  - layers: [x_embedder, context_embedder, "time_text_embed.**", "norm_out.**", proj_out]
+    keep: bf16
+budget: { size: 6.9GB }`;
+
+function config() {
+  return [
+    generated, '', '# The config language', '',
+    `${schema.description} Files end in \`.quant.yaml\` or \`.quant.yml\`; the language is YAML, published as a [JSON Schema](../schemas/quantconfig.schema.json).`, '',
+    '```yaml', example, '```', '',
+    'Rules are read from top to bottom, and for each layer the last rule that matches decides. What that rule leaves out comes from `defaults`.', '',
+    '| pattern | takes |', '|---|---|',
+    '| `proj_out` | the one layer of that name |',
+    '| `transformer_blocks.*.attn.to_q` | that layer of every block: `*` matches within one dotted segment |',
+    '| `**.ff.**` | everything below any `ff`: `**` matches across segments |',
+    '| `!**.norm_out.*` | in a list: excludes what the other patterns of the list took |', '',
+    'Both ends are anchored: `to_q` alone is no layer, `**.to_q` is. A pattern that starts with `*` or `!` stands in quotes.', '',
+    '## Keys', '', ...keyTable('', schema), '',
+    ...Object.entries(schema.properties).flatMap(([key, value]) => keySection(key, value)),
+    '## Methods', '',
+    'A method is a preset. Every part of it may be overridden: `method: { name: orbitquant, weights: { kind: int, group: 64 } }` is a rotated integer quantizer.', '',
+    ...[...methods.values()].flatMap((method) => [`### ${method.name}`, '', `**${method.title}** (${method.source}). ${method.summary}`, '', ...presetTable(method), '']),
+  ].join('\n');
+}
+
+/** One section per mapping, inner mappings after their outer one. */
+function keySection(path, value) {
+  const inner = value.items?.properties ? { path: `${path}[]`, schema: value.items } : value.properties ? { path, schema: value } : undefined;
+  if (!inner) {
+    return [];
+  }
+  return [`## ${inner.path}`, '', value.description, '', ...keyTable(inner.path, inner.schema), '',
+    ...Object.entries(inner.schema.properties).filter(([key]) => path !== 'defaults' || key !== 'method').flatMap(([key, child]) => keySection(`${inner.path}.${key}`, child))];
+}
+
+function keyTable(path, { properties, required = [] }) {
+  return ['| key | value | meaning |', '|---|---|---|', ...Object.entries(properties).map(([key, value]) =>
+    `| \`${key}\`${required.includes(key) ? ' (required)' : ''} | ${valueText(value)} | ${[value.description, ...(value.enumDescriptions ?? []).map((text, i) => `\`${value.enum[i]}\`: ${text}`)].join('<br>')} |`)];
+}
+
+function valueText(value) {
+  const names = { string: 'text', integer: 'whole number', number: 'number', boolean: '`true` or `false`', array: 'list', object: 'mapping' };
+  const code = (each) => `\`${Array.isArray(each) || typeof each === 'object' ? JSON.stringify(each) : String(each)}\``;
+  if (value.enum) {
+    return value.enum.map(code).join(', ');
+  }
+  const types = [value.type].flat().map((type) => (type === 'string' && value.then?.enum ? value.then.enum.map(code).join(', ') : type === 'boolean' && value.then?.enum ? code(value.then.enum[0]) : names[type]));
+  const examples = value.examples && !value.then ? `, such as ${value.examples.slice(0, 3).map(code).join(', ')}` : '';
+  return types.join(' or ') + examples;
+}
+
+function presetTable(method) {
+  const show = (quantizer) => `\`${JSON.stringify(quantizer).replaceAll('"', '').replaceAll(',', ', ').replaceAll(':', ': ')}\``;
+  const recipe = method.recipe({ weightBits: 4, activationBits: 4 });
+  return ['Under `scheme: W4A4`:', '', '| rotation | weights | activations |', '|---|---|---|', `| ${recipe.rotate ? show(recipe.rotate) : 'none'} | ${show(recipe.weights)} | ${show(recipe.activations)} |`];
+}
+
+function protocol() {
+  const source = readFileSync(join(root, 'server/src/protocol.ts'), 'utf8').replaceAll('\r\n', '\n');
+  const [, head = ''] = /^\/\*\*\n([\s\S]*?)\*\//.exec(source) ?? [];
+  const intro = head.split('\n').map((line) => line.replace(/^ \* ?/, '').trim()).filter((line) => line && !line.includes('docs/protocol.md')).join('\n');
+  const sections = source.split(/^\/\/ -+ (.*)$/m).slice(1);
+  const messages = (name, row) => {
+    const body = new RegExp(`^export interface ${name} \\{\\n([\\s\\S]*?)^\\}`, 'm').exec(source)?.[1] ?? '';
+    return [...body.matchAll(/^ {2}'(.*?)': (.*);$/gm)].map(([, method, type]) => row(method, type));
+  };
+  return [
+    generated, '', '# Protocol', '',
+    'What the editor and the language server say to each other beyond LSP, and the data types that cross a process border.', '', intro, '',
+    '## Requests, editor to server', '', '| method | parameters | result |', '|---|---|---|',
+    ...messages('Requests', (method, type) => {
+      const [, params, result] = /^\{ params: (.*?); result: (.*?) \}$/.exec(type) ?? [];
+      return `| \`${method}\` | ${params === 'null' ? 'none' : `\`${params}\``} | \`${result}\` |`;
+    }), '',
+    'A cancelled request answers with RequestCancelled (−32800). A failed one carries a message for people, and in `data` either `{ code }` of the engine (`CANCELLED`, `IO`, `ARGUMENT`, `MEMORY`, `CRASHED`, `UNAVAILABLE`) or `{ problem }` of the checkpoint.', '',
+    '## Notifications, server to editor', '', '| method | parameters |', '|---|---|', ...messages('Notifications', (method, type) => `| \`${method}\` | \`${type}\` |`), '',
+    '## Types', '',
+    ...sections.flatMap((part, i) => (i % 2 === 0 ? [`### ${part[0].toUpperCase()}${part.slice(1)}`, ''] : ['```ts', part.trim(), '```', ''])),
+    `SHA-256 of \`server/src/protocol.ts\`: \`${createHash('sha256').update(source).digest('hex')}\``, '',
+  ].join('\n');
+}
+
+const documents = {
+  'docs/problems.md': problems(), 'docs/config.md': config(), 'docs/protocol.md': protocol(),
+  'schemas/quantconfig.schema.json': `${JSON.stringify(schema, null, 2)}\n`,
+};
+
+const stale = Object.entries(documents).filter(([path, text]) => !existsSync(join(root, path)) || readFileSync(join(root, path), 'utf8') !== text).map(([path]) => path);
+if (process.argv.includes('--check')) {
+  process.stdout.write(stale.map((path) => `${path} is out of date. Run: node --import=tsx scripts/generate-docs.mjs\n`).join(''));
+  process.exitCode = stale.length > 0 ? 1 : 0;
+} else {
+  for (const path of stale) {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    writeFileSync(join(root, path), documents[path]);
+    process.stdout.write(`wrote ${path}\n`);
+  }
+}
