@@ -134,10 +134,14 @@ export class Workbench {
     return this.page.locator('.editor-instance .monaco-editor').first();
   }
 
-  /** Opens a file by its name through Quick Open. */
+  /** Opens a file by its name through Quick Open. A config has the focus afterwards, on which the palette's commands depend. */
   async openFile(name: string): Promise<void> {
     await this.pick('Control+P', name);
-    await this.page.locator(`.tab[data-resource-name="${name.slice(name.lastIndexOf('/') + 1)}"]`).waitFor();
+    await this.page.locator(`.tab.active[data-resource-name="${name.slice(name.lastIndexOf('/') + 1)}"]`).waitFor();
+    if (name.endsWith('.yaml')) {
+      await this.page.locator('.editor-instance .monaco-editor.focused').waitFor();
+      await this.page.locator('[id="status.editor.mode"]', { hasText: 'Quantization Config' }).waitFor();
+    }
   }
 
   /** Runs a command by its title through the command palette. */
