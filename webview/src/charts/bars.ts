@@ -1,5 +1,5 @@
 /**
- * One bar for each layer, worst first, from the metric's baseline. A ratio's bars start at ×1, so the side says better or worse without colour,
+ * One bar for each layer, the largest deviation first, from the metric's baseline. A ratio's bars start at ×1, so the side says better or worse without colour,
  * and every bar carries its value as text. Marks are options of a listbox: arrows move, Enter opens the rule, Escape leaves.
  */
 import { axisTop, scaleLinear, scaleLog, select } from 'd3';
@@ -33,7 +33,7 @@ export interface Bars {
 export function createBars(events: ChartEvents): Bars {
   const element = h('div', { class: 'bars' });
   const axis = select(element).append('svg').attr('class', 'bars-axis').attr('height', AXIS).attr('aria-hidden', 'true');
-  const svg = select(element).append('svg').attr('class', 'bars-body').attr('role', 'listbox').attr('aria-label', 'Layers, worst first');
+  const svg = select(element).append('svg').attr('class', 'bars-body').attr('role', 'listbox').attr('aria-label', 'Layers, ranked by the chosen metric');
   let rows: readonly LayerRow[] = [];
   let metric: Metric | undefined;
   let selected: string | null = null;
