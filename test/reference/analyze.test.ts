@@ -1,16 +1,14 @@
 /** `analyze` against an independent numpy program (oracle.py), every layer of the example, RTN and OrbitQuant at 2, 3 and 4 bits. */
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Checkpoint, LayerReport, Marginal } from '../../server/src/protocol';
+import { numpy } from './python';
 
 const root = resolve(__dirname, '../..');
 const example = join(root, 'examples/glyph-dit');
-/** Debian's python3-numpy belongs to Debian's python3; another python3 may come first on the PATH. */
-const python = ['python3', '/usr/bin/python3'].find((program) => spawnSync(program, ['-c', 'import numpy'], { stdio: 'ignore' }).status === 0) ?? 'python3';
-
 interface OracleLayer { relativeMse: number; before: Marginal; after: Marginal; rho: number }
 
 function quantscope<T>(...args: string[]): T {
@@ -41,7 +39,7 @@ describe('analyze agrees with numpy', function () {
         assert.equal(layers.length, checkpoint.layers.length);
         const tensors = new Map(checkpoint.tensors.map((tensor) => [tensor.name, tensor]));
         const request = { method, bits, layers: layers.map(({ name }) => ({ ...tensors.get(`${name}.weight`), name })) };
-        const oracle = JSON.parse(execFileSync(python, [join(__dirname, 'oracle.py')], { input: JSON.stringify(request), maxBuffer: 1 << 28, encoding: 'utf8' })) as Record<string, OracleLayer>;
+        const oracle = numpy<Record<string, OracleLayer>>('oracle.py', request);
         for (const { name, weight, marginal } of layers) {
           const expected = oracle[name];
           assert.ok(expected, name);
