@@ -49,7 +49,8 @@ before('start VS Code', async function start() {
   server = spawn(process.execPath, [
     tools.server, '--host', '127.0.0.1', '--port', '0', '--without-connection-token', '--accept-server-license-terms', '--telemetry-level', 'off',
     '--user-data-dir', join(scratch, 'user'), '--extensions-dir', join(scratch, 'extensions'), '--server-data-dir', join(scratch, 'server'),
-  ], { stdio: ['ignore', 'pipe', 'pipe'] });
+    // Extension hosts leave their sockets in the folder for temporary files.
+  ], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, TMPDIR: scratch, XDG_RUNTIME_DIR: scratch } });
   address = await serverAddress(server);
   browser = await chromium.launch({
     executablePath: tools.chromium,
