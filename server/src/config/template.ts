@@ -34,9 +34,11 @@ export function patternsFor(checkpoint: Checkpoint, roles: readonly Role[]): str
     if (covered.has(name)) {
       continue;
     }
-    const pattern = candidates(name).find((candidate) => names(checkpoint, candidate).every((match) => wanted.has(match))) ?? name;
-    patterns.push(pattern);
-    names(checkpoint, pattern).forEach((match) => covered.add(match));
+    const exact = candidates(name).map((pattern) => ({ pattern, matches: names(checkpoint, pattern) })).filter(({ matches }) => matches.every((match) => wanted.has(match)));
+    // The most layers; of two that take the same, the more exact: it still holds when the model gains a layer.
+    const best = exact.reduce((a, b) => (b.matches.length >= a.matches.length ? b : a));
+    patterns.push(best.pattern);
+    best.matches.forEach((match) => covered.add(match));
   }
   return patterns;
 }

@@ -1,8 +1,7 @@
-/** Layer patterns for `layers:`: what people usually mean first (roles, containers, repeated layers), then every name. Narrowed by what is typed. */
+/** Layer patterns for `layers:`: what people usually mean first (the same layer of every block, containers), then single blocks and every name. Narrowed by what is typed. */
 import { CompletionItemKind } from 'vscode-languageserver-types';
 import { matchList } from '../config/match';
-import { patternsFor } from '../config/template';
-import type { Checkpoint, Layer, Role } from '../protocol';
+import type { Checkpoint, Layer } from '../protocol';
 import type { Offer } from './completion';
 import type { Cursor } from './cursor';
 import { layerCount, percent, separator, share } from './text';
@@ -28,7 +27,7 @@ export function patternItems(checkpoint: Checkpoint | undefined, cursor: Cursor)
   }).slice(0, maxOffers).map(({ candidate, removed }, index): Offer => ({
     label: (excludes ? '!' : '') + candidate.pattern,
     newText: plainScalar((excludes ? '!' : '') + candidate.pattern, cursor),
-    kind: candidate.group === groups.name ? CompletionItemKind.Field : CompletionItemKind.Class,
+    kind: candidate.group === groups.name || candidate.group === groups.single ? CompletionItemKind.Field : CompletionItemKind.Class,
     detail: [...(checkpoint ? taken ? [`takes out ${layerCount(removed)}`] : [layerCount(candidate.count), percent(candidate.share)] : []), candidate.note].filter(Boolean).join(separator),
     sortText: String(index).padStart(5, '0'),
     always: true,
@@ -49,7 +48,7 @@ function fits(pattern: string, typed: string): boolean {
   return true;
 }
 
-const groups = { role: 0, family: 1, container: 2, leaf: 3, block: 4, name: 5 } as const;
+const groups = { family: 0, container: 1, leaf: 2, single: 3, block: 4, name: 5 } as const;
 
 const known = new WeakMap<Checkpoint, Candidate[]>();
 
@@ -66,14 +65,13 @@ function collect(checkpoint: Checkpoint): Candidate[] {
   const { layers } = checkpoint;
   const found = new Map<string, Candidate>();
   const add = (pattern: string, group: number, note: string, matched: readonly Layer[] = layersOf(checkpoint, pattern)): void => {
-    if (!found.has(pattern) && matched.length > 0 && (group === groups.name || !pattern.includes('"'))) {
+    if (!found.has(pattern) && matched.length > 0) {
       found.set(pattern, { pattern, note, count: matched.length, share: share(matched, layers), group });
     }
   };
-  const roles = [...new Set(layers.map((layer) => layer.role))].filter((role): role is Exclude<Role, 'other'> => role !== 'other');
-  roles.forEach((role) => patternsFor(checkpoint, [role]).filter((pattern) => pattern.includes('*')).forEach((pattern) => add(pattern, groups.role, role)));
+  const role = (layer: Layer): string => (layer.role === 'other' ? '' : layer.role);
   for (const layer of layers) {
-    add(family(layer), groups.family, layer.role === 'other' ? '' : layer.role);
+    add(family(layer), layer.block === null ? groups.single : groups.family, role(layer));
   }
   add('**', groups.container, 'every layer');
   for (const layer of layers) {
@@ -93,7 +91,7 @@ function collect(checkpoint: Checkpoint): Candidate[] {
   const blocks = new Map<string, Layer[]>();
   layers.forEach((layer) => layer.block !== null && blocks.set(layer.block, [...(blocks.get(layer.block) ?? []), layer]));
   blocks.forEach((members, block) => add(`${block}.**`, groups.block, 'one block', members));
-  layers.forEach((layer) => add(layer.name, groups.name, layer.role === 'other' ? '' : layer.role, [layer]));
+  layers.forEach((layer) => add(layer.name, groups.name, role(layer), [layer]));
   return [...found.values()].sort((a, b) => a.group - b.group);
 }
 
