@@ -34,7 +34,8 @@ public:
             const auto gaussian = static_cast<float>(radius * std::cos(2 * std::numbers::pi * random.uniform()));
             value = static_cast<uint16_t>(std::bit_cast<uint32_t>(gaussian) >> 16);
         }
-        std::ofstream(path_, std::ios::binary).write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size() * 2));
+        std::ofstream out(path_, std::ios::binary);
+        out.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(uint16_t)));
     }
     ~Weights() { std::filesystem::remove(path_); }
     TensorRef tensor() const { return {path_.string(), 0, Dtype::BF16, {kRows, kColumns}}; }

@@ -201,7 +201,8 @@ TEST_P(EachLevel, CodebookErrorAtThresholds) {
 }
 
 TEST_P(EachLevel, IntegerError) {
-    for (const IntegerGrid grid : {IntegerGrid{0.5f, -2, 1}, IntegerGrid{0.13f, -8, 7}, IntegerGrid{0.02f, -128, 127}, IntegerGrid{0.3f, 0, 15}}) {
+    const IntegerGrid grids[] = {{0.5f, -2, 1}, {0.13f, -8, 7}, {0.02f, -128, 127}, {0.3f, 0, 15}};
+    for (const IntegerGrid& grid : grids) {
         for (const size_t n : kSizes) {
             const auto x = gaussian.floats(n);
             const double expected = twin().integerError(x.data(), n, grid);

@@ -292,7 +292,8 @@ TEST(Measure, AWholeTensorScaleComesFromAllRows) {
     std::vector<float> values(100 * 16, 0.1f);
     values[0] = 7.0f;  // in row 0, which a sample of one row does not read
     const TemporaryFile file(test::bytesOf(values));
-    MeasureRequest request = requestFor(test::tensorIn(file, Dtype::F32, {100, 16}), IntQuantizer{4, true, Granularity::Tensor, 0, FloatType::Fp32});
+    const IntQuantizer quantizer{4, true, Granularity::Tensor, 0, FloatType::Fp32};
+    MeasureRequest request = requestFor(test::tensorIn(file, Dtype::F32, {100, 16}), quantizer);
     request.sampleRows = 1;
     EXPECT_NEAR(run(request).relativeMse, 1.0, 1e-6);  // 0.1 rounds to 0 with the scale 1
 }
@@ -310,7 +311,8 @@ TEST(Measure, OddShapes) {
     test::Gaussian gaussian(29);
     const TemporaryFile file(test::bytesOf(gaussian.floats(300000)));
     for (const Quantizer& quantizer : {kQuantizers[0], kQuantizers[3], kQuantizers[5], kQuantizers[7]}) {
-        for (const auto& shape : {std::vector<uint64_t>{}, {1}, {7}, {1, 1}, {0, 5}, {5, 0}, {3, 1}, {9, 2}, {2, 3, 5, 7}, {1, 299999}, {100000, 3}}) {
+        for (const auto& shape : {std::vector<uint64_t>{}, {1}, {7}, {1, 1}, {0, 5}, {5, 0}, {3, 1}, {9, 2}, {2, 3, 5, 7}, {1, 299999},
+                                  {100000, 3}}) {
             const Measurement result = run(requestFor(test::tensorIn(file, Dtype::F32, shape), quantizer, 0));
             EXPECT_TRUE(std::isfinite(result.relativeMse));
             EXPECT_GE(result.relativeMse, 0.0);

@@ -147,15 +147,13 @@ Napi::Value submit(const Napi::CallbackInfo& info, Request (*parse)(const Napi::
 }
 
 Napi::Value measureJob(const Napi::CallbackInfo& info) {
-    return submit(info, toMeasureRequest, [](const MeasureRequest& request, ThreadPool& pool, const Cancellation& cancellation,
-                                             const Progress& progress) {
+    const auto run = [](const MeasureRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress) {
         return measure(request, pool, cancellation, progress, kernels());
-    });
+    };
+    return submit(info, toMeasureRequest, run);
 }
 
-Napi::Value statsJob(const Napi::CallbackInfo& info) {
-    return submit(info, toStatsRequest, valueStats);
-}
+Napi::Value statsJob(const Napi::CallbackInfo& info) { return submit(info, toStatsRequest, valueStats); }
 
 Napi::Value codebook(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
@@ -178,7 +176,8 @@ Napi::Value rotation(const Napi::CallbackInfo& info) {
         Napi::Object object = Napi::Object::New(env);
         object.Set("block", number(env, draw->block()));
         object.Set("permutation", toTypedArray<Napi::Uint32Array>(env, draw->width(), [&](size_t i) { return draw->source(i); }));
-        object.Set("signs", toTypedArray<Napi::Int8Array>(env, draw->width(), [&](size_t i) { return static_cast<int8_t>(draw->sign(i)); }));
+        object.Set("signs", toTypedArray<Napi::Int8Array>(env, draw->width(),
+                                                          [&](size_t i) { return static_cast<int8_t>(draw->sign(i)); }));
         return object;
     });
 }

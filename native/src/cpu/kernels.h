@@ -80,6 +80,12 @@ struct Kernels {
     double (*integerError)(const float* x, size_t n, const IntegerGrid& grid);
     /// Sum of (x - x rounded to type)^2 for Fp16 and Bf16, saturating; 0 for Fp32.
     double (*castError)(const float* x, size_t n, FloatType type);
+    /// Activation functions, y may be x. silu: x / (1 + exp(-x)); geluTanh: x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2.
+    void (*silu)(const float* x, float* y, size_t n);
+    void (*geluTanh)(const float* x, float* y, size_t n);
+    void (*tanh)(const float* x, float* y, size_t n);
+    /// In place: x becomes exp(x - shift); returns the sum. x <= shift.
+    double (*expSum)(float* x, size_t n, float shift);
 };
 
 /// The plain twin of every kernel.

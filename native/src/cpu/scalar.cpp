@@ -3,6 +3,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <numbers>
 
 #include "cpu/kernels.h"
 #include "tensor/decode.h"
@@ -134,11 +135,41 @@ double castError(const float* x, size_t n, FloatType type) {
     return sum;
 }
 
+void silu(const float* x, float* y, size_t n) {
+    for (size_t i = 0; i < n; ++i) {
+        y[i] = static_cast<float>(x[i] / (1.0 + std::exp(-static_cast<double>(x[i]))));
+    }
+}
+
+void geluTanh(const float* x, float* y, size_t n) {
+    for (size_t i = 0; i < n; ++i) {
+        const double v = x[i];
+        const double u = std::sqrt(2 / std::numbers::pi) * (v + 0.044715 * v * v * v);
+        y[i] = static_cast<float>(v / (1.0 + std::exp(-2 * u)));  // (1 + tanh u) / 2
+    }
+}
+
+void tanh(const float* x, float* y, size_t n) {
+    for (size_t i = 0; i < n; ++i) {
+        y[i] = std::tanh(x[i]);
+    }
+}
+
+double expSum(float* x, size_t n, float shift) {
+    double sum = 0;
+    for (size_t i = 0; i < n; ++i) {
+        x[i] = std::exp(x[i] - shift);
+        sum += x[i];
+    }
+    return sum;
+}
+
 }  // namespace
 
 const Kernels& scalarKernels() {
     static const Kernels table{"scalar",     decode,       maxMagnitude, range,         sumSquares,   multiply,
-                               binAndSum,    gatherSigned, hadamard,     codebookError, integerError, castError};
+                               binAndSum,    gatherSigned, hadamard,     codebookError, integerError, castError,
+                               silu,         geluTanh,     tanh,         expSum};
     return table;
 }
 

@@ -7,6 +7,7 @@
 
 // The baseline of a processor without vectors is cpu/scalar.cpp, not Highway's emulation.
 #if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+#include "cpu/activation-inl.h"
 #include "cpu/decode-inl.h"
 #include "cpu/quantize-inl.h"
 #include "cpu/reduce-inl.h"
@@ -18,7 +19,8 @@ namespace HWY_NAMESPACE {
 
 inline constexpr Kernels makeTable(const char* name) {
     return {name,      Decode,       MaxMagnitude, FindRange,     SumSquares,   Multiply,
-            BinAndSum, GatherSigned, Hadamard,     CodebookError, IntegerError, CastError};
+            BinAndSum, GatherSigned, Hadamard,     CodebookError, IntegerError, CastError,
+            Silu,      GeluTanh,     Tanh,         ExpSum};
 }
 
 }  // namespace HWY_NAMESPACE

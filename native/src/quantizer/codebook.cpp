@@ -146,7 +146,8 @@ LevelTable makeTable(const std::vector<double>& positive) {
     table.cellsPerUnit = static_cast<float>(1.0 / cell);
     const size_t cells = static_cast<size_t>(last / cell) + 2;
     const auto levelAt = [&](double x) {
-        return static_cast<float>(positive[static_cast<size_t>(std::upper_bound(thresholds.begin(), thresholds.end(), x) - thresholds.begin())]);
+        const auto next = std::upper_bound(thresholds.begin(), thresholds.end(), x);
+        return static_cast<float>(positive[static_cast<size_t>(next - thresholds.begin())]);
     };
     for (size_t i = 0; i < cells; ++i) {
         const double middle = (static_cast<double>(i) + 0.5) * cell;

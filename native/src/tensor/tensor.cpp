@@ -1,5 +1,7 @@
 #include "tensor/tensor.h"
 
+#include <utility>
+
 #include "base/error.h"
 
 namespace quantscope {
@@ -16,8 +18,8 @@ uint64_t multiply(uint64_t a, uint64_t b, const TensorRef& ref) {
 
 }  // namespace
 
-Tensor::Tensor(const TensorRef& ref)
-    : file_(ref.file), dtype_(ref.dtype), offset_(ref.offset), elementBytes_(quantscope::elementBytes(ref.dtype)) {
+Tensor::Tensor(const TensorRef& ref, std::shared_ptr<const File> file)
+    : file_(std::move(file)), dtype_(ref.dtype), offset_(ref.offset), elementBytes_(quantscope::elementBytes(ref.dtype)) {
     if (elementBytes_ == 0) {
         failArgument("tensor.dtype: " + std::string(nameOf(dtype_)) + " cannot be read as numbers here");
     }
@@ -28,9 +30,9 @@ Tensor::Tensor(const TensorRef& ref)
         }
     }
     const uint64_t bytes = multiply(multiply(rows_, columns_, ref), elementBytes_, ref);
-    if (offset_ > UINT64_MAX - bytes || offset_ + bytes > file_.size()) {
+    if (offset_ > UINT64_MAX - bytes || offset_ + bytes > file_->size()) {
         const std::string end = offset_ > UINT64_MAX - bytes ? "beyond 2^64" : "at byte " + std::to_string(offset_ + bytes);
-        failIo(ref.file + ": the tensor ends " + end + ", the file has " + std::to_string(file_.size()) +
+        failIo(ref.file + ": the tensor ends " + end + ", the file has " + std::to_string(file_->size()) +
                " bytes. Is it truncated? Download or copy it again.");
     }
 }

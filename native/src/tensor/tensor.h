@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,9 +24,11 @@ class Tensor {
 public:
     /// Throws Error(Argument) when the dtype cannot be read as numbers or the shape overflows, Error(Io) when the file is
     /// missing or too short.
-    explicit Tensor(const TensorRef& ref);
+    explicit Tensor(const TensorRef& ref) : Tensor(ref, std::make_shared<const File>(ref.file)) {}
+    /// The same in a file that is open already: many tensors share one file.
+    Tensor(const TensorRef& ref, std::shared_ptr<const File> file);
 
-    const std::string& file() const { return file_.path(); }
+    const std::string& file() const { return file_->path(); }
     Dtype dtype() const { return dtype_; }
     uint64_t rows() const { return rows_; }        ///< product of all dimensions but the last
     uint64_t columns() const { return columns_; }  ///< last dimension
@@ -35,11 +38,11 @@ public:
 
     /// Copies `count` elements from flat index `first` on, as stored. Thread-safe.
     void read(uint64_t first, uint64_t count, std::byte* target) const {
-        file_.read(offset_ + first * elementBytes_, target, static_cast<size_t>(count * elementBytes_));
+        file_->read(offset_ + first * elementBytes_, target, static_cast<size_t>(count * elementBytes_));
     }
 
 private:
-    File file_;
+    std::shared_ptr<const File> file_;
     Dtype dtype_;
     uint64_t offset_;
     uint64_t elementBytes_;
