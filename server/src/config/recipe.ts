@@ -86,5 +86,5 @@ function unused(preset: Quantizer, written: QuantizerOverride | undefined, side:
   const kind = written.kind ?? preset.kind;
   const foreign = kind === 'codebook' ? (['symmetric', 'group', 'scale'] as const) : (['norm'] as const);
   const name = foreign.find((key) => written[key] !== undefined);
-  return name ? `"${name}" belongs to ${kind === 'codebook' ? 'integer' : 'codebook'} quantizers, but ${side} use a ${kind === 'codebook' ? 'codebook' : 'integer quantizer'} here. Remove it or add "kind: ${kind === 'codebook' ? 'int' : 'codebook'}".` : undefined;
+  return name ? `"${name}" belongs to ${kind === 'codebook' ? 'integer' : 'codebook'} quantizers, but ${side} use ${kind === 'codebook' ? 'a codebook' : 'an integer quantizer'} here. Remove it or add "kind: ${kind === 'codebook' ? 'int' : 'codebook'}".` : undefined;
 }

@@ -116,7 +116,7 @@ function ruleProblems(rules: readonly Rule[], found: readonly RuleMatch[], check
   const shadowed = found.flatMap((match, index) => (match.matchedLayers > 0 && match.decidedLayers === 0 ? [{ match, range: rules[index]?.layersRange ?? topOfFile }] : []));
   return [...problems, ...shadowed.slice(0, maxWarnings).map(({ match, range }): ConfigProblem => ({
     code: 'plan/shadowed-rule', severity: 'warning', range,
-    message: `Later rules take all ${match.matchedLayers} layers this rule matches, so it has no effect. Move it down, narrow the later rules, or remove it.`,
+    message: `Later rules take ${match.matchedLayers === 1 ? 'the only layer' : `all ${match.matchedLayers} layers`} this rule matches, so it has no effect. Move it down, narrow the later rules, or remove it.`,
   }))];
 }
 
@@ -132,8 +132,9 @@ function nothingMatched(pattern: Located<string>, checkpoint: Checkpoint): Confi
     return problem;
   }
   const replacement = (excludes ? '!' : '') + better;
+  const { length } = matchList(checkpoint, [better]);
   return {
-    ...problem, message: `${problem.message} Did you mean "${replacement}" (${matchList(checkpoint, [better]).length} layers)?`,
+    ...problem, message: `${problem.message} Did you mean "${replacement}" (${length === 1 ? '1 layer' : `${length} layers`})?`,
     data: { fix: 'replace', range: pattern.range, text: JSON.stringify(replacement), title: `Change to "${replacement}"` },
   };
 }

@@ -45,7 +45,7 @@ function toProblem(root: TreeNode, error: ErrorObject): ConfigProblem {
     case 'required': {
       const key = String(error.params['missingProperty']);
       const start = node.range.start;
-      return problem('config/missing-key', `"${key}" is missing${entry ? ` in ${subject}` : ''}. ${parent.properties?.[key]?.description ?? ''}`.trim(), { start, end: { line: start.line, character: start.character + 1 } });
+      return problem('config/missing-key', `"${key}" is missing${entry ? ` in ${inList ? 'an entry of ' : ''}"${entry.key}"` : ''}. ${parent.properties?.[key]?.description ?? ''}`.trim(), { start, end: { line: start.line, character: start.character + 1 } });
     }
     case 'type': {
       const types = [error.params['type'] as string | string[]].flat();
