@@ -136,7 +136,7 @@ export class EngineClient implements Engine {
     const now = this.options.now?.() ?? Date.now();
     this.starts = this.starts.filter((start) => now - start < restartWindow);
     if (this.starts.length > maxRestarts) {
-      const message = `The engine stopped ${this.starts.length} times within 3 minutes and is not started again. See the log for the reason, then run "QuantScope: Restart".`;
+      const message = `The engine stopped ${this.starts.length} times within 3 minutes and is not started again. See the log for the reason, then run "QuantScope: Restart Language Server".`;
       this.options.onState?.('failed', message);
       throw new EngineError('UNAVAILABLE', message);
     }

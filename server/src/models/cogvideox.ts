@@ -7,7 +7,7 @@ import { range, ropeTables, sincos3d } from './positions';
 /** CogVideoXTransformer3DModel (1.0, 2B and 5B): joint text–video sequence, one affine norm for both streams; frames come first. models.md A2. */
 export const cogvideox: Model = {
   classes: ['CogVideoXTransformer3DModel'],
-  inputs: ['hidden_states', 'timestep', 'encoder_hidden_states'],
+  inputs: { hidden_states: 4, timestep: 1, encoder_hidden_states: 2 },
   build(b, given) {
     if ((b.checkpoint.config?.['patch_size_t'] ?? null) !== null) {
       throw new ModelError('CogVideoX 1.5 (patch_size_t is set) patches over time; only CogVideoX 1.0 checkpoints can be run.');

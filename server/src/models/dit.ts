@@ -7,7 +7,7 @@ import { sincos2d } from './positions';
 /** DiTTransformer2DModel: class-conditional, adaLN-Zero; every block holds its own copy of the two embedders. models.md A2. */
 export const dit: Model = {
   classes: ['DiTTransformer2DModel'],
-  inputs: ['hidden_states', 'timestep', 'class_labels'],
+  inputs: { hidden_states: 3, timestep: 1, class_labels: 1 },
   build(b, given) {
     const heads = b.integer('num_attention_heads');
     const d = heads * b.integer('attention_head_dim');

@@ -7,7 +7,8 @@ import { ropeTables } from './positions';
 /** FluxTransformer2DModel: 19 double and 38 single blocks over [text, image]; hidden_states are packed tokens, timestep is σ in 0..1. models.md A2. */
 export const flux: Model = {
   classes: ['FluxTransformer2DModel'],
-  inputs: ['hidden_states', 'timestep', 'encoder_hidden_states', 'pooled_projections', 'guidance?', 'img_ids', 'txt_ids'],
+  inputs: { hidden_states: 2, timestep: 1, encoder_hidden_states: 2, pooled_projections: 1, guidance: 1, img_ids: 2, txt_ids: 2 },
+  optional: ['guidance'],
   build(b, given) {
     const heads = b.integer('num_attention_heads');
     let x = b.linear('x_embedder', b.input('hidden_states', shapeOf(given, 'hidden_states', 2)));

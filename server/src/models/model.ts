@@ -5,8 +5,12 @@ import { ModelError } from './builder';
 export interface Model {
   /** diffusers class names this graph runs. */
   classes: readonly string[];
-  /** Names of the forward arguments, the batch dimension removed. `?` marks optional ones. */
-  inputs: readonly string[];
+  /** The forward arguments and their number of dimensions without the batch. */
+  inputs: Readonly<Record<string, number>>;
+  /** Arguments that may be left out. */
+  optional?: readonly string[];
+  /** diffusers takes lists here instead of a batch: inputs and output have no batch dimension. */
+  unbatched?: true;
   /** Adds inputs, ops and the output `sample` to the builder. Shapes come from what is given; positions may depend on values (ids). */
   build(b: Builder, given: Readonly<Record<string, Given>>): void;
 }

@@ -6,7 +6,8 @@ import { sincos2d } from './positions';
 /** PixArtTransformer2DModel (Σ and α): one shared modulation plus a table per block, cross-attention to the caption. models.md A2. */
 export const pixart: Model = {
   classes: ['PixArtTransformer2DModel'],
-  inputs: ['hidden_states', 'timestep', 'encoder_hidden_states', 'encoder_attention_mask?', 'resolution?', 'aspect_ratio?'],
+  inputs: { hidden_states: 3, timestep: 1, encoder_hidden_states: 2, encoder_attention_mask: 1, resolution: 1, aspect_ratio: 1 },
+  optional: ['encoder_attention_mask', 'resolution', 'aspect_ratio'],
   build(b, given) {
     const heads = b.integer('num_attention_heads');
     const d = heads * b.integer('attention_head_dim');

@@ -7,7 +7,7 @@ import { range, ropeTables } from './positions';
 /** WanTransformer3DModel (Wan 2.1 text to video): q and k normed over the whole row, rope over time, row and column, ungated cross-attention. models.md A2. */
 export const wan: Model = {
   classes: ['WanTransformer3DModel'],
-  inputs: ['hidden_states', 'timestep', 'encoder_hidden_states'],
+  inputs: { hidden_states: 4, timestep: 1, encoder_hidden_states: 2 },
   build(b, given) {
     if ((b.checkpoint.config?.['image_dim'] ?? null) !== null || (b.checkpoint.config?.['added_kv_proj_dim'] ?? null) !== null) {
       throw new ModelError('This is an image-to-video model (image_dim is set); only text-to-video checkpoints of Wan 2.1 can be run.');

@@ -10,7 +10,8 @@ const p = 2;
 /** ZImageTransformer2DModel (Z-Image, Z-Image-Turbo): refiners per stream, then joint blocks over [image, caption]; tanh gates, sandwich RMS norms. models.md A2. */
 export const zimage: Model = {
   classes: ['ZImageTransformer2DModel'],
-  inputs: ['hidden_states', 'timestep', 'encoder_hidden_states'],
+  inputs: { hidden_states: 4, timestep: 1, encoder_hidden_states: 2 },
+  unbatched: true,
   build(b, given) {
     const heads = b.integer('n_heads');
     const eps = b.number('norm_eps', 1e-5);

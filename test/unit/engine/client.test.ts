@@ -86,7 +86,7 @@ describe('engine client', () => {
     for (let start = 0; start < 5; start++) {
       await assert.rejects(engine.measure(request('crash.bin')), failsWith('CRASHED', /ended/));
     }
-    await assert.rejects(engine.measure(request('ok.bin')), failsWith('UNAVAILABLE', /5 times within 3 minutes.*QuantScope: Restart/));
+    await assert.rejects(engine.measure(request('ok.bin')), failsWith('UNAVAILABLE', /5 times within 3 minutes.*QuantScope: Restart Language Server/));
     assert.equal(states.at(-1), 'failed');
     now = 3 * 60_000 + 1;
     assert.equal((await engine.measure(request('ok.bin'))).rows, 4);

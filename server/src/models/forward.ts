@@ -1,0 +1,38 @@
+/** One forward pass of a transformer on the engine. */
+import { createHash } from 'node:crypto';
+import type { Engine, JobOptions } from '../engine/client';
+import type { CaptureRequest, LinearRecipe, Program, RunResult } from '../engine/graph';
+import type { Checkpoint, Plan } from '../protocol';
+import type { Given } from './builder';
+import { buildProgram } from './index';
+
+/** A program with the key the engine knows it by: the same checkpoint and input shapes give the same key. */
+export interface Prepared { key: string; program: Program }
+
+/** @param given inputs without the batch dimension; their values matter only where positions depend on them (ids). */
+export function prepare(checkpoint: Checkpoint, given: Readonly<Record<string, Given>>): Prepared {
+  const program = buildProgram(checkpoint, given);
+  const hash = createHash('sha256').update(JSON.stringify([checkpoint.path, checkpoint.revision, program.buffers]));
+  for (const op of program.ops) {
+    hash.update(op.op === 'constant' ? op.data : JSON.stringify(op));
+  }
+  return { key: hash.digest('hex'), program };
+}
+
+/** The layers of a plan that do not run in full precision, as the engine wants them. */
+export function linearRecipes(plan: Plan, only?: (name: string) => boolean): Record<string, LinearRecipe> {
+  return Object.fromEntries(plan.layers.filter(({ name, recipe }) => (recipe.weights.kind !== 'keep' || recipe.activations.kind !== 'keep' || recipe.weights.dtype !== 'original') && (only?.(name) ?? true))
+    .map(({ name, recipe: { rotate, weights, activations } }) => [name, { rotate, weights, activations }]));
+}
+
+export interface ForwardOptions extends JobOptions { recipes?: Record<string, LinearRecipe>; capture?: CaptureRequest }
+
+export async function runForward({ key, program }: Prepared, given: Readonly<Record<string, Given>>, engine: Engine, { recipes = {}, capture, ...options }: ForwardOptions = {}): Promise<RunResult & { sample: Given }> {
+  const inputs = Object.fromEntries(Object.keys(program.inputs).map((name) => [name, given[name]?.data ?? new Float32Array()]));
+  const linears = new Set(program.ops.flatMap((op) => (op.op === 'linear' ? [op.name] : [])));
+  // A checkpoint may hold layers this forward does not use (a second embedder size); they have nothing to quantize here.
+  const used = Object.fromEntries(Object.entries(recipes).filter(([name]) => linears.has(name)));
+  const graph = await engine.openGraph(key, program);
+  const result = await graph.run({ inputs, recipes: used, capture: capture ?? null }, options);
+  return { ...result, sample: { shape: program.buffers[program.outputs['sample'] ?? -1] ?? [], data: result.outputs['sample'] ?? new Float32Array() } };
+}
