@@ -241,6 +241,69 @@ export interface TensorStats {
 
 export interface EngineInfo { version: string; cpuLevel: string; supportedLevels: string[]; threads: number; pid: number; cuda: { available: boolean; reason: string } }
 
+// --------------------------------------------------------------------------------------------------------------- preview
+
+/** How a preview runs: the `preview` section of a config, with every default filled in. */
+export interface PreviewSettings {
+  /** Class labels of a class-conditional model; one item each. */
+  classes: number[];
+  steps: number;
+  seed: number;
+  /** Classifier-free guidance; 1 runs the conditional half alone. */
+  guidance: number;
+  /** forced: the quantized model runs at stored points of the reference trajectory. free: it samples on its own. */
+  mode: 'forced' | 'free';
+  /** forced only: how many steps of the trajectory are compared, evenly spread, the last included. */
+  compareSteps: number;
+}
+
+/** What a preview quantizes. */
+export interface PreviewScope { quantizedLayers: number; layers: number; /** Share of the linear weights in quantized layers, percent. */ paramsPercent: number; /** Average bits per linear weight, side data included. */ averageBits: number }
+
+/** Agreement with the reference. Cosine and SSIM: 1 is equal. PSNR in dB, higher is better; null when equal. */
+export interface PreviewAgreement { latentCosine: number; latentPsnrDb: number | null; psnrDb: number | null; ssim: number }
+
+export interface PreviewStep extends PreviewAgreement {
+  /** 0-based step of the trajectory. */
+  step: number;
+  timestep: number;
+  /** ‖quantized − reference‖² / ‖reference‖² of the model's output, mean over the items; lower is better. In free mode the inputs differ as well. */
+  outputRelativeMse: number;
+}
+
+/** One picture. candidate −1 is the reference. */
+export interface PreviewFrame {
+  candidate: number;
+  /** Index into PreviewResult.items. */
+  item: number;
+  /** Frame of a video; 0 for pictures. */
+  frame: number;
+  /** The model's estimate of the clean picture at this step; null for the finished sample. */
+  step: number | null;
+  width: number;
+  height: number;
+  /** PNG, base64. */
+  png: string;
+}
+
+export interface PreviewCandidate { label: string; uri: string; /** Index of the rule that alone was applied, or null. */ rule: number | null; scope: PreviewScope; metrics: PreviewAgreement; perStep: PreviewStep[] }
+
+export interface PreviewResult {
+  architecture: string;
+  settings: PreviewSettings;
+  /** What each item shows: "class 3: digit 3". */
+  items: string[];
+  /** A broken reference makes every comparison worthless: it is checked first. */
+  reference: { finite: boolean; uniform: boolean; /** Read from the cache, not computed. */ cached: boolean };
+  candidates: PreviewCandidate[];
+  /** Forced: for every compared step one picture of reference and candidates. Free: the finished samples. */
+  frames: PreviewFrame[];
+  milliseconds: number;
+}
+
+/** Before a long run: what it costs, and what would be cheaper. */
+export interface PreviewEstimate { seconds: number; /** Floating point operations, two per multiply-add. */ flops: number; /** Measured on this machine, per second. */ rate: number; referenceCached: boolean; suggestion: string | null }
+
 // -------------------------------------------------------------------------------------------------------- custom messages
 
 export interface AnalyzeParams {
@@ -266,6 +329,16 @@ export interface NewConfigResult { text: string; fileName: string }
 export interface WriteReportParams { uri: string; workDoneToken?: string | number }
 export interface WriteReportResult { html: string; markdown: string; json: string }
 
+export interface PreviewParams {
+  /** Compared with the same reference, side by side. All must name the same checkpoint and settings; those of the first count. */
+  candidates: { uri: string; /** Apply only this rule (index), everything else in full precision. */ rule?: number }[];
+  /** Sent back with every picture. */
+  session: number;
+  workDoneToken?: string | number;
+}
+/** Pictures as they become known. */
+export interface PreviewFrameParams { session: number; frame: PreviewFrame; items: string[] }
+
 /** Health of the server and its engine, for the status item. */
 export interface StatusParams {
   health: 'ok' | 'busy' | 'warning' | 'error';
@@ -282,10 +355,13 @@ export interface Requests {
   'quantscope/tensorStats': { params: TensorStatsParams; result: TensorStats };
   'quantscope/newConfig': { params: NewConfigParams; result: NewConfigResult };
   'quantscope/writeReport': { params: WriteReportParams; result: WriteReportResult };
+  'quantscope/preview': { params: PreviewParams; result: PreviewResult };
+  'quantscope/previewEstimate': { params: { uri: string }; result: PreviewEstimate };
   'quantscope/restartEngine': { params: null; result: EngineInfo };
 }
 export interface Notifications {
   'quantscope/reports': ReportsParams;
   'quantscope/planChanged': { uri: string };
+  'quantscope/previewFrame': PreviewFrameParams;
   'quantscope/status': StatusParams;
 }
