@@ -2,6 +2,7 @@
 import { CompletionItemKind, InsertTextFormat, InsertTextMode, MarkupKind } from 'vscode-languageserver-types';
 import type { CompletionItem, CompletionList, Position } from 'vscode-languageserver-types';
 import type { Schema } from '../config/schema';
+import { maxTextLength } from '../config/tree';
 import { methods } from '../methods';
 import { cursorAt } from './cursor';
 import type { Cursor } from './cursor';
@@ -38,11 +39,11 @@ export function complete(model: Model, position: Position, options: CompletionOp
   const { document } = model;
   const text = document.getText();
   const offset = document.offsetAt(position);
-  const cursor = cursorAt(text, offset);
+  const cursor = text.length > maxTextLength ? undefined : cursorAt(text, offset);
   if (!cursor) {
     return { isIncomplete: false, items: [] };
   }
-  const offers = offersAt(model, cursor, options, column(text, cursor.start));
+  const offers = offersAt(model, cursor, options, column(text, cursor.start) + (cursor.needsSpace ? 1 : 0));
   const range = { start: document.positionAt(cursor.start), end: document.positionAt(cursor.end) };
   const item = (offer: Offer, index: number): CompletionItem => ({
     label: offer.label,
@@ -51,7 +52,7 @@ export function complete(model: Model, position: Position, options: CompletionOp
     ...(offer.documentation === undefined ? {} : { documentation: { kind: MarkupKind.Markdown, value: offer.documentation } }),
     sortText: offer.sortText ?? String(index).padStart(5, '0'),
     filterText: offer.always ? text.slice(cursor.start, offset) || offer.label : cursor.quote + offer.label,
-    textEdit: { range, newText: (cursor.needsSpace ? ' ' : '') + (offer.snippet && !options.snippets ? withoutPlaceholders(offer.newText) : offer.newText) },
+    textEdit: { range, newText: (cursor.needsSpace ? ' ' : '') + (offer.snippet && !options.snippets ? withoutPlaceholders(offer.newText) : offer.newText) + (cursor.needsComma && cursor.kind === 'value' ? ', ' : '') },
     insertTextMode: InsertTextMode.asIs,
     ...(offer.snippet && options.snippets ? { insertTextFormat: InsertTextFormat.Snippet } : {}),
   });
@@ -79,7 +80,7 @@ function keyOffers(schema: Schema, cursor: Cursor, indent: number): Offer[] {
     const body = cursor.hasColon ? undefined : value.defaultSnippets?.[0]?.bodyText;
     return {
       label: key, kind: CompletionItemKind.Property, detail: firstSentence(value.description) + required, documentation: value.description ?? '',
-      ...(cursor.hasColon ? { newText: key } : body && !cursor.inFlow ? { newText: indented(body, indent), snippet: true } : { newText: `${key}: ` }),
+      ...(cursor.hasColon ? { newText: key } : body && !cursor.inFlow ? { newText: indented(body, indent), snippet: true } : cursor.needsComma ? { newText: `${key}: $0, `, snippet: true } : { newText: `${key}: ` }),
     };
   });
 }

@@ -24,6 +24,8 @@ export interface Cursor {
   /** A key's colon stands directly before the cursor; the value needs a space first. */
   needsSpace: boolean;
   inFlow: boolean;
+  /** In brackets, and something follows on this line without a comma between. */
+  needsComma: boolean;
 }
 
 /** @param offset of the cursor in UTF-16 code units. @returns undefined where nothing can be completed: in a comment, a block scalar, behind a finished value. */
@@ -33,7 +35,10 @@ export function cursorAt(text: string, offset: number): Cursor | undefined {
 
 interface Frame { kind: 'map' | 'list'; indent: number; path: readonly Step[]; step: Step; /** Its current value is complete. */ filled: boolean }
 interface FlowFrame { close: ']' | '}'; path: readonly Step[]; step: Step; state: 'key' | 'value' | 'done' }
-type Found = Omit<Cursor, 'present' | 'siblings'>;
+type Found = Omit<Cursor, 'present' | 'siblings' | 'needsComma'>;
+
+/** No config nests deeper (tree.ts refuses what does); beyond, nothing is completed. */
+const maxDepth = 64;
 
 const plainKey = /^(?:"((?:[^"\\]|\\.)*)"|'((?:[^']|'')*)'|([^\s:#,[\]{}"'&*!|>%@`-][^:#,[\]{}]*?))\s*:(?=\s|$)/;
 
@@ -62,9 +67,10 @@ class Scanner {
     if (!this.found) {
       return undefined;
     }
-    const { path, kind } = this.found;
+    const { path, kind, end, inFlow, hasColon } = this.found;
+    const needsComma = inFlow && !hasColon && /^[^\S\r\n]*[^\s,\]}#]/.test(this.text.slice(end, end + 1000));
     const list = typeof path.at(-1) === 'number' ? path.slice(0, -1) : path;
-    return { ...this.found, present: this.keys.get(id(path)) ?? new Set<string>(), siblings: kind === 'key' ? [] : this.items.get(id(list)) ?? [] };
+    return { ...this.found, needsComma, present: this.keys.get(id(path)) ?? new Set<string>(), siblings: kind === 'key' ? [] : this.items.get(id(list)) ?? [] };
   }
 
   private get lineText(): string { return this.lines[this.line] ?? ''; }
@@ -88,6 +94,10 @@ class Scanner {
 
   /** What stands from `column` on, at the start of a line or behind dashes. */
   private content(column: number): void {
+    if (this.frames.length > maxDepth) {
+      this.frames = [];
+      return;
+    }
     const rest = this.lineText.slice(column);
     const dash = /^-(?=\s|$)\s*/.exec(rest);
     const key = dash ? null : plainKey.exec(rest);
@@ -118,6 +128,7 @@ class Scanner {
   private dash(column: number, next: number): void {
     if (this.top?.kind === 'list' && this.top.indent === column) {
       this.top.step = Number(this.top.step) + 1;
+      this.top.filled = false;
     } else {
       this.frames.push({ kind: 'list', indent: column, path: this.valuePath, step: 0, filled: false });
     }
@@ -150,7 +161,7 @@ class Scanner {
     const start = from + gap.length;
     const first = start < lineEnd ? this.text[start] : undefined;
     if (first === undefined || first === '#') {
-      if (this.touches(from, start)) {
+      if (this.touches(from, start) && !this.hasBlockBelow()) {
         this.find('value', path, this.offset, this.offset, { needsSpace: this.offset === from });
       }
       return;
@@ -176,6 +187,19 @@ class Scanner {
         this.item(path, scalar.start, scalar.end);
       }
     }
+  }
+
+  /** The key of this line has its value on the lines below. */
+  private hasBlockBelow(): boolean {
+    const indent = this.top?.indent ?? -1;
+    for (let line = this.line + 1; line < this.lines.length; line++) {
+      const text = this.lines[line] ?? '';
+      const column = text.search(/[^\s]/);
+      if (column >= 0 && text[column] !== '#') {
+        return column > indent || (column === indent && /^\s*-(?:\s|$)/.test(text));
+      }
+    }
+    return false;
   }
 
   /** An empty or half-typed line. It ends no block: the frames stay for what follows. */
@@ -221,6 +245,9 @@ class Scanner {
         at = this.lineStart;
         gapFrom = at;
       } else if (character === '[' || character === '{') {
+        if (stack.length > maxDepth) {
+          return;
+        }
         const inside = frame ? [...frame.path, frame.step] : path;
         stack.push(character === '[' ? { close: ']', path: inside, step: 0, state: 'value' } : { close: '}', path: inside, step: '', state: 'key' });
         gapFrom = ++at;
@@ -281,7 +308,11 @@ class Scanner {
 
   private keyToken(path: readonly Step[], name: string, start: number, end: number, hasColon: boolean, inFlow = false): void {
     if (this.touches(start, end)) {
-      this.find('key', path, start, end, { hasColon, inFlow });
+      // Keys hold no spaces: `{ ke| scheme: W4A4 }` is a new key before another one.
+      const before = this.text.slice(start, this.offset).search(/\S+$/);
+      const wordStart = before < 0 ? this.offset : start + before;
+      const wordEnd = this.offset + (/^\S*/.exec(this.text.slice(this.offset, end))?.[0].length ?? 0);
+      this.find('key', path, wordStart, wordEnd, { hasColon: hasColon && wordEnd === end, inFlow });
     } else {
       const known = this.keys.get(id(path));
       this.keys.set(id(path), (known ?? new Set<string>()).add(name));
@@ -290,7 +321,9 @@ class Scanner {
 
   private item(path: readonly Step[], start: number, end: number): void {
     const list = id(typeof path.at(-1) === 'number' ? path.slice(0, -1) : path);
-    this.items.set(list, [...(this.items.get(list) ?? []), this.unquoted(start, end)]);
+    const known = this.items.get(list) ?? [];
+    known.push(this.unquoted(start, end));
+    this.items.set(list, known);
   }
 
   /** The scalar that starts at `start`, on this line. */
