@@ -11,6 +11,7 @@ import { pathItems } from './pathCompletion';
 import type { ListFolder } from './pathCompletion';
 import { patternItems } from './patternCompletion';
 import { listedValues, schemaAt } from './tree';
+import { written } from './yamlText';
 
 export const completionTriggers: string[] = [' ', '"', '\'', '*', '.', '!', '/', '[', '{', ','];
 
@@ -109,7 +110,7 @@ function valueOffers(model: Model, schema: Schema, cursor: Cursor, { listFolder 
     return listFolder ? pathItems(model.document.uri, cursor, listFolder) : [];
   }
   const listed = listedValues(schema);
-  const values = listed.length > 0 ? listed : [...(schema.type === 'boolean' ? [true, false] : []), ...(schema.examples ?? [])].map((value) => ({ value: String(value), text: undefined }));
+  const values = listed.length > 0 ? listed : [...(schema.type === 'boolean' ? [true, false] : []), ...(schema.examples ?? (schema.default === undefined ? [] : [schema.default]))].map((value) => ({ value: written(value), text: undefined }));
   return values.map(({ value, text }): Offer => ({
     label: value, newText: cursor.quote + value + cursor.quote, kind: methods.has(value) ? CompletionItemKind.Function : CompletionItemKind.Value,
     detail: schemeText(value) ?? methods.get(value)?.title ?? text ?? '', documentation: [text ?? '', methods.get(value)?.source ?? schema.description ?? ''].filter(Boolean).join('\n\n'),

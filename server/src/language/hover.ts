@@ -7,6 +7,7 @@ import { checkpointHover, layerHover, patternHover, planSize } from './hoverNumb
 import type { Model } from './model';
 import { listedValues, patternAt, placeAt, schemaAt } from './tree';
 import type { Place } from './tree';
+import { written } from './yamlText';
 
 export function hover(model: Model, position: Position): Hover | null {
   const place = placeAt(model.parsed.root, position);
@@ -34,13 +35,13 @@ function keyDocs({ path }: Place): string[] {
 function describe(schema: Schema): string[] {
   const values = listedValues(schema);
   const table = values.some(({ text }) => text !== undefined) ? values.map(({ value, text }) => `- \`${value}\`: ${text ?? ''}`).join('\n') : values.length > 0 ? `One of ${codes(values.map(({ value }) => value))}.` : '';
-  const fallback = schema.default === undefined ? '' : `Default: \`${String(schema.default)}\`.`;
+  const fallback = schema.default === undefined ? '' : `Default: \`${written(schema.default)}\`.`;
   const examples = values.length === 0 && schema.examples ? `Examples: ${codes(schema.examples)}` : '';
   return [schema.description ?? '', table, fallback, examples].filter(Boolean);
 }
 
 function codes(values: readonly unknown[]): string {
-  return values.map((value) => `\`${String(value)}\``).join(', ');
+  return values.map((value) => `\`${written(value)}\``).join(', ');
 }
 
 function valueDocs({ path, node }: Place): string[] {

@@ -37,7 +37,7 @@ function layersOf(checkpoint: Checkpoint, pattern: string): Layer[] {
 function groupTable(matched: readonly Layer[], checkpoint: Checkpoint): string {
   const groups = new Map<string, { place: string; role: string; blocks: string[]; layers: Layer[] }>();
   for (const layer of matched) {
-    const [, list = '', index = ''] = /^(.*)\.(\d+)$/.exec(layer.block ?? '') ?? [];
+    const [, list = '', index = ''] = /^(.*)\.(\d+)$/s.exec(layer.block ?? '') ?? [];
     const key = `${list}|${layer.role}`;
     const group = groups.get(key) ?? { place: list, role: layer.role, blocks: [], layers: [] };
     group.layers.push(layer);

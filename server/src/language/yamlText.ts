@@ -1,4 +1,9 @@
-/** Text as a YAML scalar. */
+/** Text as YAML writes it. */
+
+/** An example or default of the schema. */
+export function written(value: unknown): string {
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}
 
 /** Words that YAML reads as something other than text. */
 const reserved = /^(?:true|false|null|~|yes|no|on|off|[-+.]?\d.*|[-+]?\.(?:inf|nan))$/i;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { configCodes } from '../../../server/src/config/codes';
+import { schema } from '../../../server/src/config/schema';
 import { fixed, found, parse } from './found';
 
 const head = 'version: 1\ncheckpoint: ./m\n';
@@ -9,7 +10,7 @@ describe('validation', () => {
     ['', ['error config/empty [] This config is empty. Start with "version: 1" and "checkpoint: <path>".']],
     ['version: 1\n', ['error config/missing-key [v] "checkpoint" is missing. The model: a diffusers folder, a `.safetensors` file or a `.safetensors.index.json`, relative to this file.']],
     ['just text', ['error config/type [just text] This file must be a mapping (key: value).']],
-    [`${head}shceme: W4A4\n`, ['error config/unknown-key [shceme] "shceme" is not known here. Known: version, checkpoint, defaults, rules, budget.']],
+    [`${head}shceme: W4A4\n`, [`error config/unknown-key [shceme] "shceme" is not known here. Known: ${Object.keys(schema.properties ?? {}).join(', ')}.`]],
     [`${head}defaults: { shceme: W4A4 }\n`, ['error config/unknown-key [shceme] "shceme" is not known here. Known: method, scheme, keep. Did you mean "scheme"?']],
     [`${head}defaults: { scheme: W4 }\n`, ['error config/value [W4] A scheme is W<bits>A<bits> with 1 to 8 bits, or 16 to leave that side alone: W4A4, W4A16, W8A8.']],
     [`${head}defaults: { scheme: W9A4 }\n`, ['error config/value [W9A4] A scheme is W<bits>A<bits> with 1 to 8 bits, or 16 to leave that side alone: W4A4, W4A16, W8A8.']],
