@@ -12,9 +12,14 @@ import { findTensor, tensorStats } from './analysis/tensorStats';
 import { CheckpointError, CheckpointStore } from './checkpoint';
 import { newConfigText } from './config/template';
 import { EngineError } from './engine/client';
+import { ModelError } from './models/builder';
+import { estimate, preview } from './preview/service';
+import type { PreviewConfig } from './preview/service';
+import { SamplerError } from './samplers';
 import type { Engine } from './engine/client';
 import { checkpointListing, checkpointScheme, listingPath } from './language/checkpointText';
 import { codeActions } from './language/codeActions';
+import { codeLenses } from './language/codeLens';
 import { complete, completionTriggers } from './language/completion';
 import { definition } from './language/definition';
 import { diagnostics } from './language/diagnostics';
@@ -43,6 +48,8 @@ class Server {
   private readonly pushTimers = new Map<string, NodeJS.Timeout>();
   private client: ClientCapabilities = {};
   private cache = new ReportCache(null);
+  /** Where reference trajectories of previews are kept. */
+  private trajectories: string | null = null;
   private engine!: Engine;
   private status: StatusParams = { health: 'ok', message: 'Engine not started yet.', engine: 'idle', info: null };
   private jobs = 0;
@@ -70,6 +77,7 @@ class Server {
     connection.onDefinition((params) => this.onModel(params.textDocument.uri, 'definition', (model) =>
       (this.client.workspace?.textDocumentContent ? definition(model, params.position, Boolean(this.client.textDocument?.definition?.linkSupport)) : null)));
     connection.languages.inlayHint.on((params) => this.onModel(params.textDocument.uri, 'inlay hints', (model) => inlayHints(model, params.range)));
+    connection.onCodeLens((params) => this.onModel(params.textDocument.uri, 'code lenses', codeLenses));
     connection.onCodeAction((params) => codeActions(params.textDocument.uri, params.context.diagnostics));
     connection.onRequest('workspace/textDocumentContent', ({ uri }: { uri: string }) => this.safely('checkpoint listing', { text: '' }, async () =>
       ({ text: checkpointListing(await this.store.get(listingPath(uri))).text })));
@@ -102,6 +110,14 @@ class Server {
       const evidence = buildEvidence({ config: basename(path), plan, analysis: { layers, failures, cached }, problems, engine: await this.engine.info(), date: new Date() });
       return writeEvidence(evidence, path.replace(/(\.quant)?\.ya?ml$/, '') + '.report.html');
     });
+    this.onRequest('quantscope/preview', async ({ candidates, session, workDoneToken }, token) => {
+      const configs = await Promise.all(candidates.map((candidate) => this.previewConfig(candidate)));
+      return this.working('Previewing', workDoneToken, (report) => preview(configs, {
+        folder: this.trajectories, cancellation: token, onProgress: report,
+        onFrame: (frame, items) => this.notify('quantscope/previewFrame', { session, frame, items }),
+      }, this.engine));
+    });
+    this.onRequest('quantscope/previewEstimate', async ({ uri }) => estimate([await this.previewConfig({ uri })], this.trajectories, this.engine));
     this.onRequest('quantscope/restartEngine', async () => {
       await this.engine.restart();
       return this.engine.info();
@@ -116,6 +132,7 @@ class Server {
     const options = (initializationOptions ?? {}) as InitializationOptions;
     const folder = options.cacheDirectory || this.runtime.cacheFolder;
     this.cache = new ReportCache(folder ? join(folder, 'reports') : null);
+    this.trajectories = folder ? join(folder, 'trajectories') : null;
     this.engine = this.runtime.startEngine({
       threads: options.engine?.threads ?? 0,
       log: (message) => this.connection.console.info(message),
@@ -130,6 +147,7 @@ class Server {
         hoverProvider: true,
         definitionProvider: true,
         inlayHintProvider: true,
+        codeLensProvider: {},
         codeActionProvider: { codeActionKinds: [CodeActionKind.QuickFix] },
         workspace: { workspaceFolders: { supported: true }, textDocumentContent: { schemes: [checkpointScheme] } },
       },
@@ -230,34 +248,45 @@ class Server {
     const started = performance.now();
     const { plan } = await this.planned(uri);
     const found = new Map<string, LayerReport>();
-    const report = (value: object): void => {
-      if (workDoneToken !== undefined) {
-        void this.connection.sendNotification('$/progress', { token: workDoneToken, value });
-      }
-    };
-    report({ kind: 'begin', title: 'Analyzing layers', percentage: 0, cancellable: true });
-    this.jobs++;
-    this.sendStatus({});
     try {
-      const analysis = await analyze(plan, this.engine, this.cache, {
-        layers, sampleRows, cancellation: token,
+      const analysis = await this.working('Analyzing layers', workDoneToken, (onProgress) => analyze(plan, this.engine, this.cache, {
+        layers, sampleRows, cancellation: token, onProgress,
         onReport: (each, done, total) => {
           found.set(each.name, each);
           this.notify('quantscope/reports', { uri, layers: [each], done, total });
         },
-        onProgress: (fraction, name) => report({ kind: 'report', percentage: Math.floor(100 * fraction), message: name }),
-      });
+      }));
       return { plan, ...analysis, milliseconds: performance.now() - started };
     } finally {
-      report({ kind: 'end' });
-      this.jobs--;
-      this.sendStatus({});
       if (this.documents.get(uri)) {
         const earlier = this.reports.get(uri);
         this.remember(uri, plan.hash, [...(earlier?.planHash === plan.hash ? earlier.layers.values() : []), ...found.values()]);
         this.refreshHints();
       }
     }
+  }
+
+  /** Runs a job with work-done progress and a busy status. */
+  private async working<T>(title: string, token: string | number | undefined, job: (report: (fraction: number, what: string) => void) => Promise<T>): Promise<T> {
+    const send = (value: object): void => {
+      if (token !== undefined) {
+        void this.connection.sendNotification('$/progress', { token, value });
+      }
+    };
+    send({ kind: 'begin', title, percentage: 0, cancellable: true });
+    this.jobs++;
+    this.sendStatus({});
+    try {
+      return await job((fraction, message) => send({ kind: 'report', percentage: Math.floor(100 * fraction), message }));
+    } finally {
+      send({ kind: 'end' });
+      this.jobs--;
+      this.sendStatus({});
+    }
+  }
+
+  private async previewConfig({ uri, rule }: { uri: string; rule?: number }): Promise<PreviewConfig> {
+    return { uri, loaded: await this.planned(uri), ...(rule === undefined ? {} : { rule }) };
   }
 
   private engineState(engine: StatusParams['engine'], message: string): void {
@@ -314,6 +343,9 @@ class Server {
     }
     if (error instanceof EngineError) {
       return new ResponseError(error.code === 'CANCELLED' ? LSPErrorCodes.RequestCancelled : LSPErrorCodes.RequestFailed, error.message, { code: error.code });
+    }
+    if (error instanceof ModelError || error instanceof SamplerError) {
+      return new ResponseError(LSPErrorCodes.RequestFailed, error.message);
     }
     if (error instanceof CheckpointError) {
       return new ResponseError(LSPErrorCodes.RequestFailed, error.message, { problem: error.problem });

@@ -225,6 +225,12 @@ def cogvideox(n, x, t, text):                            # CogVideoXTransformer3
         sp = np.concatenate([sincos1d(ds // 2, X.ravel()), sincos1d(ds // 2, Y.ravel())], 1)
         tp = sincos1d(dt, np.arange(fr) / C['temporal_interpolation_scale'])
         y = y + np.concatenate([np.repeat(tp, h * w, 0), np.tile(sp, (fr, 1))], 1).astype(F)
+    else:                                                # 5B: rotary on the video rows, over a crop of the grid it was trained on
+        th, tw = C['sample_height'] // p, C['sample_width'] // p
+        rh, rw = (th, int(round(th / h * w))) if h / w > th / tw else (int(round(tw / w * h)), tw)
+        top, left = int(round((th - rh) / 2.0)), int(round((tw - rw) / 2.0))
+        grid = np.meshgrid(np.arange(fr, dtype=F), np.linspace(top, top + rh, h, endpoint=False, dtype=F), np.linspace(left, left + rw, w, endpoint=False, dtype=F), indexing='ij')
+        ang = np.concatenate([rope_axis(dd, g.ravel(), 10000.) for dd, g in zip((D // 4, D // 8 * 3, D // 8 * 3), grid)], 1)
     c = n.lin('patch_embed.text_proj', text)
     a = silu(emb)
     def nz(b): 
@@ -235,6 +241,7 @@ def cogvideox(n, x, t, text):                            # CogVideoXTransformer3
         u, g1, h1 = nz(b + 'norm1')
         q, k, v = (heads(n.lin(b + 'attn1.to_' + z, u), H) for z in 'qkv')
         q, k = n.ln(q, 1e-6, b + 'attn1.norm_q'), n.ln(k, 1e-6, b + 'attn1.norm_k')
+        if ang is not None: q, k = (np.concatenate([z[:L], rope(z[L:], ang)]) for z in (q, k))
         o = n.lin(b + 'attn1.to_out.0', sdpa(q, k, v))
         y, c = y + g1 * o[L:], c + h1 * o[:L]
         u, g1, h1 = nz(b + 'norm2')

@@ -37,6 +37,8 @@ export class CommandContext {
   readonly store = new CheckpointStore();
   readonly cancel = new CancellationTokenSource();
   readonly cache: ReportCache;
+  /** null with --cache none. */
+  readonly cacheFolder: string | null;
   readonly threads: number;
   private started: EngineClient | undefined;
   private progressShown = false;
@@ -53,7 +55,8 @@ export class CommandContext {
       throw new UsageError(`--device must be auto, cpu or cuda, not "${String(device)}".`);
     }
     const cache = values['cache'];
-    this.cache = new ReportCache(cache === 'none' ? null : join(typeof cache === 'string' ? resolve(cache) : userCacheFolder(), 'reports'));
+    this.cacheFolder = cache === 'none' ? null : typeof cache === 'string' ? resolve(cache) : userCacheFolder();
+    this.cache = new ReportCache(this.cacheFolder && join(this.cacheFolder, 'reports'));
   }
 
   get engine(): EngineClient {

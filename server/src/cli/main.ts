@@ -1,18 +1,22 @@
 /** `quantscope <command>`: exit 0 success, 1 findings of severity error, 2 bad usage or bad input, 130 cancelled. */
 import { CheckpointError } from '../checkpoint';
 import { EngineError } from '../engine/client';
+import { ModelError } from '../models/builder';
+import { SamplerError } from '../samplers';
 import { analyze } from './analyze';
 import { parseCommandLine, UsageError } from './command';
 import type { Command, CommandContext } from './command';
 import { doctor } from './doctor';
+import { forward } from './forward';
 import { inspect } from './inspect';
 import { lint } from './lint';
 import { lsp } from './lsp';
 import { plan } from './plan';
+import { preview } from './preview';
 import { report } from './report';
 import { stats } from './stats';
 
-const commands: readonly Command[] = [inspect, stats, plan, lint, analyze, report, lsp, doctor];
+const commands: readonly Command[] = [inspect, stats, plan, lint, analyze, report, forward, preview, lsp, doctor];
 
 function help(): string {
   return ['Usage: quantscope <command> [--json] [--quiet] [--verbose] [--threads N] [--device auto|cpu|cuda] [--cache folder|none]', '',
@@ -53,8 +57,8 @@ async function main([name, ...args]: string[]): Promise<number> {
       context?.note('Cancelled.');
       return 130;
     }
-    if (error instanceof UsageError || error instanceof CheckpointError) {
-      process.stderr.write(`quantscope: ${error.message}\n`);
+    if ([UsageError, CheckpointError, ModelError, SamplerError].some((kind) => error instanceof kind)) {
+      process.stderr.write(`quantscope: ${(error as Error).message}\n`);
       return 2;
     }
     process.stderr.write(`quantscope: ${error instanceof EngineError ? error.message : error instanceof Error ? error.stack ?? error.message : String(error)}\n`);

@@ -1,6 +1,6 @@
 /** Text → QuantConfig. The parser never throws: it returns what it could read, every value with its range, and problems. */
 import type { TextDocument } from 'vscode-languageserver-textdocument';
-import type { IntQuantizer, KeepDtype, Range, RpbhRotation, ScaleDtype } from '../protocol';
+import type { IntQuantizer, KeepDtype, PreviewSettings, Range, RpbhRotation, ScaleDtype } from '../protocol';
 import type { Scheme } from '../methods/method';
 import type { ConfigProblem } from './codes';
 import { find, parseTree } from './tree';
@@ -33,6 +33,8 @@ export interface QuantConfig {
   defaults: Settings & { range?: Range };
   rules: Rule[];
   budget?: Budget;
+  /** As written; what is missing depends on the model. */
+  preview?: Located<Partial<PreviewSettings>>;
 }
 
 export interface ParsedConfig { config: QuantConfig; root: TreeNode | null; problems: ConfigProblem[] }
@@ -74,7 +76,27 @@ function readConfig(root: TreeNode): QuantConfig {
   };
   const checkpoint = text(find(root, 'checkpoint')?.value);
   const budget = readBudget(find(root, 'budget')?.value);
-  return { ...config, ...(checkpoint ? { checkpoint } : {}), ...(budget ? { budget } : {}) };
+  const preview = readPreview(find(root, 'preview')?.value);
+  return { ...config, ...(checkpoint ? { checkpoint } : {}), ...(budget ? { budget } : {}), ...(preview ? { preview } : {}) };
+}
+
+/** What passes the schema; a value it refused is left out, and its default stands in. */
+function readPreview(node: TreeNode | undefined): Located<Partial<PreviewSettings>> | undefined {
+  if (node?.kind !== 'map') {
+    return undefined;
+  }
+  const value: Partial<PreviewSettings> = {};
+  for (const { key, value: written } of node.entries) {
+    const scalar = written.kind === 'scalar' ? written.value : null;
+    if ((key === 'steps' || key === 'seed' || key === 'compareSteps' || key === 'guidance') && typeof scalar === 'number' && scalar >= 0) {
+      value[key] = scalar;
+    } else if (key === 'mode' && isOneOf(scalar, ['forced', 'free'])) {
+      value.mode = scalar;
+    } else if (key === 'classes' && written.kind === 'list') {
+      value.classes = written.items.flatMap((item) => (item.kind === 'scalar' && Number.isInteger(item.value) ? [item.value as number] : []));
+    }
+  }
+  return { value, range: node.range };
 }
 
 function readRule(node: MapNode, index: number): Rule {

@@ -169,5 +169,24 @@ export const schema: Schema = {
         bits: { type: 'number', exclusiveMinimum: 0, maximum: 32, description: 'Largest average bits per linear weight, side data included.', examples: [4.5] },
       },
     },
+    preview: {
+      type: 'object', additionalProperties: false,
+      description: 'How `QuantScope: Preview Quantized Model` runs. Everything has a default.',
+      properties: {
+        classes: {
+          type: 'array', minItems: 1, maxItems: 64, items: { type: 'integer', minimum: 0, maximum: 1000000 },
+          description: 'Class labels of a class-conditional model; one picture each.', examples: [[207]],
+        },
+        steps: { type: 'integer', minimum: 1, maximum: 1000, default: 20, description: 'Sampling steps.' },
+        seed: { type: 'integer', minimum: 0, maximum: 4294967295, default: 0, description: 'Seed of the starting noise, as for a CPU generator of torch.' },
+        guidance: { type: 'number', minimum: 1, maximum: 100, default: 4, description: 'Classifier-free guidance; 1 runs the conditional half alone and is twice as fast.' },
+        mode: {
+          type: 'string', enum: ['forced', 'free'], default: 'forced',
+          enumDescriptions: ['The quantized model runs at stored points of the reference trajectory: cheap, and no divergence hides what quantization does.', 'The quantized model samples on its own from the same noise, as it will be used.'],
+          description: 'What is compared with full precision.',
+        },
+        compareSteps: { type: 'integer', minimum: 1, maximum: 1000, default: 4, description: 'forced only: how many steps of the trajectory are compared, evenly spread.' },
+      },
+    },
   },
 };

@@ -1,0 +1,158 @@
+/** The quantized preview: pictures and numbers of one or more plans beside full precision. Reference and quantized passes run the same kernels. */
+import type { CancellationToken } from 'vscode-jsonrpc';
+import type { Engine, JobOptions } from '../engine/client';
+import { linearRecipes } from '../models/forward';
+import type { Checkpoint, Plan, PreviewAgreement, PreviewCandidate, PreviewFrame, PreviewResult, PreviewScope, PreviewSettings, PreviewStep } from '../protocol';
+import { agreement, averageAgreement, averageSteps, compareStep, toFrames } from './compare';
+import { openPipeline } from './pipeline';
+import type { Pipeline } from './pipeline';
+import { cachedTrajectory, computeTrajectory, storeTrajectory, trajectoryKey } from './trajectory';
+import type { Trajectory } from './trajectory';
+
+export interface Candidate { label: string; uri: string; plan: Plan; /** Apply only the layers this rule decides. */ rule: number | null }
+
+export interface PreviewRequest {
+  checkpoint: Checkpoint;
+  settings: PreviewSettings;
+  candidates: readonly Candidate[];
+  /** Where reference trajectories are kept; null for nowhere. */
+  folder: string | null;
+  cancellation?: CancellationToken | undefined;
+  onFrame?(frame: PreviewFrame, items: string[]): void;
+  onProgress?(fraction: number, what: string): void;
+}
+
+/** @throws ModelError when the model cannot be previewed, EngineError */
+export async function runPreview(request: PreviewRequest, engine: Engine): Promise<PreviewResult> {
+  const started = performance.now();
+  const { checkpoint, settings } = request;
+  const pipeline = await openPipeline(checkpoint, settings);
+  const progress = new Progress(request, pipeline);
+  const frames: PreviewFrame[] = [];
+  const show = (all: PreviewFrame[]): void => all.forEach((frame) => {
+    frames.push(frame);
+    request.onFrame?.(frame, pipeline.items);
+  });
+
+  const references: Trajectory[] = [];
+  for (const [item, name] of pipeline.items.entries()) {
+    const key = trajectoryKey(checkpoint, settings, item, engine);
+    let reference = await cachedTrajectory(request.folder, key, settings.steps);
+    if (reference) {
+      progress.skip(settings.steps);
+    } else {
+      reference = await computeTrajectory(pipeline, item, {}, engine, () => progress.step(`full precision, ${name}`));
+      await storeTrajectory(request.folder, key, reference, pipeline.shape);
+    }
+    references.push(reference);
+    show(points(pipeline, settings, reference).flatMap(({ clean, step }) => toFrames(pipeline.decode(clean), -1, item, step)));
+  }
+
+  const candidates: PreviewCandidate[] = [];
+  for (const [index, candidate] of request.candidates.entries()) {
+    const layers = scopeOf(candidate);
+    const recipes = linearRecipes(candidate.plan, (name) => layers.has(name));
+    const steps: PreviewStep[][] = [];
+    const finals: PreviewAgreement[] = [];
+    for (const [item, reference] of references.entries()) {
+      const options = (): JobOptions => progress.step(`${candidate.label}, ${pipeline.items[item] ?? ''}`);
+      const own = settings.mode === 'free' ? await computeTrajectory(pipeline, item, recipes, engine, options) : await forcedOutputs(pipeline, item, reference, settings, recipes, engine, options);
+      const compared = comparePoints(pipeline, settings, own, reference);
+      steps.push(compared.steps);
+      finals.push(compared.final);
+      show(points(pipeline, settings, own).flatMap(({ clean, step }) => toFrames(pipeline.decode(clean), index, item, step)));
+    }
+    candidates.push({ label: candidate.label, uri: candidate.uri, rule: candidate.rule, scope: describeScope(candidate, layers), metrics: averageAgreement(finals), perStep: averageSteps(steps) });
+  }
+  return {
+    architecture: checkpoint.architecture, settings, items: pipeline.items, candidates, frames,
+    reference: { ...soundness(references), cached: references.every((reference) => reference.cached) }, milliseconds: performance.now() - started,
+  };
+}
+
+/** Which steps forced mode compares: evenly spread, the last always among them. */
+export function comparedSteps({ steps, compareSteps }: PreviewSettings): number[] {
+  return [...new Set(Array.from({ length: compareSteps }, (_, i) => Math.round(((i + 1) * steps) / compareSteps) - 1))];
+}
+
+/** The quantized model at the reference's x_t of the compared steps. */
+async function forcedOutputs(pipeline: Pipeline, item: number, reference: Trajectory, settings: PreviewSettings, recipes: ReturnType<typeof linearRecipes>, engine: Engine, options: () => JobOptions): Promise<Trajectory> {
+  const { timesteps } = pipeline.sampler();
+  const outputs = [...reference.outputs];
+  for (const step of comparedSteps(settings)) {
+    outputs[step] = await pipeline.predict(item, reference.samples[step] ?? new Float32Array(), timesteps[step] ?? 0, recipes, engine, options());
+  }
+  return { samples: reference.samples, outputs, cached: false };
+}
+
+/** What is shown of a trajectory: in forced mode the clean estimate at every compared step, in free mode the finished sample. */
+function points(pipeline: Pipeline, settings: PreviewSettings, { samples, outputs }: Trajectory): { step: number | null; clean: Float32Array }[] {
+  if (settings.mode === 'free') {
+    return [{ step: null, clean: samples.at(-1) ?? new Float32Array() }];
+  }
+  const sampler = pipeline.sampler();
+  return comparedSteps(settings).map((step) => ({ step, clean: sampler.clean(outputs[step] ?? new Float32Array(), step, samples[step] ?? new Float32Array()) }));
+}
+
+function comparePoints(pipeline: Pipeline, settings: PreviewSettings, own: Trajectory, reference: Trajectory): { steps: PreviewStep[]; final: PreviewAgreement } {
+  const sampler = pipeline.sampler();
+  const compare = (latent: Float32Array, other: Float32Array): PreviewAgreement => agreement(latent, other, pipeline.decode(latent), pipeline.decode(other));
+  const numbers = settings.mode === 'free' ? Array.from(sampler.timesteps.keys()) : comparedSteps(settings);
+  const steps = numbers.map((step) => {
+    const [output, referenceOutput] = [own.outputs[step] ?? new Float32Array(), reference.outputs[step] ?? new Float32Array()];
+    const clean = (trajectory: Trajectory, from: Float32Array): Float32Array => sampler.clean(from, step, trajectory.samples[step] ?? new Float32Array());
+    return compareStep(step, sampler.timesteps[step] ?? 0, output, referenceOutput, compare(clean(own, output), clean(reference, referenceOutput)));
+  });
+  const last = steps.at(-1);
+  const final = settings.mode === 'forced' && last ? last : compare(own.samples.at(-1) ?? new Float32Array(), reference.samples.at(-1) ?? new Float32Array());
+  const { latentCosine, latentPsnrDb, psnrDb, ssim } = final;
+  return { steps, final: { latentCosine, latentPsnrDb, psnrDb, ssim } };
+}
+
+/** A reference with NaNs, or one flat colour, would make any quantized model look right or wrong by accident. */
+function soundness(references: readonly Trajectory[]): { finite: boolean; uniform: boolean } {
+  const finals = references.map((reference) => reference.samples.at(-1) ?? new Float32Array());
+  return {
+    finite: references.every((reference) => reference.outputs.every((output) => output.every(Number.isFinite))),
+    uniform: finals.some((final) => final.every((value) => value === final[0])),
+  };
+}
+
+function scopeOf({ plan, rule }: Candidate): Set<string> {
+  return new Set(plan.layers.filter((layer) => rule === null || layer.decidedBy?.rule === rule).map((layer) => layer.name));
+}
+
+function describeScope({ plan }: Candidate, layers: ReadonlySet<string>): PreviewScope {
+  const quantized = plan.layers.filter(({ name, recipe }) => layers.has(name) && (recipe.weights.kind !== 'keep' || recipe.activations.kind !== 'keep'));
+  const names = new Set(quantized.map((layer) => layer.name));
+  const bytes = plan.layers.reduce((sum, layer) => sum + (names.has(layer.name) ? layer.packedBytes : layer.tensor.bytes), 0);
+  const params = quantized.reduce((sum, layer) => sum + layer.params, 0);
+  return { quantizedLayers: quantized.length, layers: plan.layers.length, paramsPercent: (100 * params) / Math.max(1, plan.totals.params), averageBits: (8 * bytes) / Math.max(1, plan.totals.params) };
+}
+
+/** One bar over every step of every item and candidate. A step is one or two calls of the model. */
+class Progress {
+  private done = 0;
+  private readonly total: number;
+
+  constructor(private readonly request: PreviewRequest, private readonly pipeline: Pipeline) {
+    const { settings, candidates } = request;
+    const compared = settings.mode === 'free' ? settings.steps : comparedSteps(settings).length;
+    this.total = pipeline.items.length * (settings.steps + candidates.length * compared);
+  }
+
+  skip(steps: number): void { this.done += steps; }
+
+  step(what: string): JobOptions {
+    const at = this.done++;
+    let [call, last] = [0, 0];
+    return {
+      cancellation: this.request.cancellation,
+      progress: (fraction) => {
+        call += fraction < last ? 1 : 0; // the second call starts again from 0
+        last = fraction;
+        this.request.onProgress?.((at + Math.min(1, (call + fraction) / this.pipeline.calls)) / this.total, what);
+      },
+    };
+  }
+}

@@ -1,0 +1,62 @@
+/** A sampling run of one item: every x_t, the model's output there, and the finished sample. The full-precision one is computed once and kept on disk. */
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import type { Engine, JobOptions } from '../engine/client';
+import type { LinearRecipe } from '../engine/graph';
+import { CheckpointError, openCheckpoint } from '../checkpoint';
+import { readValues, writeSafetensors } from '../checkpoint/values';
+import type { TensorValues } from '../checkpoint/values';
+import type { Checkpoint, PreviewSettings } from '../protocol';
+import type { Pipeline } from './pipeline';
+
+export interface Trajectory { /** x at each step, then the finished sample. */ samples: Float32Array[]; /** Guided output at each step. */ outputs: Float32Array[]; cached: boolean }
+
+/** What the numbers of a trajectory depend on. */
+export function trajectoryKey(checkpoint: Checkpoint, settings: PreviewSettings, item: number, engine: Engine): string {
+  const { steps, seed, guidance } = settings;
+  return createHash('sha256').update(JSON.stringify([1, checkpoint.path, checkpoint.revision, engine.identity(), settings.classes[item], steps, seed, guidance])).digest('hex');
+}
+
+/** @param folder null keeps nothing. */
+export async function cachedTrajectory(folder: string | null, key: string, steps: number): Promise<Trajectory | undefined> {
+  if (folder === null) {
+    return undefined;
+  }
+  try {
+    const { tensors } = await openCheckpoint(join(folder, `${key}.safetensors`));
+    const values = new Map<string, Float32Array>();
+    for (const tensor of tensors) {
+      values.set(tensor.name, (await readValues(tensor)).data);
+    }
+    const list = (name: string, count: number): Float32Array[] => Array.from({ length: count }, (_, i) => values.get(`${name}.${i}`)).filter((value) => value !== undefined);
+    const [samples, outputs] = [list('sample', steps + 1), list('output', steps)];
+    return samples.length === steps + 1 && outputs.length === steps ? { samples, outputs, cached: true } : undefined;
+  } catch (error) {
+    if (error instanceof CheckpointError) {
+      return undefined; // absent or damaged: computed again
+    }
+    throw error;
+  }
+}
+
+/** @param options asked for anew at every step: cancel, and progress within the step. */
+export async function computeTrajectory(pipeline: Pipeline, item: number, recipes: Record<string, LinearRecipe>, engine: Engine, options: () => JobOptions): Promise<Trajectory> {
+  const sampler = pipeline.sampler();
+  const samples = [pipeline.noise(item)];
+  const outputs: Float32Array[] = [];
+  for (const [step, timestep] of sampler.timesteps.entries()) {
+    const x = samples[step] ?? new Float32Array();
+    const output = await pipeline.predict(item, x, timestep, recipes, engine, options());
+    outputs.push(output);
+    samples.push(sampler.step(output, step, x));
+  }
+  return { samples, outputs, cached: false };
+}
+
+export async function storeTrajectory(folder: string | null, key: string, { samples, outputs }: Trajectory, shape: number[]): Promise<void> {
+  if (folder === null) {
+    return;
+  }
+  const named = (name: string, list: Float32Array[]): [string, TensorValues][] => list.map((data, i) => [`${name}.${i}`, { shape, data }]);
+  await writeSafetensors(join(folder, `${key}.safetensors`), Object.fromEntries([...named('sample', samples), ...named('output', outputs)]));
+}
