@@ -1,10 +1,12 @@
 // The addon's exports, exactly the interface of server/src/engine/addon.ts. Thin: requests in, jobs, results out.
 #include <napi.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "addon/fields.h"
 #include "addon/jobs.h"
+#include "addon/program.h"
 #include "base/error.h"
 #include "quantizer/codebook.h"
 #include "quantizer/expected.h"
@@ -100,6 +102,44 @@ Array toTypedArray(Napi::Env env, size_t n, Element element) {
     return array;
 }
 
+Napi::Value toJs(Napi::Env env, const std::vector<float>& values) {
+    Napi::Float32Array array = Napi::Float32Array::New(env, values.size());
+    std::copy(values.begin(), values.end(), array.Data());
+    return array;
+}
+
+Napi::Value toJs(Napi::Env env, const CapturedLayer& layer) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("name", Napi::String::New(env, layer.name));
+    object.Set("rows", number(env, layer.rows));
+    object.Set("width", number(env, layer.width));
+    object.Set("absMax", toJs(env, layer.absMax));
+    object.Set("meanSquare", toJs(env, layer.meanSquare));
+    object.Set("sample", toJs(env, layer.sample));
+    object.Set("before", toJs(env, layer.before));
+    object.Set("after", toJs(env, layer.after));
+    object.Set("rho", number(env, layer.rho));
+    object.Set("nonFinite", number(env, layer.nonFinite));
+    return object;
+}
+
+Napi::Value toJs(Napi::Env env, const RunResult& result) {
+    Napi::Object outputs = Napi::Object::New(env);
+    for (const auto& [name, values] : result.outputs) {
+        outputs.Set(name, toJs(env, values));
+    }
+    Napi::Array captured = Napi::Array::New(env, result.captured.size());
+    for (uint32_t i = 0; i < result.captured.size(); ++i) {
+        captured.Set(i, toJs(env, result.captured[i]));
+    }
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("outputs", outputs);
+    object.Set("captured", captured);
+    object.Set("firstNonFinite", result.firstNonFinite ? Napi::String::New(env, *result.firstNonFinite) : env.Null());
+    object.Set("flops", number(env, result.flops));
+    return object;
+}
+
 // ---- exports -------------------------------------------------------------------------------------------------------------
 
 Napi::Value version(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), QUANTSCOPE_VERSION); }
@@ -155,6 +195,26 @@ Napi::Value measureJob(const Napi::CallbackInfo& info) {
 
 Napi::Value statsJob(const Napi::CallbackInfo& info) { return submit(info, toStatsRequest, valueStats); }
 
+/// { run(request, progress), close() } around a Graph. The graph lives until it is closed or collected, and until its last run ends.
+Napi::Value openGraph(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    return guarded(env, [&] {
+        const auto holder = std::make_shared<std::shared_ptr<Graph>>(std::make_shared<Graph>(toProgram(info[0])));
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("run", Napi::Function::New(env, [holder](const Napi::CallbackInfo& call) {
+                       return submit(call, toRunRequest, [graph = *holder](const RunRequest& request, ThreadPool& pool,
+                                                                           const Cancellation& cancellation, const Progress& progress) {
+                           if (graph == nullptr) {
+                               failArgument("This graph was closed.");
+                           }
+                           return graph->run(request, pool, cancellation, progress, kernels());
+                       });
+                   }));
+        object.Set("close", Napi::Function::New(env, [holder](const Napi::CallbackInfo&) { holder->reset(); }));
+        return object;
+    });
+}
+
 Napi::Value codebook(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     return guarded(env, [&] {
@@ -203,6 +263,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     exports.Set("setThreads", Napi::Function::New(env, setThreads));
     exports.Set("measure", Napi::Function::New(env, measureJob));
     exports.Set("stats", Napi::Function::New(env, statsJob));
+    exports.Set("openGraph", Napi::Function::New(env, openGraph));
     exports.Set("codebook", Napi::Function::New(env, codebook));
     exports.Set("rotation", Napi::Function::New(env, rotation));
     exports.Set("expectedDistortion", Napi::Function::New(env, expected));

@@ -22,45 +22,13 @@ std::string describe(const Napi::Value& value) {
     }
 }
 
-[[noreturn]] void expected(const std::string& name, const std::string& what, const Napi::Value& value) {
+}  // namespace
+
+void expected(const std::string& name, const std::string& what, const Napi::Value& value) {
     failArgument(name + ": expected " + what + ", got " + describe(value));
 }
 
-/// An object of the request and its place in it.
-class Fields {
-public:
-    Fields(const Napi::Value& value, std::string name) : name_(std::move(name)) {
-        if (!value.IsObject() || value.IsArray() || value.IsFunction()) {
-            expected(name_, "an object", value);
-        }
-        object_ = value.As<Napi::Object>();
-    }
-
-    Napi::Value get(const char* key) const { return object_.Get(key); }
-    std::string path(const char* key) const { return name_.empty() ? key : name_ + "." + key; }
-
-    uint64_t integer(const char* key, uint64_t least, uint64_t most) const { return toInteger(get(key), path(key), least, most); }
-
-    std::string string(const char* key) const {
-        const Napi::Value value = get(key);
-        if (!value.IsString()) {
-            expected(path(key), "a string", value);
-        }
-        return value.As<Napi::String>().Utf8Value();
-    }
-
-    bool boolean(const char* key) const {
-        const Napi::Value value = get(key);
-        if (!value.IsBoolean()) {
-            expected(path(key), "true or false", value);
-        }
-        return value.As<Napi::Boolean>().Value();
-    }
-
-private:
-    Napi::Object object_;
-    std::string name_;
-};
+namespace {
 
 std::optional<FloatType> parseFloatType(const std::string& text) {
     if (text == "fp16") {
@@ -102,34 +70,6 @@ IntQuantizer toIntQuantizer(const Fields& fields) {
     return quantizer;
 }
 
-TensorRef toTensorRef(const Napi::Value& value) {
-    const Fields fields(value, "tensor");
-    TensorRef tensor;
-    tensor.file = fields.string("file");
-    if (tensor.file.empty() || tensor.file.find('\0') != std::string::npos) {
-        failArgument("tensor.file: expected the path of a file");
-    }
-    tensor.offset = fields.integer("offset", 0, kMaxSafeInteger);
-    const std::optional<Dtype> dtype = parseDtype(fields.string("dtype"));
-    if (!dtype) {
-        expected("tensor.dtype", "a safetensors dtype such as BF16", fields.get("dtype"));
-    }
-    tensor.dtype = *dtype;
-    const Napi::Value shape = fields.get("shape");
-    if (!shape.IsArray()) {
-        expected("tensor.shape", "an array of dimensions", shape);
-    }
-    const Napi::Array dimensions = shape.As<Napi::Array>();
-    constexpr uint32_t kMostDimensions = 64;
-    if (dimensions.Length() > kMostDimensions) {
-        failArgument("tensor.shape: expected at most " + std::to_string(kMostDimensions) + " dimensions");
-    }
-    for (uint32_t i = 0; i < dimensions.Length(); ++i) {
-        tensor.shape.push_back(toInteger(dimensions.Get(i), "tensor.shape[" + std::to_string(i) + "]", 0, kMaxSafeInteger));
-    }
-    return tensor;
-}
-
 }  // namespace
 
 uint64_t toInteger(const Napi::Value& value, const std::string& name, uint64_t least, uint64_t most) {
@@ -143,6 +83,50 @@ uint64_t toInteger(const Napi::Value& value, const std::string& name, uint64_t l
         expected(name, what, value);
     }
     return static_cast<uint64_t>(number);
+}
+
+std::vector<uint64_t> toIntegers(const Napi::Value& value, const std::string& name, uint64_t most) {
+    if (!value.IsArray()) {
+        expected(name, "an array of integers", value);
+    }
+    const Napi::Array list = value.As<Napi::Array>();
+    constexpr uint32_t kMostEntries = 64;
+    if (list.Length() > kMostEntries) {
+        failArgument(name + ": expected at most " + std::to_string(kMostEntries) + " entries");
+    }
+    std::vector<uint64_t> result;
+    for (uint32_t i = 0; i < list.Length(); ++i) {
+        result.push_back(toInteger(list.Get(i), name + "[" + std::to_string(i) + "]", 0, most));
+    }
+    return result;
+}
+
+TensorRef toTensorRef(const Napi::Value& value, const std::string& name) {
+    const Fields fields(value, name);
+    TensorRef tensor;
+    tensor.file = fields.string("file");
+    if (tensor.file.empty() || tensor.file.find('\0') != std::string::npos) {
+        failArgument(fields.path("file") + ": expected the path of a file");
+    }
+    tensor.offset = fields.integer("offset", 0, kMaxSafeInteger);
+    const std::optional<Dtype> dtype = parseDtype(fields.string("dtype"));
+    if (!dtype) {
+        expected(fields.path("dtype"), "a safetensors dtype such as BF16", fields.get("dtype"));
+    }
+    tensor.dtype = *dtype;
+    tensor.shape = toIntegers(fields.get("shape"), fields.path("shape"), kMaxSafeInteger);
+    return tensor;
+}
+
+std::optional<uint64_t> toRotationSeed(const Napi::Value& value, const std::string& name) {
+    if (value.IsNull()) {
+        return std::nullopt;
+    }
+    const Fields rotation(value, name);
+    if (rotation.string("kind") != "rpbh") {
+        expected(rotation.path("kind"), "rpbh", rotation.get("kind"));
+    }
+    return rotation.integer("seed", 0, kMaxSafeInteger);
 }
 
 Quantizer toQuantizer(const Napi::Value& value, const std::string& name) {
@@ -170,15 +154,8 @@ Quantizer toQuantizer(const Napi::Value& value, const std::string& name) {
 MeasureRequest toMeasureRequest(const Napi::Value& value) {
     const Fields fields(value, "");
     MeasureRequest request;
-    request.tensor = toTensorRef(fields.get("tensor"));
-    const Napi::Value rotate = fields.get("rotate");
-    if (!rotate.IsNull()) {
-        const Fields rotation(rotate, "rotate");
-        if (rotation.string("kind") != "rpbh") {
-            expected("rotate.kind", "rpbh", rotation.get("kind"));
-        }
-        request.rotationSeed = rotation.integer("seed", 0, kMaxSafeInteger);
-    }
+    request.tensor = toTensorRef(fields.get("tensor"), "tensor");
+    request.rotationSeed = toRotationSeed(fields.get("rotate"), "rotate");
     request.diagnosticSeed = fields.integer("diagnosticSeed", 0, kMaxSafeInteger);
     request.weights = toQuantizer(fields.get("weights"), "weights");
     request.histogramBins = static_cast<uint32_t>(fields.integer("histogramBins", 1, 4096));
@@ -188,7 +165,7 @@ MeasureRequest toMeasureRequest(const Napi::Value& value) {
 
 StatsRequest toStatsRequest(const Napi::Value& value) {
     const Fields fields(value, "");
-    return {toTensorRef(fields.get("tensor")), static_cast<uint32_t>(fields.integer("histogramBins", 1, 4096))};
+    return {toTensorRef(fields.get("tensor"), "tensor"), static_cast<uint32_t>(fields.integer("histogramBins", 1, 4096))};
 }
 
 }  // namespace quantscope

@@ -4,7 +4,9 @@
 #include <napi.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "measure/measure.h"
 #include "stats/values.h"
@@ -16,6 +18,50 @@ inline constexpr uint64_t kMaxSafeInteger = (uint64_t{1} << 53) - 1;
 /// Integer argument or field called `name`. Throws Error(Argument) when it is none or out of range.
 uint64_t toInteger(const Napi::Value& value, const std::string& name, uint64_t least, uint64_t most);
 
+/// Array of at most 64 integers from 0 to `most`.
+std::vector<uint64_t> toIntegers(const Napi::Value& value, const std::string& name, uint64_t most);
+
+/// Throws Error(Argument): "name: expected what, got value".
+[[noreturn]] void expected(const std::string& name, const std::string& what, const Napi::Value& value);
+
+/// An object of the request and its place in it.
+class Fields {
+public:
+    Fields(const Napi::Value& value, std::string name) : name_(std::move(name)) {
+        if (!value.IsObject() || value.IsArray() || value.IsFunction()) {
+            expected(name_, "an object", value);
+        }
+        object_ = value.As<Napi::Object>();
+    }
+
+    Napi::Value get(const char* key) const { return object_.Get(key); }
+    std::string path(const char* key) const { return name_.empty() ? key : name_ + "." + key; }
+
+    uint64_t integer(const char* key, uint64_t least, uint64_t most) const { return toInteger(get(key), path(key), least, most); }
+
+    std::string string(const char* key) const {
+        const Napi::Value value = get(key);
+        if (!value.IsString()) {
+            expected(path(key), "a string", value);
+        }
+        return value.As<Napi::String>().Utf8Value();
+    }
+
+    bool boolean(const char* key) const {
+        const Napi::Value value = get(key);
+        if (!value.IsBoolean()) {
+            expected(path(key), "true or false", value);
+        }
+        return value.As<Napi::Boolean>().Value();
+    }
+
+private:
+    Napi::Object object_;
+    std::string name_;
+};
+
+TensorRef toTensorRef(const Napi::Value& value, const std::string& name);
+std::optional<uint64_t> toRotationSeed(const Napi::Value& value, const std::string& name);
 MeasureRequest toMeasureRequest(const Napi::Value& value);
 StatsRequest toStatsRequest(const Napi::Value& value);
 Quantizer toQuantizer(const Napi::Value& value, const std::string& name);

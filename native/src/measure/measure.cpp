@@ -11,6 +11,7 @@
 #include "measure/rows.h"
 #include "quantizer/expected.h"
 #include "rotation/rpbh.h"
+#include "stats/concentration.h"
 
 namespace quantscope {
 
@@ -242,10 +243,7 @@ private:
         cancellation_.check();
         result.after = finishMarginal(sums.after, after, grid_, width);
         result.relativeMse = sums.energy > 0 ? sums.error / sums.energy : 0.0;
-        const double h = static_cast<double>(hadamardBlock(width));
-        const double k = static_cast<double>(width) / h;
-        constexpr double kDelta = 0.01;
-        result.rho = sums.peak * std::sqrt(std::log(4 * k / kDelta) / (2 * h));
+        result.rho = concentrationRho(sums.peak, width);
         result.zeroRows = sums.zeroRows;
         result.nonFinite = sums.nonFinite;
     }

@@ -21,17 +21,20 @@ struct IntQuantizer {
     Granularity granularity = Granularity::Row;
     uint64_t group = 0;  ///< consecutive inputs that share a scale, when granularity is Group
     FloatType scale = FloatType::Fp16;
+    bool operator==(const IntQuantizer&) const = default;
 };
 
 /// Lloyd-Max codebook of the sphere marginal with one norm per row, see codebook.h.
 struct CodebookQuantizer {
     int bits = 4;  ///< 1..8
     FloatType norm = FloatType::Bf16;
+    bool operator==(const CodebookQuantizer&) const = default;
 };
 
 /// No quantization: values are stored as this type, or as they are.
 struct KeepQuantizer {
     std::optional<FloatType> type;
+    bool operator==(const KeepQuantizer&) const = default;
 };
 
 using Quantizer = std::variant<IntQuantizer, CodebookQuantizer, KeepQuantizer>;

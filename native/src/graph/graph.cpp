@@ -1,0 +1,121 @@
+#include "graph/graph.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "graph/ops.h"
+#include "rotation/rpbh.h"
+
+namespace quantscope {
+
+Graph::Graph(Program program) : program_(std::move(program)) {
+    Checks checks(program_);
+    for (size_t i = 0; i < program_.ops.size(); ++i) {
+        Op& op = program_.ops[i];
+        checks.startOp(i, op);
+        std::visit([&](auto& each) { check(each, checks); }, op);
+        if (const auto* linear = std::get_if<LinearOp>(&op)) {
+            const Shape& x = program_.buffers[linear->x];
+            Captures::Expected& expected = linears_.try_emplace(linear->name, Captures::Expected{0, x.back()}).first->second;
+            checks.require(expected.width == x.back(), "another linear of this name takes " + std::to_string(expected.width) + " features");
+            expected.rows += elementsOf(x) / x.back();
+        }
+    }
+    checks.finish();
+    flops_ = checks.flops();
+    arenaSize_ = checks.plan().size();
+    if (bufferBytes() > physicalMemory()) {
+        throw Error(ErrorCode::Memory, "The model needs " + std::to_string(bufferBytes() >> 20) + " MiB for its activations; this machine has " +
+                                           std::to_string(physicalMemory() >> 20) + " MiB. Choose a smaller size.");
+    }
+    // Offsets now; run() turns them into addresses once the block exists.
+    for (Buffer buffer = 0; buffer < program_.buffers.size(); ++buffer) {
+        offsets_.push_back(checks.plan().placeOf(buffer));
+    }
+}
+
+void Graph::checkRequest(const RunRequest& request) const {
+    for (const auto& [name, buffer] : program_.inputs) {
+        const auto given = request.inputs.find(name);
+        const uint64_t expected = elementsOf(program_.buffers[buffer]);
+        if (given == request.inputs.end()) {
+            failArgument("inputs: \"" + name + "\" is missing; it has " + std::to_string(expected) + " values");
+        }
+        if (given->second.size() != expected) {
+            failArgument("inputs: \"" + name + "\" has " + std::to_string(given->second.size()) + " values, expected " + std::to_string(expected));
+        }
+    }
+    for (const auto& [name, values] : request.inputs) {
+        if (!program_.inputs.contains(name)) {
+            failArgument("inputs: the model has no input \"" + name + "\"");
+        }
+    }
+    for (const auto& [name, recipe] : request.recipes) {
+        const auto linear = linears_.find(name);
+        if (linear == linears_.end()) {
+            failArgument("recipes: the model has no linear \"" + name + "\"");
+        }
+        for (const auto& [side, quantizer] : {std::pair{"weights", &recipe.weights}, std::pair{"activations", &recipe.activations}}) {
+            try {
+                validate(*quantizer, linear->second.width);
+            } catch (const Error& error) {
+                throw Error(error.code(), "recipes: \"" + name + "\", " + side + ": " + error.what());
+            }
+        }
+    }
+    for (const auto& [name, linear] : linears_) {
+        if ((request.capture || request.recipes.contains(name)) && linear.width > kMaxWidth) {
+            failArgument("recipes: \"" + name + "\" takes " + std::to_string(linear.width) + " features; at most " + std::to_string(kMaxWidth));
+        }
+    }
+}
+
+RunResult Graph::run(const RunRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress,
+                     const Kernels& kernels) {
+    const std::lock_guard one(oneRun_);
+    checkRequest(request);
+    Captures captures(request.capture.value_or(CaptureRequest{}), linears_);
+    if (arena_ == nullptr) {
+        arena_ = allocateAligned<float>(arenaSize_);
+        for (const MemoryPlan::Place& place : offsets_) {
+            places_.push_back(place.external ? nullptr : arena_.get() + place.offset);
+        }
+        for (Op& op : program_.ops) {
+            if (auto* constant = std::get_if<ConstantOp>(&op)) {
+                for (Buffer buffer = 0; buffer < offsets_.size(); ++buffer) {
+                    if (offsets_[buffer].root == constant->out) {
+                        places_[buffer] = constant->data.data() + offsets_[buffer].offset;
+                    }
+                }
+            }
+        }
+    }
+    memory_.resize(std::max<size_t>(memory_.size(), pool.threads()));
+    cache_.startRun();
+
+    Workers workers(pool, cancellation, progress, flops_);
+    Linears linears(request.recipes, captures, cache_, workers, memory_, kernels);
+    Run context{program_, places_, workers, linears, kernels, memory_};
+    for (const auto& [name, values] : request.inputs) {
+        std::copy(values.begin(), values.end(), context.out(program_.inputs.at(name)));
+    }
+    for (const Op& op : program_.ops) {
+        workers.checkCancelled();
+        std::visit([&](const auto& each) { quantscope::run(each, context); }, op);
+    }
+
+    RunResult result;
+    for (const auto& [name, buffer] : program_.outputs) {
+        result.outputs.emplace(name, std::vector<float>(context.in(buffer), context.in(buffer) + context.elements(buffer)));
+    }
+    if (request.capture) {
+        result.captured = captures.finish();
+    }
+    result.firstNonFinite = linears.firstNonFinite();
+    result.flops = flops_;
+    return result;
+}
+
+}  // namespace quantscope

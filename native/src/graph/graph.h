@@ -1,0 +1,65 @@
+// A model that can run: a program whose every shape, buffer and tensor was checked, its memory, and the codes of its quantized weights.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/aligned.h"
+#include "base/workers.h"
+#include "graph/memory_plan.h"
+#include "graph/program.h"
+#include "linear/capture.h"
+#include "linear/recipe.h"
+#include "linear/weights.h"
+
+namespace quantscope {
+
+struct RunRequest {
+    std::map<std::string, std::vector<float>> inputs;
+    Recipes recipes;
+    std::optional<CaptureRequest> capture;
+};
+
+struct RunResult {
+    std::map<std::string, std::vector<float>> outputs;
+    std::vector<CapturedLayer> captured;
+    std::optional<std::string> firstNonFinite;  ///< the first linear whose output held a NaN or an infinity
+    double flops = 0;
+};
+
+class Graph {
+public:
+    /// Opens every file. Throws Error: Argument naming the op and what is wrong with it, Io when a file is missing or too short,
+    /// Memory when the buffers alone are larger than this machine's memory.
+    explicit Graph(Program program);
+
+    /// Multiply-adds of all linears, attentions and convolutions, times two.
+    double flops() const { return flops_; }
+    /// Memory that the buffers take during a run.
+    uint64_t bufferBytes() const { return arenaSize_ * sizeof(float); }
+
+    /// Results do not depend on the number of threads. Looks at the cancellation every few milliseconds. Throws Error: Argument when
+    /// an input is missing or of the wrong length, or a recipe does not fit; Io, Memory, Cancelled. Concurrent calls wait for each other.
+    RunResult run(const RunRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress,
+                  const Kernels& kernels);
+
+private:
+    void checkRequest(const RunRequest& request) const;
+
+    Program program_;
+    std::map<std::string, Captures::Expected> linears_;  ///< by name
+    double flops_ = 0;
+    uint64_t arenaSize_ = 0;
+    std::vector<MemoryPlan::Place> offsets_;
+
+    std::mutex oneRun_;
+    AlignedArray<float> arena_;  ///< made by the first run
+    std::vector<float*> places_;
+    std::vector<TileMemory> memory_;
+    WeightCache cache_;
+};
+
+}  // namespace quantscope

@@ -1,0 +1,73 @@
+// What goes into chosen linears, described while it passes by: nothing of it is kept but a few sample rows.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/workers.h"
+#include "cpu/kernels.h"
+#include "stats/marginal.h"
+
+namespace quantscope {
+
+struct CaptureRequest {
+    std::vector<std::string> layers;
+    uint64_t seed = 0;            ///< of the RPBH rotation that `after` is taken behind
+    uint32_t histogramBins = 96;  ///< 1..4096
+    uint64_t sampleRows = 0;      ///< rows kept per layer, number floor((i + 1/2) rows / sampleRows)
+};
+
+struct CapturedLayer {
+    std::string name;
+    uint64_t rows = 0;
+    uint64_t width = 0;
+    std::vector<float> absMax;      ///< largest |x| per channel, [width]
+    std::vector<float> meanSquare;  ///< mean of x² per channel, [width]
+    std::vector<float> sample;      ///< [sampled rows, width]
+    Marginal before;
+    Marginal after;
+    double rho = 0;          ///< as in Measurement, over the rows of x
+    uint64_t nonFinite = 0;  ///< values; their rows are left out of every other number but the sample
+};
+
+/// The captures of one run.
+class Captures {
+public:
+    /// `rows` are those of all linears of that name together, `width` is their inputs.
+    struct Expected {
+        uint64_t rows;
+        uint64_t width;
+    };
+    Captures(const CaptureRequest& request, const std::map<std::string, Expected>& layers);
+
+    /// Takes x [rows, width] into the description of the layer, if it is captured.
+    void add(const std::string& layer, const float* x, uint64_t rows, uint64_t width, Workers& workers, const Kernels& kernels);
+
+    /// In the order of the request.
+    std::vector<CapturedLayer> finish() const;
+
+private:
+    struct State {
+        Expected expected{};
+        uint64_t seen = 0;
+        uint64_t counted = 0;  ///< rows without NaN and infinities
+        std::vector<float> absMax;
+        std::vector<double> sumSquares;
+        std::vector<float> sample;
+        MarginalSums before;
+        MarginalSums after;
+        std::vector<uint64_t> beforeCounts;
+        std::vector<uint64_t> afterCounts;
+        double peak = 0;
+        uint64_t nonFinite = 0;
+    };
+    void takeSample(State& state, const float* x, uint64_t rows) const;
+
+    CaptureRequest request_;
+    MarginalGrid grid_;
+    std::map<std::string, State> states_;
+};
+
+}  // namespace quantscope
