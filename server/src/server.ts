@@ -1,5 +1,5 @@
 /** The language server: wires LSP and the custom messages of protocol.ts to pure features. Never loads native code. */
-import { basename, join, relative, sep } from 'node:path';
+import { basename, isAbsolute, join, relative, sep } from 'node:path';
 import {
   CodeActionKind, DiagnosticRefreshRequest, DidChangeWatchedFilesNotification, ErrorCodes, InlayHintRefreshRequest, LSPErrorCodes, ResponseError, TextDocumentSyncKind, TextDocuments,
 } from 'vscode-languageserver';
@@ -42,7 +42,8 @@ export function startServer(connection: Connection, runtime: Runtime): void {
 class Server {
   private readonly documents = new TextDocuments(TextDocument);
   private readonly store = new CheckpointStore();
-  private readonly models = new Map<string, { version: number; model: Promise<Model> }>();
+  /** Of the open documents as they are now; a change forgets the document's own. */
+  private readonly models = new Map<string, Promise<Model>>();
   /** Measured in this session or found in the cache, by config and layer. */
   private readonly reports = new Map<string, { planHash: string; layers: Map<string, LayerReport> }>();
   private readonly pushTimers = new Map<string, NodeJS.Timeout>();
@@ -60,8 +61,14 @@ class Server {
     const { connection, documents } = this;
     connection.onInitialize((params) => this.initialize(params));
     connection.onInitialized(() => this.watchFiles());
-    connection.onShutdown(() => this.engine.dispose());
-    documents.onDidChangeContent(({ document }) => this.changed(document.uri));
+    connection.onShutdown(() => {
+      this.pushTimers.forEach((timer) => clearTimeout(timer));
+      return this.engine.dispose();
+    });
+    documents.onDidChangeContent(({ document }) => {
+      this.models.delete(document.uri);
+      this.changed(document.uri);
+    });
     documents.onDidClose(({ document }) => this.closed(document.uri));
     connection.onDidChangeWatchedFiles(() => this.refreshAll());
 
@@ -78,9 +85,17 @@ class Server {
       (this.client.workspace?.textDocumentContent ? definition(model, params.position, Boolean(this.client.textDocument?.definition?.linkSupport)) : null)));
     connection.languages.inlayHint.on((params) => this.onModel(params.textDocument.uri, 'inlay hints', (model) => inlayHints(model, params.range)));
     connection.onCodeLens((params) => this.onModel(params.textDocument.uri, 'code lenses', codeLenses));
-    connection.onCodeAction((params) => codeActions(params.textDocument.uri, params.context.diagnostics));
-    connection.onRequest('workspace/textDocumentContent', ({ uri }: { uri: string }) => this.safely('checkpoint listing', { text: '' }, async () =>
-      ({ text: checkpointListing(await this.store.get(listingPath(uri))).text })));
+    connection.onCodeAction((params) => this.safely('code actions', [], () => Promise.resolve(codeActions(params.textDocument.uri, params.context.diagnostics))));
+    connection.onRequest('workspace/textDocumentContent', ({ uri }: { uri: string }) => this.safely('checkpoint listing', { text: '' }, async () => {
+      try {
+        return { text: checkpointListing(await this.store.get(listingPath(uri))).text };
+      } catch (error) {
+        if (error instanceof CheckpointError) {
+          return { text: `${error.message}\n` };
+        }
+        throw error;
+      }
+    }));
 
     this.onRequest('quantscope/analyze', (params, token) => this.analyze(params, token));
     this.onRequest('quantscope/plan', async ({ uri }) => {
@@ -98,7 +113,7 @@ class Server {
     this.onRequest('quantscope/newConfig', async ({ checkpoint: path, method, scheme, folder }) => {
       const checkpoint = await this.store.get(path);
       const inside = relative(folder, path).split(sep).join('/');
-      return { text: newConfigText(checkpoint, inside.startsWith('.') ? inside : `./${inside}`, method, scheme), fileName: `${basename(path).replace(/\.safetensors(\.index\.json)?$/, '')}.quant.yaml` };
+      return { text: newConfigText(checkpoint, inside.startsWith('.') || isAbsolute(inside) ? inside : `./${inside}`, method, scheme), fileName: `${basename(path).replace(/\.safetensors(\.index\.json)?$/, '')}.quant.yaml` };
     });
     this.onRequest('quantscope/writeReport', async ({ uri, workDoneToken }, token) => {
       const path = configPath(uri);
@@ -157,7 +172,7 @@ class Server {
   private watchFiles(): void {
     if (this.client.workspace?.didChangeWatchedFiles?.dynamicRegistration) {
       const watchers = ['**/*.safetensors', '**/*.safetensors.index.json', '**/config.json', '**/model_index.json'].map((globPattern) => ({ globPattern }));
-      void this.connection.client.register(DidChangeWatchedFilesNotification.type, { watchers });
+      this.send('file watching', this.connection.client.register(DidChangeWatchedFilesNotification.type, { watchers }));
     }
   }
 
@@ -168,12 +183,15 @@ class Server {
     if (!document) {
       return undefined;
     }
-    let entry = this.models.get(uri);
-    if (entry?.version !== document.version) {
-      entry = { version: document.version, model: buildModel(document, this.store, this.reports.get(uri)?.layers ?? new Map<string, LayerReport>()) };
-      this.models.set(uri, entry);
+    let model = this.models.get(uri);
+    if (!model) {
+      // The open document changes in place while a model is built or used: a model keeps the text it was built from.
+      const { languageId, version } = document;
+      const snapshot = TextDocument.create(uri, languageId, version, document.getText());
+      model = buildModel(snapshot, this.store, this.reports.get(uri)?.layers ?? new Map<string, LayerReport>());
+      this.models.set(uri, model);
     }
-    return entry.model;
+    return model;
   }
 
   private changed(uri: string): void {
@@ -205,7 +223,7 @@ class Server {
     this.models.delete(uri);
     this.reports.delete(uri);
     if (!this.client.textDocument?.diagnostic) {
-      void this.connection.sendDiagnostics({ uri, diagnostics: [] });
+      this.send('diagnostics', this.connection.sendDiagnostics({ uri, diagnostics: [] }));
     }
   }
 
@@ -213,7 +231,7 @@ class Server {
   private refreshAll(): void {
     this.models.clear();
     if (this.client.workspace?.diagnostics?.refreshSupport) {
-      void this.connection.sendRequest(DiagnosticRefreshRequest.type);
+      this.send('diagnostics refresh', this.connection.sendRequest(DiagnosticRefreshRequest.type));
     }
     this.refreshHints();
     this.documents.keys().forEach((uri) => this.changed(uri));
@@ -221,7 +239,7 @@ class Server {
 
   private refreshHints(): void {
     if (this.client.workspace?.inlayHint?.refreshSupport) {
-      void this.connection.sendRequest(InlayHintRefreshRequest.type);
+      this.send('hints refresh', this.connection.sendRequest(InlayHintRefreshRequest.type));
     }
   }
 
@@ -270,7 +288,7 @@ class Server {
   private async working<T>(title: string, token: string | number | undefined, job: (report: (fraction: number, what: string) => void) => Promise<T>): Promise<T> {
     const send = (value: object): void => {
       if (token !== undefined) {
-        void this.connection.sendNotification('$/progress', { token, value });
+        this.send('progress', this.connection.sendNotification('$/progress', { token, value }));
       }
     };
     send({ kind: 'begin', title, percentage: 0, cancellable: true });
@@ -316,7 +334,18 @@ class Server {
   }
 
   private notify<M extends keyof Notifications>(method: M, params: Notifications[M]): void {
-    void this.connection.sendNotification(method, params);
+    this.send(method, this.connection.sendNotification(method, params));
+  }
+
+  /** A message that the client refuses or that can no longer be written is the client's affair: it goes to the log and never ends the server. */
+  private send(what: string, sent: Promise<unknown>): void {
+    sent.catch((error: unknown) => {
+      try {
+        this.connection.console.warn(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+      } catch {
+        // The connection itself is gone, and with it everyone who could read this.
+      }
+    });
   }
 
   private onModel<T>(uri: string, what: string, feature: (model: Model) => T): Promise<T | null> {
