@@ -5,6 +5,7 @@
  * Other failures carry `code` 'IO' (file missing, too short, read error), 'ARGUMENT' (nonsense request) or 'MEMORY'. Messages name the file and what was expected.
  * `progress(fraction)` is called on the JavaScript thread with 0..1, at most about 20 times a second.
  */
+import type { Program, RunRequest, RunResult } from './graph';
 import type { Dtype, Marginal, Quantizer, TensorStats, Histogram, RpbhRotation } from '../protocol';
 
 /** A row-major tensor inside a file: rows = product of all but the last dimension, columns = the last. */
@@ -52,6 +53,13 @@ export interface Codebook {
 
 export interface Rotation { block: number; permutation: Uint32Array; signs: Int8Array }
 
+/** An opened program. Runs of one graph follow one another; it keeps its memory and the codes of quantized weights between them. */
+export interface Graph {
+  run(request: RunRequest, progress: (fraction: number) => void): Job<RunResult>;
+  /** Frees everything once the last run has ended. Later runs fail with ARGUMENT. */
+  close(): void;
+}
+
 export interface Addon {
   version(): string;
   /** cpuLevel: the dispatch table in use; supportedLevels: all this processor could use, best first. */
@@ -60,6 +68,8 @@ export interface Addon {
   setThreads(count: number): void;
   measure(request: MeasureRequest, progress: (fraction: number) => void): Job<Measurement>;
   stats(request: StatsRequest, progress: (fraction: number) => void): Job<StatsResult>;
+  /** Checks the program and opens its files. Throws with `code` ARGUMENT (naming the op), IO or MEMORY. */
+  openGraph(program: Program): Graph;
   codebook(width: number, bits: number): Codebook;
   rotation(width: number, seed: number): Rotation;
   /** Expected relative MSE of a quantizer on its design distribution; null when it has none. */

@@ -10,7 +10,8 @@ import { CancellationToken, ResponseError } from 'vscode-jsonrpc';
 import type { MessageConnection, RequestType } from 'vscode-jsonrpc';
 import type { EngineInfo, StatusParams } from '../protocol';
 import type { Measurement, MeasureRequest, StatsRequest, StatsResult } from './addon';
-import { InfoRequest, JobProgress, MeasureJob, StatsJob } from './rpc';
+import type { Program, RunRequest, RunResult } from './graph';
+import { CloseGraphRequest, InfoRequest, JobProgress, MeasureJob, OpenGraphRequest, RunJob, StatsJob } from './rpc';
 import type { JobErrorData, JobParams } from './rpc';
 
 export interface EngineOptions {
@@ -36,10 +37,19 @@ export class EngineError extends Error {
 
 export interface JobOptions { progress?: (fraction: number) => void; cancellation?: CancellationToken | undefined }
 
+/** A model that is ready to run. The engine may end in between or close graphs to save memory: the next run opens it again by itself. */
+export interface EngineGraph {
+  run(request: RunRequest, options?: JobOptions): Promise<RunResult>;
+  /** Frees the engine's memory for this graph. */
+  close(): Promise<void>;
+}
+
 /** What the rest of the server knows of the engine; tests give fakes. */
 export interface Engine {
   measure(request: MeasureRequest, options?: JobOptions): Promise<Measurement>;
   stats(request: StatsRequest, options?: JobOptions): Promise<StatsResult>;
+  /** Checks the program and opens its files; ARGUMENT, IO or MEMORY tell what is wrong. A second program under the same key replaces the first. */
+  openGraph(key: string, program: Program): Promise<EngineGraph>;
   info(): Promise<EngineInfo>;
   /** Names this build of the addon without starting it: reports of another build are measured again. */
   identity(): string;
@@ -64,6 +74,31 @@ export class EngineClient implements Engine {
   measure(request: MeasureRequest, options?: JobOptions): Promise<Measurement> { return this.job(MeasureJob, request, options); }
   stats(request: StatsRequest, options?: JobOptions): Promise<StatsResult> { return this.job(StatsJob, request, options); }
   async info(): Promise<EngineInfo> { return (await this.start()).info; }
+
+  async openGraph(key: string, program: Program): Promise<EngineGraph> {
+    const open = (): Promise<null> => this.request((connection) => connection.sendRequest(OpenGraphRequest, { key, program }));
+    await open();
+    return {
+      run: async (run, options) => {
+        const attempt = (): Promise<RunResult> => this.job(RunJob, { key, run }, options);
+        try {
+          return await attempt();
+        } catch (error) {
+          if (!(error instanceof EngineError && error.code === 'NOT_OPEN')) {
+            throw error;
+          }
+          await open();
+          return await attempt();
+        }
+      },
+      close: async () => {
+        // Not worth starting an engine for.
+        if (this.running) {
+          await this.request((connection) => connection.sendRequest(CloseGraphRequest, { key }));
+        }
+      },
+    };
+  }
 
   identity(): string {
     const found = statSync(this.options.addonPath, { throwIfNoEntry: false });
@@ -101,6 +136,11 @@ export class EngineClient implements Engine {
     } finally {
       subscription?.dispose();
     }
+  }
+
+  private async request<R>(send: (connection: MessageConnection) => Promise<R>): Promise<R> {
+    const engine = await this.start();
+    return this.guard(engine, send(engine.connection));
   }
 
   /** The answer, or the engine's death, whichever comes first. */
@@ -142,7 +182,7 @@ export class EngineClient implements Engine {
     }
     this.starts.push(now);
     this.options.onState?.('starting', 'Starting the engine…');
-    const child = fork(this.options.hostPath, [this.options.addonPath, String(this.options.threads)], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], execArgv: [] });
+    const child = fork(this.options.hostPath, [this.options.addonPath, String(this.options.threads)], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], execArgv: [], serialization: 'advanced' });
     let lastWords = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {

@@ -4,7 +4,7 @@
  * Weights are named by place in a file and read when needed; they are never copied through JavaScript.
  */
 import type { TensorRef } from './addon';
-import type { Quantizer, RpbhRotation } from '../protocol';
+import type { Marginal, Quantizer, RpbhRotation } from '../protocol';
 
 /** Index into Program.buffers. */
 export type Buffer = number;
@@ -81,8 +81,8 @@ export interface CapturedLayer {
   meanSquare: Float32Array;
   /** [sampled rows, width]. */
   sample: Float32Array;
-  before: import('../protocol').Marginal;
-  after: import('../protocol').Marginal;
+  before: Marginal;
+  after: Marginal;
   rho: number;
   nonFinite: number;
 }

@@ -6,8 +6,8 @@ import { createRequire } from 'node:module';
 import { IPCMessageReader, IPCMessageWriter, createMessageConnection } from 'vscode-jsonrpc/node';
 import { ErrorCodes, ResponseError } from 'vscode-jsonrpc';
 import type { CancellationToken } from 'vscode-jsonrpc';
-import type { Addon, Job } from './addon';
-import { InfoRequest, JobProgress, MeasureJob, StatsJob } from './rpc';
+import type { Addon, Graph, Job } from './addon';
+import { CloseGraphRequest, InfoRequest, JobProgress, MeasureJob, OpenGraphRequest, RunJob, StatsJob, openGraphs } from './rpc';
 import type { JobErrorData } from './rpc';
 
 const [, , addonPath = '', threads = '0'] = process.argv;
@@ -27,10 +27,52 @@ async function run<T>(start: (progress: (fraction: number) => void) => Job<T>, t
       subscription.dispose();
     }
   } catch (error) {
-    const { code, message } = error as { code?: JobErrorData['code']; message: string };
-    throw new ResponseError<JobErrorData>(ErrorCodes.InternalError, message, { code: code ?? 'INTERNAL' });
+    throw typed(error);
   }
 }
+
+function typed(error: unknown): ResponseError<JobErrorData> {
+  const { code, message } = error as { code?: JobErrorData['code']; message: string };
+  return new ResponseError<JobErrorData>(ErrorCodes.InternalError, message, { code: code ?? 'INTERNAL' });
+}
+
+/** In order of use, the last used last. */
+const graphs = new Map<string, Graph>();
+
+function closeGraph(key: string): void {
+  graphs.get(key)?.close();
+  graphs.delete(key);
+}
+
+/** The graph, now the one used last. */
+function graph(key: string): Graph {
+  const found = graphs.get(key);
+  if (!found) {
+    throw Object.assign(new Error(`The graph "${key}" is not open.`), { code: 'NOT_OPEN' });
+  }
+  graphs.delete(key);
+  graphs.set(key, found);
+  return found;
+}
+
+connection.onRequest(OpenGraphRequest, ({ key, program }) => {
+  try {
+    closeGraph(key);
+    graphs.set(key, addon.openGraph(program));
+  } catch (error) {
+    throw typed(error);
+  }
+  const [oldest = key] = graphs.keys();
+  if (graphs.size > openGraphs) {
+    closeGraph(oldest);
+  }
+  return null;
+});
+connection.onRequest(CloseGraphRequest, ({ key }) => {
+  closeGraph(key);
+  return null;
+});
+connection.onRequest(RunJob, ({ request, token }, cancellation) => run((progress) => graph(request.key).run(request.run, progress), token, cancellation));
 
 connection.onRequest(MeasureJob, ({ request, token }, cancellation) => run((progress) => addon.measure(request, progress), token, cancellation));
 connection.onRequest(StatsJob, ({ request, token }, cancellation) => run((progress) => addon.stats(request, progress), token, cancellation));

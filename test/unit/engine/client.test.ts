@@ -6,6 +6,7 @@ import { CancellationTokenSource } from 'vscode-jsonrpc';
 import { EngineClient } from '../../../server/src/engine/client';
 import type { EngineErrorCode, EngineOptions } from '../../../server/src/engine/client';
 import type { MeasureRequest } from '../../../server/src/engine/addon';
+import type { LinearRecipe, Program, RunRequest } from '../../../server/src/engine/graph';
 import type { StatusParams } from '../../../server/src/protocol';
 
 const root = resolve(__dirname, '../../..');
@@ -15,6 +16,15 @@ const realAddon = join(root, 'native/build/quantscope.node');
 
 function request(file: string, rows = 4, width = 8): MeasureRequest {
   return { tensor: { file, offset: 0, dtype: 'F32', shape: [rows, width] }, rotate: null, diagnosticSeed: 0, weights: { kind: 'keep', dtype: 'original' }, histogramBins: 8, sampleRows: 0 };
+}
+
+/** y = relu(x), 4 values. */
+const program: Program = { buffers: [[4], [4]], inputs: { x: 0 }, outputs: { y: 1 }, ops: [{ op: 'unary', kind: 'relu', x: 0, out: 1 }] };
+const keep: LinearRecipe = { rotate: null, weights: { kind: 'keep', dtype: 'original' }, activations: { kind: 'keep', dtype: 'original' } };
+
+/** The fake addon goes by the name of the recipe. */
+function runRequest(recipe?: string): RunRequest {
+  return { inputs: { x: new Float32Array([1, -2, Number.NaN, 0.1]) }, recipes: recipe === undefined ? {} : { [recipe]: keep }, capture: null };
 }
 
 function failsWith(code: EngineErrorCode, message: RegExp): (error: unknown) => boolean {
@@ -116,6 +126,55 @@ describe('engine client', () => {
     await assert.rejects(engine.info(), failsWith('UNAVAILABLE', /shut down/));
   });
 
+  describe('graphs', () => {
+    it('opens and runs; arrays travel bit by bit', async () => {
+      const graph = await client().openGraph('a', program);
+      const fractions: number[] = [];
+      const { outputs } = await graph.run(runRequest(), { progress: (fraction) => fractions.push(fraction) });
+      assert.deepEqual(outputs, { x: new Float32Array([2, -4, Number.NaN, Math.fround(0.1) * 2]), opened: new Float32Array([1]) });
+      assert.deepEqual(fractions, [0.5, 1]);
+    });
+
+    it('hands on what is wrong with a program or a run', async () => {
+      const engine = client();
+      await assert.rejects(engine.openGraph('a', { ...program, ops: [] }), failsWith('ARGUMENT', /no ops/));
+      await assert.rejects((await engine.openGraph('a', program)).run(runRequest('io.bin')), failsWith('IO', /refused/));
+    });
+
+    it('opens a graph again in the engine that follows a crash', async () => {
+      const graph = await client().openGraph('a', program);
+      await assert.rejects(graph.run(runRequest('crash.bin')), failsWith('CRASHED', /ended in the middle of this job/));
+      assert.deepEqual((await graph.run(runRequest())).outputs['opened'], new Float32Array([1]));
+      assert.deepEqual(states, ['starting', 'running', 'stopped', 'starting', 'running']);
+    });
+
+    it('keeps the two graphs used last open and opens others again', async () => {
+      const engine = client();
+      const [a, b] = [await engine.openGraph('a', program), await engine.openGraph('b', program)];
+      const opened = async (graph: typeof a): Promise<number | undefined> => (await graph.run(runRequest())).outputs['opened']?.[0];
+      assert.deepEqual([await opened(a), await opened(b), await opened(a)], [1, 2, 1]);
+      const c = await engine.openGraph('c', program);
+      assert.deepEqual([await opened(a), await opened(c)], [1, 3]);
+      assert.deepEqual([await opened(b), await opened(c), await opened(a)], [4, 3, 5]);
+    });
+
+    it('closes, and opens again when it is run after all', async () => {
+      const engine = client();
+      const graph = await engine.openGraph('a', program);
+      await graph.close();
+      assert.deepEqual((await graph.run(runRequest())).outputs['opened'], new Float32Array([2]));
+      await engine.restart();
+      await graph.close();
+      assert.equal(states.at(-1), 'stopped');
+    });
+
+    it('cancels a run that hangs', async () => {
+      const graph = await client().openGraph('a', program);
+      const source = new CancellationTokenSource();
+      await assert.rejects(graph.run(runRequest('hang.bin'), { cancellation: source.token, progress: () => source.cancel() }), failsWith('CANCELLED', /Cancelled/));
+    });
+  });
+
   describe('with the native addon', () => {
     let folder = '';
     /** 8 GB of zeros that take no space: seconds of work. */
@@ -141,6 +200,36 @@ describe('engine client', () => {
       const job = engine.measure(request(join(folder, 'sparse.bin'), rows, 4096), { progress: () => process.kill(pid, 'SIGKILL') });
       await assert.rejects(job, failsWith('CRASHED', /SIGKILL/));
       assert.equal((await engine.measure(request(join(folder, 'sparse.bin'), 4, 8))).zeroRows, 4);
+    });
+
+    /** A matrix product of the sparse file's rows: seconds of work. */
+    function heavy(): Program {
+      return {
+        buffers: [[32, 4096], [32, rows]], inputs: { x: 0 }, outputs: { y: 1 },
+        ops: [{ op: 'linear', name: 'heavy', x: 0, weight: { file: join(folder, 'sparse.bin'), offset: 0, dtype: 'F32', shape: [rows, 4096] }, bias: null, out: 1 }],
+      };
+    }
+
+    it('runs a graph', async () => {
+      const graph = await client({ addonPath: realAddon }).openGraph('a', program);
+      const { outputs, firstNonFinite } = await graph.run(runRequest());
+      assert.deepEqual(outputs, { y: new Float32Array([1, 0, Number.NaN, 0.1]) });
+      assert.equal(firstNonFinite, null);
+      await assert.rejects(graph.run(runRequest('nowhere')), failsWith('ARGUMENT', /no linear "nowhere"/));
+      await assert.rejects(graph.run({ ...runRequest(), inputs: {} }), failsWith('ARGUMENT', /"x" is missing/));
+    });
+
+    it('names the op that is wrong', async () => {
+      const engine = client({ addonPath: realAddon });
+      await assert.rejects(engine.openGraph('a', { ...program, buffers: [[4], [5]] }), failsWith('ARGUMENT', /op 0 \(unary\): out is \[5\], x is \[4\]/));
+      await assert.rejects(engine.openGraph('a', { ...program, ops: [{ op: 'nonsense' }] as unknown as Program['ops'] }), failsWith('ARGUMENT', /program\.ops\[0\]\.op.*nonsense/));
+    });
+
+    it('cancels a run in the middle of a product', async () => {
+      const graph = await client({ addonPath: realAddon, threads: 1 }).openGraph('a', heavy());
+      const source = new CancellationTokenSource();
+      const run = graph.run({ inputs: { x: new Float32Array(32 * 4096) }, recipes: {}, capture: null }, { cancellation: source.token, progress: () => source.cancel() });
+      await assert.rejects(run, failsWith('CANCELLED', /cancel/i));
     });
 
     it('refuses a tensor that reaches beyond its file', async () => {
