@@ -7,7 +7,7 @@ import { analyze } from './analyze';
 import { parseCommandLine, UsageError } from './command';
 import type { Command, CommandContext } from './command';
 import { doctor } from './doctor';
-import { forward } from './forward';
+import { decode, forward } from './forward';
 import { inspect } from './inspect';
 import { lint } from './lint';
 import { lsp } from './lsp';
@@ -16,7 +16,7 @@ import { preview } from './preview';
 import { report } from './report';
 import { stats } from './stats';
 
-const commands: readonly Command[] = [inspect, stats, plan, lint, analyze, report, forward, preview, lsp, doctor];
+const commands: readonly Command[] = [inspect, stats, plan, lint, analyze, report, forward, decode, preview, lsp, doctor];
 
 function help(): string {
   return ['Usage: quantscope <command> [--json] [--quiet] [--verbose] [--threads N] [--device auto|cpu|cuda] [--cache folder|none]', '',

@@ -140,6 +140,36 @@ export class Builder {
     return this.op({ op: 'concat', xs: xs.map((x) => x.id), axis }, (first?.shape ?? []).map((size, each) => (each === axis ? xs.reduce((sum, x) => sum + (x.shape[axis] ?? 0), 0) : size)));
   }
 
+  /** Stride 1, "same" in height and width, valid in time. x [C, H, W], or [C, T, H, W] with a five-dimensional weight. */
+  conv(name: string, x: Value): Value {
+    const weight = this.tensor(`${name}.weight`);
+    const [out = 0, channels = 0] = weight.shape;
+    if (weight.shape.length !== x.shape.length + 1 || channels !== x.shape[0]) {
+      throw new ModelError(`"${name}" takes ${channels} channels; its input here is [${x.shape.join(', ')}]. The config.json does not belong to these weights.`);
+    }
+    const frames = weight.shape.length === 5 ? [(x.shape[1] ?? 0) - (weight.shape[2] ?? 1) + 1] : [];
+    return this.op({ op: 'conv', x: x.id, weight: ref(weight), bias: this.optional(`${name}.bias`) }, [out, ...frames, ...x.shape.slice(-2)]);
+  }
+
+  groupnorm(x: Value, groups: number, eps: number, name: string): Value {
+    return this.op({ op: 'groupnorm', x: x.id, groups, eps, weight: ref(this.tensor(`${name}.weight`)), bias: ref(this.tensor(`${name}.bias`)) }, x.shape);
+  }
+
+  channelnorm(x: Value, name: string): Value { return this.op({ op: 'channelnorm', x: x.id, weight: ref(this.tensor(name)) }, x.shape); }
+
+  /** Nearest neighbour. */
+  resize(x: Value, shape: readonly number[]): Value { return this.op({ op: 'resize', x: x.id }, shape); }
+
+  /** Height and width doubled. */
+  upsample(x: Value): Value { return this.resize(x, x.shape.map((size, axis) => (axis >= x.shape.length - 2 ? 2 * size : size))); }
+
+  /** Applies an image operation to every frame of x [C, T, H, W]. */
+  eachFrame(x: Value, apply: (frame: Value) => Value): Value {
+    const [channels = 0, frames = 0, ...plane] = x.shape;
+    const done = Array.from({ length: frames }, (_, t) => apply(this.reshape(this.slice(x, 1, t, t + 1), [channels, ...plane])));
+    return this.concat(done.map((frame) => this.reshape(frame, [frame.shape[0] ?? 0, 1, ...frame.shape.slice(1)])), 1);
+  }
+
   /** RMS norm over each head of x [T, heads·d]. */
   headNorm(x: Value, heads: number, norm: (y: Value) => Value): Value {
     return this.reshape(norm(this.reshape(x, [x.shape[0] ?? 0, heads, last(x) / heads])), x.shape);

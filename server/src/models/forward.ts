@@ -1,17 +1,18 @@
-/** One forward pass of a transformer on the engine. */
+/** One pass of a transformer or a decoder on the engine. */
 import { createHash } from 'node:crypto';
 import type { Engine, JobOptions } from '../engine/client';
 import type { CaptureRequest, LinearRecipe, Program, RunResult } from '../engine/graph';
 import type { Checkpoint, Plan } from '../protocol';
 import type { Given } from './builder';
 import { buildProgram } from './index';
+import type { Model } from './model';
 
 /** A program with the key the engine knows it by: the same checkpoint and input shapes give the same key. */
 export interface Prepared { key: string; program: Program }
 
 /** @param given inputs without the batch dimension; their values matter only where positions depend on them (ids). */
-export function prepare(checkpoint: Checkpoint, given: Readonly<Record<string, Given>>): Prepared {
-  const program = buildProgram(checkpoint, given);
+export function prepare(model: Model, checkpoint: Checkpoint, given: Readonly<Record<string, Given>>): Prepared {
+  const program = buildProgram(model, checkpoint, given);
   const hash = createHash('sha256').update(JSON.stringify([checkpoint.path, checkpoint.revision, program.buffers]));
   for (const op of program.ops) {
     hash.update(op.op === 'constant' ? op.data : JSON.stringify(op));

@@ -57,7 +57,7 @@ export async function openPipeline(checkpoint: Checkpoint, settings: PreviewSett
   const given = (sample: Float32Array, timestep: number, label: number): Record<string, Given> => ({
     hidden_states: { shape, data: sample }, timestep: { shape: [1], data: Float32Array.of(timestep) }, class_labels: { shape: [1], data: Float32Array.of(label) },
   });
-  const prepared = prepare(checkpoint, given(new Float32Array(count), 0, 0));
+  const prepared = prepare(model, checkpoint, given(new Float32Array(count), 0, 0));
   const labels = (index?.['id2label'] ?? {}) as Record<string, unknown>;
   return {
     items: settings.classes.map((label) => `class ${label}${typeof labels[label] === 'string' ? `: ${labels[label].split(',')[0] ?? ''}` : ''}`),
