@@ -7,10 +7,13 @@ function isConfig(document: vscode.TextDocument): boolean {
   return document.languageId === LANGUAGE;
 }
 
-/** The config named by a menu's argument, else the active editor's, else the only visible one. Throws a message for the user when there is none. */
+/** The config named by the argument of a menu (a Uri) or of a code lens (a string), else the active editor's, else the only visible one. Throws a message for the user when there is none. */
 export function targetConfig(argument: unknown): vscode.Uri {
   if (argument instanceof vscode.Uri) {
     return argument;
+  }
+  if (typeof argument === 'string') {
+    return vscode.Uri.parse(argument, true);
   }
   const active = vscode.window.activeTextEditor?.document;
   if (active !== undefined && isConfig(active)) {

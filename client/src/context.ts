@@ -1,6 +1,7 @@
 // One object that every feature gets: the language server's lifecycle, typed messages, health, and commands that never throw raw errors.
 import * as vscode from 'vscode';
-import { LanguageClient, State, TransportKind } from 'vscode-languageclient/node';
+import { LanguageClient, State, TransportKind, WorkDoneProgress } from 'vscode-languageclient/node';
+import type { WorkDoneProgressBegin, WorkDoneProgressEnd, WorkDoneProgressReport } from 'vscode-languageclient/node';
 import type { AnalyzeResult, Notifications, Requests, StatusParams } from '../../server/src/protocol';
 import { inlayHintsEnabled, serverSettings } from './settings';
 
@@ -17,6 +18,7 @@ export class QuantScopeContext implements vscode.Disposable {
   private readonly notifications: { [M in keyof Notifications]: vscode.EventEmitter<Notifications[M]> } = {
     'quantscope/reports': new vscode.EventEmitter(),
     'quantscope/planChanged': new vscode.EventEmitter(),
+    'quantscope/previewFrame': new vscode.EventEmitter(),
     'quantscope/status': new vscode.EventEmitter(),
   };
   readonly analysis = new vscode.EventEmitter<AnalysisEvent>();
@@ -46,6 +48,7 @@ export class QuantScopeContext implements vscode.Disposable {
     });
     this.relay('quantscope/reports');
     this.relay('quantscope/planChanged');
+    this.relay('quantscope/previewFrame');
     this.relay('quantscope/status');
     extension.subscriptions.push(
       this,
@@ -96,6 +99,11 @@ export class QuantScopeContext implements vscode.Disposable {
 
   onNotification<M extends keyof Notifications>(method: M, handler: (params: Notifications[M]) => void): vscode.Disposable {
     return this.notifications[method].event(handler);
+  }
+
+  /** Follows a request that was sent with this workDoneToken. */
+  onProgress(token: string, handler: (value: WorkDoneProgressBegin | WorkDoneProgressReport | WorkDoneProgressEnd) => void): vscode.Disposable {
+    return this.client.onProgress(WorkDoneProgress.type, token, handler);
   }
 
   /** Registers a command: cancelling it is silent, a failure is one toast with the log behind a button. */

@@ -5,10 +5,11 @@ import * as analyze from './features/analyze';
 import * as checkpointEditor from './features/checkpointEditor';
 import * as newConfig from './features/newConfig';
 import * as openReport from './features/openReport';
+import * as preview from './features/preview';
 import * as sensitivityPanel from './features/sensitivityPanel';
 import * as status from './features/status';
 
-const features = [status, analyze, sensitivityPanel, checkpointEditor, newConfig, openReport];
+const features = [status, analyze, sensitivityPanel, checkpointEditor, newConfig, openReport, preview];
 
 let current: QuantScopeContext | undefined;
 

@@ -27,7 +27,7 @@ export function toggle(text: string, pressed: boolean, onChange: (pressed: boole
   return element;
 }
 
-export function dropdown(label: string, options: readonly { id: string; title: string }[], selected: string, onChange: (id: string) => void): HTMLElement {
+export function dropdown(label: string, options: readonly { id: string; title: string }[], selected: string, onChange: (id: string) => void): HTMLElement & { value: string } {
   const element = create<Dropdown>('vscode-dropdown');
   element.setAttribute('aria-label', label);
   for (const { id, title } of options) {

@@ -1,5 +1,5 @@
 /** Every message between a view and the extension, both directions. Types only: the extension imports them too. */
-import type { AnalyzeResult, Checkpoint, LayerReport, Plan, TensorStats } from '../../server/src/protocol';
+import type { AnalyzeResult, Checkpoint, LayerReport, Plan, PreviewFrame, PreviewResult, TensorStats } from '../../server/src/protocol';
 
 /** Each view: the requests it sends, and the events it is sent. */
 export interface Views {
@@ -16,10 +16,25 @@ export interface Views {
     requests: {
       load: { params: null; result: SensitivityState };
       analyze: { params: null; result: null };
+      preview: { params: null; result: null };
       /** Shows the rule that decided a layer in the config's editor. */
       reveal: { params: { layer: string }; result: null };
     };
     event: SensitivityEvent;
+  };
+  preview: {
+    requests: {
+      load: { params: null; result: PreviewState };
+      /** The same candidates once more. Answers at once; events tell what becomes of it. */
+      run: { params: null; result: null };
+      cancel: { params: null; result: null };
+      /** Asks which picture when there are several, and where to. The answer is the file's name, null when the user changed their mind. */
+      save: { params: { pictures: PictureFile[] }; result: string | null };
+      copy: { params: { markdown: string }; result: null };
+      /** Shows a candidate's config, and its rule where only one was applied. */
+      goToConfig: { params: { candidate: number }; result: null };
+    };
+    event: PreviewEvent;
   };
 }
 
@@ -42,6 +57,36 @@ export type SensitivityEvent =
   | { type: 'running' }
   | { type: 'reports'; layers: LayerReport[]; done: number; total: number }
   | { type: 'ended'; reason: 'finished' | 'cancelled' | 'failed'; message: string | null };
+
+/** What a preview is of. `label` stands until the server names the candidate. */
+export interface PreviewSource { uri: string; rule?: number; label: string }
+/** A finished run without its pictures: what is kept over a reload of the window. */
+export type PreviewSummary = Omit<PreviewResult, 'frames'>;
+export type PreviewPhase = 'idle' | 'running' | 'finished' | 'cancelled' | 'failed';
+
+export interface PreviewState {
+  /** The first one names the panel; the serializer reopens the panel with them. */
+  candidates: PreviewSource[];
+  phase: PreviewPhase;
+  /** Why it failed; null otherwise. */
+  message: string | null;
+  items: string[];
+  frames: PreviewFrame[];
+  /** null until a run has finished. */
+  result: PreviewSummary | null;
+  /** A config was edited after the run began. */
+  outdated: boolean;
+}
+
+export type PreviewEvent =
+  | { type: 'state'; state: PreviewState }
+  | { type: 'progress'; message: string; /** 0..100, null where nobody knows. */ percent: number | null }
+  | { type: 'frame'; frame: PreviewFrame; items: string[] }
+  | { type: 'ended'; phase: Exclude<PreviewPhase, 'running'>; message: string | null; result: PreviewSummary | null }
+  | { type: 'outdated' };
+
+/** `png` is base64. */
+export interface PictureFile { title: string; fileName: string; png: string }
 
 export type ViewName = keyof Views;
 export type Requests<V extends ViewName> = Views[V]['requests'];

@@ -72,6 +72,11 @@ function follow(context: QuantScopeContext, config: vscode.Uri, panel: vscode.We
       await vscode.commands.executeCommand('quantscope.analyze', config);
       return null;
     },
+    preview: async () => {
+      // Not awaited: it has a panel of its own.
+      void vscode.commands.executeCommand('quantscope.preview', config);
+      return null;
+    },
     reveal: async ({ layer }) => {
       const decision = plan?.layers.find(({ name }) => name === layer)?.decidedBy ?? null;
       if (decision === null) {

@@ -34,6 +34,7 @@ const notices = h('div', { class: 'notices' });
 const hint = h('p', { class: 'muted metric-hint' });
 const analyze = button('Analyze Layers', () => void rpc.request('analyze', null, { timeout: 3_600_000 }).catch(fail), 'primary');
 const busy = progressRing('Analyzing layers');
+const preview = button('Preview', () => void rpc.request('preview', null).catch(fail));
 const metricChoice = dropdown('Metric', METRICS, view.metric, (metric) => {
   remember({ metric });
   draw();
@@ -49,7 +50,7 @@ const content = h('div', { class: 'content' }, charts, table.element, detail.ele
 
 const page = root();
 page.append(
-  h('header', { class: 'header' }, summary, h('div', { class: 'toolbar' }, metricChoice, twin, h('span', { class: 'spring' }), busy, analyze), hint, notices),
+  h('header', { class: 'header' }, summary, h('div', { class: 'toolbar' }, metricChoice, twin, h('span', { class: 'spring' }), busy, preview, analyze), hint, notices),
   content, voice.element,
 );
 const draw = onFrame(render);
@@ -104,6 +105,7 @@ function render(): void {
   const metric = metricById(view.metric);
   const running = progress !== undefined;
   analyze.disabled = running || state?.plan === null;
+  preview.disabled = state?.plan === null;
   page.dataset['state'] = running ? 'running' : reports.size > 0 ? 'measured' : 'empty';
   hint.textContent = metric.hint;
   renderSummary(all);

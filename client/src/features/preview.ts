@@ -1,0 +1,98 @@
+// `QuantScope: Preview Quantized Model`, `Preview This Rule Only` and `Compare Two Configs`: which candidates, and the panel that shows them.
+import * as vscode from 'vscode';
+import type { PreviewResult, Range, RuleMatch } from '../../../server/src/protocol';
+import type { PreviewSource, PreviewSummary } from '../../../webview/src/messages';
+import { baseName, openConfig, targetConfig } from '../configs';
+import type { QuantScopeContext } from '../context';
+import { viewOptions } from '../webviewHost';
+import { PreviewPanel } from './previewPanel';
+
+export const VIEW = 'quantscope.preview';
+
+export function activate(context: QuantScopeContext): void {
+  const panels = new Map<string, PreviewPanel>();
+  const attach = (panel: vscode.WebviewPanel, candidates: readonly PreviewSource[], result: PreviewSummary | null): PreviewPanel => {
+    const key = candidates[0]?.uri ?? '';
+    const preview = new PreviewPanel(context, panel, candidates, result);
+    panels.set(key, preview);
+    panel.onDidDispose(() => panels.delete(key));
+    return preview;
+  };
+  const run = (first: PreviewSource, ...others: PreviewSource[]): Promise<PreviewResult | undefined> => {
+    let preview = panels.get(first.uri);
+    if (preview === undefined) {
+      const title = vscode.l10n.t('Preview: {0}', baseName(vscode.Uri.parse(first.uri)));
+      const column = { viewColumn: vscode.ViewColumn.Beside, preserveFocus: true };
+      preview = attach(vscode.window.createWebviewPanel(VIEW, title, column, viewOptions(context.extension.extensionUri)), [first, ...others], null);
+    } else {
+      preview.panel.reveal(undefined, true);
+    }
+    return preview.run([first, ...others]);
+  };
+
+  context.command('quantscope.preview', (argument: unknown) => run(whole(targetConfig(argument))));
+  context.command('quantscope.previewRule', async (argument: unknown, index: unknown) => {
+    const config = targetConfig(argument);
+    const rule = typeof index === 'number' ? index : await chooseRule(context, config);
+    return rule === undefined ? undefined : run({ uri: config.toString(), rule, label: vscode.l10n.t('{0}, rule {1} only', baseName(config), rule + 1) });
+  });
+  context.command('quantscope.compareConfigs', async (argument: unknown, other: unknown) => {
+    const config = targetConfig(argument);
+    const second = other instanceof vscode.Uri ? other : await chooseConfig(config);
+    return second === undefined ? undefined : run(whole(config), whole(second));
+  });
+
+  context.extension.subscriptions.push(vscode.window.registerWebviewPanelSerializer(VIEW, {
+    deserializeWebviewPanel: async (panel, state: unknown) => {
+      const saved = savedPreview(state);
+      if (saved === undefined) {
+        panel.dispose();
+      } else {
+        attach(panel, saved.candidates, saved.result);
+      }
+    },
+  }));
+}
+
+function whole(config: vscode.Uri): PreviewSource {
+  return { uri: config.toString(), label: baseName(config) };
+}
+
+/** The rule under the cursor, else the one the user picks. Rules that decide no layer have nothing to show and are left out. */
+async function chooseRule(context: QuantScopeContext, config: vscode.Uri): Promise<number | undefined> {
+  await openConfig(config);
+  const { plan } = await context.request('quantscope/plan', { uri: config.toString() });
+  const ranges = new Map<number, Range>(plan.layers.flatMap(({ decidedBy }) => (decidedBy === null ? [] : [[decidedBy.rule, decidedBy.range] as const])));
+  const editor = vscode.window.activeTextEditor;
+  const line = editor?.document.uri.toString() === config.toString() ? editor.selection.active.line : -1;
+  const here = [...ranges].find(([rule, { start, end }]) => rule >= 0 && line >= start.line && line <= end.line);
+  if (here !== undefined) {
+    return here[0];
+  }
+  const items = plan.rules.flatMap((rule, index) => (rule.decidedLayers === 0 ? [] : [{ label: rule.name, description: describe(rule), detail: rule.text, index }]));
+  if (items.length === 0) {
+    throw new Error(vscode.l10n.t('No rule of {0} decides any layer, so none can be previewed alone.', baseName(config)));
+  }
+  return (await vscode.window.showQuickPick(items, { title: vscode.l10n.t('Rule to Preview Alone'), matchOnDetail: true }))?.index;
+}
+
+function describe({ decidedLayers, averageBits }: RuleMatch): string {
+  return vscode.l10n.t('{0} layers · {1} bits', decidedLayers, averageBits?.toFixed(3) ?? '–');
+}
+
+async function chooseConfig(first: vscode.Uri): Promise<vscode.Uri | undefined> {
+  const found = await vscode.workspace.findFiles('**/*.quant.{yaml,yml}', '**/{node_modules,.git}/**', 1000);
+  const others = found.filter((uri) => uri.toString() !== first.toString()).sort((a, b) => (a.path < b.path ? -1 : 1));
+  if (others.length === 0) {
+    throw new Error(vscode.l10n.t('The workspace has no other *.quant.yaml to compare {0} with. Save a copy under another name and change it.', baseName(first)));
+  }
+  const items = others.map((uri) => ({ label: baseName(uri), description: vscode.workspace.asRelativePath(uri), uri }));
+  return (await vscode.window.showQuickPick(items, { title: vscode.l10n.t('Compare {0} With', baseName(first)), matchOnDescription: true }))?.uri;
+}
+
+/** What webview/src/views/preview.ts keeps in the view's state for this moment. */
+function savedPreview(state: unknown): { candidates: PreviewSource[]; result: PreviewSummary | null } | undefined {
+  const { candidates, result } = (typeof state === 'object' && state !== null ? state : {}) as { candidates?: PreviewSource[]; result?: PreviewSummary | null };
+  const usable = Array.isArray(candidates) && candidates.length > 0 && candidates.every((each) => typeof each?.uri === 'string');
+  return usable ? { candidates, result: result ?? null } : undefined;
+}

@@ -1,0 +1,208 @@
+// One preview panel: runs the candidates, keeps what has arrived so that a hidden panel finds it again, and answers the view.
+import * as path from 'node:path';
+import * as vscode from 'vscode';
+import type { PreviewFrame, PreviewResult } from '../../../server/src/protocol';
+import type { PictureFile, PreviewSource, PreviewState, PreviewSummary } from '../../../webview/src/messages';
+import { openConfig, revealInConfig } from '../configs';
+import { errorMessage } from '../context';
+import type { QuantScopeContext } from '../context';
+import { openView } from '../webviewHost';
+
+/** Estimates above this are asked about first, seconds. */
+const LONG = 20;
+
+interface Run { session: number; source: vscode.CancellationTokenSource }
+let lastSession = 0;
+
+export class PreviewPanel {
+  private readonly state: PreviewState;
+  private readonly view: ReturnType<typeof openView<'preview'>>;
+  private current: Run | undefined;
+
+  constructor(private readonly context: QuantScopeContext, readonly panel: vscode.WebviewPanel, candidates: readonly PreviewSource[], result: PreviewSummary | null) {
+    this.state = { candidates: [...candidates], phase: result === null ? 'idle' : 'finished', message: null, items: result?.items ?? [], frames: [], result, outdated: false };
+    this.view = openView(panel.webview, context.extension.extensionUri, 'preview', {
+      load: () => Promise.resolve(this.state),
+      run: () => {
+        void this.run(this.state.candidates).catch((error: unknown) => this.failed(error));
+        return Promise.resolve(null);
+      },
+      cancel: () => {
+        this.cancel();
+        return Promise.resolve(null);
+      },
+      save: ({ pictures }) => savePicture(pictures, this.state.candidates[0]?.uri ?? ''),
+      copy: async ({ markdown }) => {
+        await vscode.env.clipboard.writeText(markdown);
+        return null;
+      },
+      goToConfig: ({ candidate }) => this.goToConfig(candidate),
+    });
+    const listeners = vscode.Disposable.from(
+      this.view,
+      context.onNotification('quantscope/previewFrame', ({ session, frame, items }) => {
+        if (session === this.current?.session) {
+          this.addFrame(frame, items);
+        }
+      }),
+      vscode.workspace.onDidChangeTextDocument(({ document, contentChanges }) => {
+        if (contentChanges.length > 0 && this.state.phase !== 'idle' && this.state.candidates.some(({ uri }) => uri === document.uri.toString())) {
+          this.state.outdated = true;
+          this.view.send({ type: 'outdated' });
+        }
+      }),
+    );
+    panel.onDidDispose(() => {
+      this.cancel();
+      // From here on nothing may be sent.
+      this.current = undefined;
+      listeners.dispose();
+    });
+  }
+
+  /** A run in progress gives way. Resolves to undefined when the user, asked about a long run, says no; throws CancellationError when cancelled. */
+  async run(candidates: readonly PreviewSource[]): Promise<PreviewResult | undefined> {
+    this.cancel();
+    const run = { session: ++lastSession, source: new vscode.CancellationTokenSource() };
+    this.current = run;
+    Object.assign(this.state, { candidates: [...candidates], phase: 'running', message: null, items: [], frames: [], result: null, outdated: false } satisfies PreviewState);
+    this.view.send({ type: 'state', state: this.state });
+    try {
+      for (const { uri } of candidates) {
+        await openConfig(vscode.Uri.parse(uri));
+      }
+      if (!(await this.confirmed(run))) {
+        this.end(run, 'idle');
+        return undefined;
+      }
+      const result = await this.withProgress(run);
+      const { frames, ...summary } = result;
+      frames.forEach((frame) => this.addFrame(frame, result.items));
+      this.end(run, 'finished', null, summary);
+      return result;
+    } catch (error) {
+      if (error instanceof vscode.CancellationError) {
+        this.end(run, 'cancelled');
+      } else {
+        this.end(run, 'failed', errorMessage(error));
+      }
+      throw error;
+    } finally {
+      run.source.dispose();
+    }
+  }
+
+  private cancel(): void {
+    this.current?.source.cancel();
+  }
+
+  /** Estimates are upper bounds: with two candidates the reference they share is counted twice. */
+  private async confirmed(run: Run): Promise<boolean> {
+    const { token } = run.source;
+    this.progress(run, vscode.l10n.t('Estimating the time'), null);
+    const estimates = await Promise.all(this.state.candidates.map(({ uri }) => unlessCancelled(this.context.request('quantscope/previewEstimate', { uri }, token), token)));
+    const seconds = estimates.reduce((sum, estimate) => sum + estimate.seconds, 0);
+    if (seconds <= LONG) {
+      return true;
+    }
+    const duration = seconds < 120 ? vscode.l10n.t('{0} seconds', Math.round(seconds)) : vscode.l10n.t('{0} minutes', Math.round(seconds / 60));
+    const yes = vscode.l10n.t('Run');
+    const message = [vscode.l10n.t('This preview takes about {0} on this machine.', duration), estimates[0]?.suggestion ?? ''].join(' ').trim();
+    this.progress(run, message, null);
+    return await unlessCancelled(vscode.window.showInformationMessage(message, yes, vscode.l10n.t('Cancel')), token) === yes;
+  }
+
+  private withProgress(run: Run): Thenable<PreviewResult> {
+    const { session, source } = run;
+    const title = vscode.l10n.t('Previewing {0}', this.state.candidates.map(({ label }) => label).join(vscode.l10n.t(' and ')));
+    return vscode.window.withProgress({ location: vscode.ProgressLocation.Notification, title, cancellable: true }, async (progress, button) => {
+      let percent = 0;
+      const workDoneToken = `quantscope-preview-${session}`;
+      const listeners = vscode.Disposable.from(
+        button.onCancellationRequested(() => source.cancel()),
+        this.context.onProgress(workDoneToken, (value) => {
+          const next = (value.kind === 'end' ? undefined : value.percentage) ?? percent;
+          const message = value.message ?? '';
+          progress.report({ increment: next - percent, message });
+          percent = next;
+          this.progress(run, message, next);
+        }),
+      );
+      try {
+        const candidates = this.state.candidates.map(({ uri, rule }) => ({ uri, ...(rule === undefined ? {} : { rule }) }));
+        return await unlessCancelled(this.context.request('quantscope/preview', { candidates, session, workDoneToken }, source.token), source.token);
+      } finally {
+        listeners.dispose();
+      }
+    });
+  }
+
+  private progress(run: Run, message: string, percent: number | null): void {
+    if (run === this.current) {
+      this.view.send({ type: 'progress', message, percent });
+    }
+  }
+
+  private addFrame(frame: PreviewFrame, items: string[]): void {
+    const same = (other: PreviewFrame): boolean => other.candidate === frame.candidate && other.item === frame.item && other.frame === frame.frame && other.step === frame.step;
+    if (!this.state.frames.some(same)) {
+      this.state.frames.push(frame);
+      this.state.items = items;
+      this.view.send({ type: 'frame', frame, items });
+    }
+  }
+
+  /** A run that gave way to another one has nothing to say. */
+  private end(run: Run, phase: Exclude<PreviewState['phase'], 'running'>, message: string | null = null, result: PreviewSummary | null = null): void {
+    if (run === this.current) {
+      this.current = undefined;
+      Object.assign(this.state, { phase, message, result });
+      this.view.send({ type: 'ended', phase, message, result });
+    }
+  }
+
+  private failed(error: unknown): void {
+    if (!(error instanceof vscode.CancellationError)) {
+      this.context.reportFailure(error);
+    }
+  }
+
+  private async goToConfig(candidate: number): Promise<null> {
+    const source = this.state.candidates[candidate];
+    if (source !== undefined) {
+      const uri = vscode.Uri.parse(source.uri);
+      await openConfig(uri);
+      const plan = source.rule === undefined ? undefined : (await this.context.request('quantscope/plan', { uri: source.uri })).plan;
+      const { start, end } = plan?.rules[source.rule ?? -1]?.range ?? { start: { line: 0, character: 0 }, end: { line: 0, character: 0 } };
+      await revealInConfig(uri, new vscode.Range(start.line, start.character, end.line, end.character));
+    }
+    return null;
+  }
+}
+
+/** The panel answers a cancel at once; what the server still does with the request no longer matters. */
+function unlessCancelled<T>(work: Thenable<T>, token: vscode.CancellationToken): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const cancelled = (): void => reject(new vscode.CancellationError());
+    const listener = token.onCancellationRequested(cancelled);
+    if (token.isCancellationRequested) {
+      cancelled();
+    }
+    void Promise.resolve(work).then(resolve, reject).finally(() => listener.dispose());
+  });
+}
+
+async function savePicture(pictures: readonly PictureFile[], config: string): Promise<string | null> {
+  const items = pictures.map((picture) => ({ label: picture.title, description: picture.fileName, picture }));
+  const picked = items.length === 1 ? items[0] : await vscode.window.showQuickPick(items, { title: vscode.l10n.t('Picture to Save') });
+  if (picked === undefined) {
+    return null;
+  }
+  const defaultUri = vscode.Uri.joinPath(vscode.Uri.parse(config), '..', picked.picture.fileName);
+  const target = await vscode.window.showSaveDialog({ defaultUri, filters: { [vscode.l10n.t('PNG Picture')]: ['png'] }, title: vscode.l10n.t('Save Picture') });
+  if (target === undefined) {
+    return null;
+  }
+  await vscode.workspace.fs.writeFile(target, Buffer.from(picked.picture.png, 'base64'));
+  return path.basename(target.fsPath);
+}

@@ -1,0 +1,135 @@
+/** The stage of a preview: what to look at, the pictures, and the scrubbers over steps and video frames. */
+import { button, dropdown } from '../controls';
+import { h } from '../dom';
+import type { PictureFile, PreviewState } from '../messages';
+import { SCALES } from '../model/difference';
+import { findFrame, latestStep, pictureFileName, positions, REFERENCE, stepTitle, videoFrames } from '../model/previewPlace';
+import type { Place } from '../model/previewPlace';
+import { createPictures } from './pictures';
+import type { PictureView, Shown } from './pictures';
+
+/** Kept over reloads by the view. */
+export interface StageSettings {
+  item: number;
+  candidate: number;
+  step: number | 'finished' | 'latest';
+  frame: number;
+  show: PictureView;
+  zoom: string;
+  scale: string;
+  wipe: number;
+}
+export const STAGE_DEFAULTS: StageSettings = { item: 0, candidate: 0, step: 'latest', frame: 0, show: 'side', zoom: 'fit', scale: 'auto', wipe: 50 };
+
+const VIEWS: { id: PictureView; title: string }[] = [{ id: 'side', title: 'Side by Side' }, { id: 'wipe', title: 'Wipe' }, { id: 'difference', title: 'Difference' }];
+const ZOOMS = [{ id: 'fit', title: 'Fit' }, ...[1, 2, 4, 8, 16, 32].map((factor) => ({ id: String(factor), title: `${factor} ×` }))];
+const SCALE_CHOICES = [{ id: 'auto', title: 'Scale: automatic' }, ...SCALES.map((end) => ({ id: String(end), title: `Scale: 0 to ${end}` }))];
+
+export interface StageEvents {
+  /** The user moved: remember it and show it. */
+  onChange: (change: Partial<StageSettings>) => void;
+  /** The same where the stage shows it already. */
+  onRemember: (change: Partial<StageSettings>) => void;
+  onSave: (pictures: PictureFile[]) => void;
+}
+
+export interface Stage {
+  element: HTMLElement;
+  show(state: PreviewState, settings: StageSettings): void;
+  /** The step in view; null for the finished sample. */
+  step(): number | null;
+}
+
+export function createStage(events: StageEvents): Stage {
+  const pictures = createPictures({ onWipe: (wipe) => events.onRemember({ wipe }) });
+  const choices = h('div', { class: 'toolbar' });
+  const dropdowns = new Map<string, { key: string; element: ReturnType<typeof dropdown> }>();
+  const stepRange = scrubber('Step', (index) => events.onChange({ step: stops[index] ?? 'finished' }));
+  const frameRange = scrubber('Frame', (frame) => events.onChange({ frame }));
+  const save = button('Save Picture…', () => events.onSave(files()));
+  const element = h('section', { class: 'stage', 'aria-label': 'Pictures' }, choices, pictures.element, stepRange.element, frameRange.element, h('div', { class: 'toolbar' }, save));
+  let at: Place = { item: 0, step: null, frame: 0 };
+  let stops: (number | null)[] = [];
+  let shown: { config: string; pictures: Shown[] } = { config: '', pictures: [] };
+
+  /** What is in view, the heat map too where there is one. */
+  function files(): PictureFile[] {
+    const named = (what: string): string => pictureFileName(shown.config, what, at, !frameRange.element.hidden);
+    const list = shown.pictures.flatMap(({ label, frame }, index) => {
+      const what = index === 0 ? 'reference' : shown.pictures.length > 2 ? `quantized${index}` : 'quantized';
+      return frame === undefined ? [] : [{ title: label, png: frame.png, fileName: named(what) }];
+    });
+    const heatMap = pictures.differencePng();
+    return heatMap === undefined ? list : [...list, { title: 'Difference', png: heatMap, fileName: named('difference') }];
+  }
+
+  /** It is made anew only when its options change, so that it keeps the focus; without a choice it goes away. */
+  function choose(id: string, label: string, options: readonly { id: string; title: string }[], selected: string, onChoice: (id: string) => void): void {
+    const key = JSON.stringify(options);
+    const present = dropdowns.get(id);
+    if (present?.key === key) {
+      present.element.value = selected;
+      return;
+    }
+    const made = dropdown(label, options, selected, onChoice);
+    made.hidden = options.length === 0;
+    if (present === undefined) {
+      choices.append(made);
+    } else {
+      present.element.replaceWith(made);
+    }
+    dropdowns.set(id, { key, element: made });
+  }
+
+  function show(state: PreviewState, settings: StageSettings): void {
+    const { frames, items, candidates, result, phase } = state;
+    at = place(state, settings);
+    const reference: Shown = { label: 'Full precision', frame: findFrame(frames, REFERENCE, at) };
+    const others: Shown[] = candidates.map(({ label }, index) => ({ label: result?.candidates[index]?.label ?? label, frame: findFrame(frames, index, at) }));
+    const several = candidates.length > 1 && settings.show !== 'side';
+    choose('item', 'Item', items.length > 1 ? items.map((title, index) => ({ id: String(index), title })) : [], String(at.item), (id) => events.onChange({ item: Number(id) }));
+    choose('view', 'View', VIEWS, settings.show, (id) => events.onChange({ show: id as PictureView }));
+    choose('candidate', 'Candidate', several ? others.map(({ label }, index) => ({ id: String(index), title: label })) : [], String(settings.candidate), (id) => events.onChange({ candidate: Number(id) }));
+    choose('zoom', 'Zoom', ZOOMS, settings.zoom, (zoom) => events.onChange({ zoom }));
+    choose('scale', 'Difference scale', settings.show === 'difference' ? SCALE_CHOICES : [], settings.scale, (scale) => events.onChange({ scale }));
+    pictures.show({
+      view: settings.show, reference, candidates: others, chosen: settings.candidate, zoom: settings.zoom === 'fit' ? 'fit' : Number(settings.zoom), scale: settings.scale,
+      wipe: settings.wipe, running: phase === 'running',
+    });
+    stops = positions(frames, at.item);
+    const timestep = result?.candidates[0]?.perStep.find(({ step }) => step === at.step)?.timestep;
+    stepRange.show(stops.length, stops.indexOf(at.step), stepTitle(at.step, result?.settings.steps, timestep));
+    const count = videoFrames(frames, at.item);
+    frameRange.show(count, at.frame, `frame ${at.frame + 1} of ${count}`);
+
+    shown = { config: decodeURIComponent(candidates[0]?.uri ?? '').replace(/^.*\//, ''), pictures: [reference, ...others] };
+    save.disabled = shown.pictures.every(({ frame }) => frame === undefined);
+  }
+
+  return { element, show, step: () => at.step };
+}
+
+/** What the user chose, brought into what there is. */
+function place({ frames, items }: PreviewState, settings: StageSettings): Place {
+  const item = Math.max(0, Math.min(settings.item, items.length - 1));
+  const wanted = settings.step === 'finished' ? null : settings.step;
+  const step = wanted !== 'latest' && positions(frames, item).includes(wanted) ? wanted : latestStep(frames, item, settings.candidate);
+  return { item, step, frame: Math.min(settings.frame, videoFrames(frames, item) - 1) };
+}
+
+function scrubber(label: string, onMove: (index: number) => void): { element: HTMLElement; show(count: number, index: number, text: string): void } {
+  const range = h('input', { type: 'range', min: 0, step: 1, 'aria-label': label });
+  const output = h('output', { class: 'muted' });
+  const element = h('label', { class: 'scrubber' }, h('span', {}, label), range, output);
+  range.addEventListener('input', () => onMove(Number(range.value)));
+  return {
+    element,
+    show: (count, index, text) => {
+      element.hidden = count < 2;
+      range.max = String(Math.max(0, count - 1));
+      range.value = String(index);
+      range.setAttribute('aria-valuetext', text);
+      output.textContent = text;
+    },
+  };
+}

@@ -1,0 +1,223 @@
+/** The preview panel: pictures of the quantized model beside full precision, and the numbers that say how far they are apart. */
+import './preview.css';
+import { createStepCurve, seriesKey } from '../charts/stepCurve';
+import { button, dropdown, progressRing, toggle } from '../controls';
+import { announcer, h, notice, onFrame } from '../dom';
+import type { PictureFile, PreviewEvent, PreviewState, PreviewSummary } from '../messages';
+import { previewMarkdown } from '../model/previewMarkdown';
+import { AGREEMENT, curve, metricRows, OUTPUT_ERROR, referenceWarning, scopeText, settingTexts } from '../model/previewMetrics';
+import { root, saveState, savedState, transport } from '../page';
+import { createStepTables, metricTable } from '../parts/previewNumbers';
+import { createStage, STAGE_DEFAULTS } from '../parts/previewStage';
+import { connect } from '../rpc';
+
+/** A save dialog waits for the user, not for the machine. */
+const PATIENCE = { timeout: 3_600_000 };
+
+/** `candidates` and `result` are what the serializer reopens the panel with. */
+const view = savedState({ candidates: [] as PreviewState['candidates'], result: null as PreviewSummary | null, ...STAGE_DEFAULTS, metric: 'psnrDb', table: false });
+let state: PreviewState | undefined;
+let progress = '';
+let told: string | null = null;
+
+const rpc = connect<'preview'>(transport, receive);
+const voice = announcer();
+const stage = createStage({ onChange: change, onRemember: remember, onSave: (files) => void savePicture(files) });
+const curveEvents = {
+  onSelect: (step: number, candidate: number) => change({ step, candidate }),
+  onLeave: () => twin.focus(),
+};
+const errorCurve = createStepCurve(curveEvents);
+const agreementCurve = createStepCurve(curveEvents);
+
+const summary = h('p', { class: 'summary' });
+const scopes = h('div', { class: 'scopes' });
+const notices = h('div', { class: 'notices' });
+const activity = h('span', {});
+const busy = h('span', { class: 'busy' }, progressRing('Preview running'), activity);
+const cancel = button('Cancel', () => {
+  cancel.disabled = true;
+  void rpc.request('cancel', null).catch(fail);
+});
+const again = button('Run Again', () => void rpc.request('run', null).catch(fail), 'primary');
+const copy = button('Copy as Markdown', () => void copyMarkdown());
+const metrics = h('div', { class: 'metric-pane' });
+const agreementChoice = dropdown('Agreement to draw', AGREEMENT, view.metric, (metric) => change({ metric }));
+const twin = toggle('Table', view.table, (table) => change({ table }));
+const agreementHint = h('span', { class: 'muted' });
+const curves = h('div', { class: 'curves' },
+  h('h3', {}, `${OUTPUT_ERROR.title}, ${OUTPUT_ERROR.better}`), errorCurve.element,
+  h('div', { class: 'toolbar' }, agreementChoice, agreementHint), agreementCurve.element);
+const stepTables = createStepTables((step) => change({ step }));
+const perStep = h('section', { class: 'per-step', 'aria-label': 'Per step' }, h('div', { class: 'title' }, h('h3', {}, 'Per step'), twin), curves, stepTables.element);
+const numbers = h('section', { class: 'numbers-pane', 'aria-label': 'Numbers' }, metrics, h('div', { class: 'toolbar' }, copy), perStep);
+const content = h('div', { class: 'preview-content' }, stage.element, numbers);
+
+const page = root();
+page.append(h('header', { class: 'header' }, h('div', { class: 'preview-title' }, summary, cancel, again), busy, scopes, notices), content, voice.element);
+const draw = onFrame(render);
+void rpc.request('load', null).then((loaded) => receive({ type: 'state', state: loaded })).catch(fail);
+
+function remember(next: Partial<typeof view>): void {
+  Object.assign(view, next);
+  saveState(view);
+}
+
+function change(next: Partial<typeof view>): void {
+  remember(next);
+  render();
+}
+
+function receive(event: PreviewEvent): void {
+  if (event.type === 'state') {
+    state = event.state;
+    progress = '';
+    remember({ candidates: state.candidates, result: state.result, candidate: Math.min(view.candidate, state.candidates.length - 1), ...(state.phase === 'running' ? { step: 'latest' } : {}) });
+  } else if (state !== undefined) {
+    switch (event.type) {
+      case 'progress':
+        progress = event.percent === null ? event.message : `${Math.floor(event.percent)} % · ${event.message}`;
+        break;
+      case 'frame':
+        state.frames.push(event.frame);
+        state.items = event.items;
+        break;
+      case 'ended':
+        Object.assign(state, { phase: event.phase, message: event.message, result: event.result, ...(event.result === null ? {} : { items: event.result.items }) });
+        remember({ result: event.result });
+        voice.say(spoken(event.phase, event.result, event.message));
+        break;
+      case 'outdated':
+        state.outdated = true;
+        break;
+    }
+  }
+  told = null;
+  draw();
+}
+
+function spoken(phase: PreviewState['phase'], result: PreviewSummary | null, message: string | null): string {
+  const found = result === null ? '' : metricRows(result).map(({ title, texts }) => `${title} ${texts.join(' and ')}`).join(', ');
+  return { idle: 'Not run.', running: '', finished: `Preview finished. ${found}`, cancelled: 'Preview cancelled.', failed: `Preview failed. ${message ?? ''}` }[phase];
+}
+
+function render(): void {
+  if (state === undefined) {
+    return;
+  }
+  const { phase, frames, result } = state;
+  const running = phase === 'running';
+  page.dataset['state'] = phase;
+  page.dataset['pictures'] = String(frames.length);
+  renderButtons(running);
+  renderHeader(state);
+  const pictures = frames.length > 0 || running;
+  stage.element.hidden = !pictures;
+  numbers.hidden = result === null;
+  content.classList.toggle('alone', result === null || !pictures);
+  if (pictures) {
+    stage.show(state, view);
+  }
+  if (result !== null) {
+    renderNumbers(result, pictures ? stage.step() : typeof view.step === 'number' ? view.step : null);
+  }
+}
+
+/** The button that goes away hands the focus to the one that comes. */
+function renderButtons(running: boolean): void {
+  const held = [cancel, again].includes(document.activeElement as typeof cancel);
+  if (cancel.hidden === running) {
+    cancel.disabled = false;
+  }
+  cancel.hidden = !running;
+  again.hidden = running;
+  again.textContent = state?.phase === 'idle' ? 'Run' : 'Run Again';
+  busy.hidden = !running;
+  if (held) {
+    (running ? cancel : again).focus();
+  }
+}
+
+function renderHeader({ candidates, phase, message, result, frames, outdated }: PreviewState): void {
+  const facts = result === null ? [phase === 'running' ? 'Preview running' : 'Preview'] : [result.architecture, ...settingTexts(result.settings), result.reference.cached ? 'reference from the cache' : 'reference computed',
+    `${(result.milliseconds / 1000).toFixed(1)} s`];
+  if (result === null && frames.length > 0) {
+    facts.push(`${frames.length} ${frames.length === 1 ? 'picture' : 'pictures'}, partial`);
+  }
+  summary.replaceChildren(...facts.map((fact) => h('span', { class: 'fact' }, fact)));
+  scopes.replaceChildren(...candidates.map(({ label }, index) => {
+    const measured = result?.candidates[index];
+    const link = h('button', { type: 'button', class: 'link' }, 'Go to Config');
+    link.addEventListener('click', () => void rpc.request('goToConfig', { candidate: index }).catch(fail));
+    return h('p', { class: 'scope' }, seriesKey(index), h('span', { class: 'label' }, measured?.label ?? label), measured === undefined ? null : h('span', { class: 'muted' }, scopeText(measured)), link);
+  }));
+  activity.textContent = progress;
+  const list: HTMLElement[] = [];
+  const broken = result === null ? null : referenceWarning(result.reference);
+  if (broken !== null) {
+    list.push(notice('warning', broken));
+  }
+  if (phase === 'failed') {
+    list.push(notice('error', message ?? 'The preview failed.'));
+  } else if (phase === 'cancelled') {
+    list.push(notice('warning', frames.length === 0 ? 'Cancelled before the first picture.' : 'Cancelled. The pictures that were ready stay; they are partial, and there are no metrics.'));
+  } else if (phase === 'idle') {
+    list.push(notice('info', 'Nothing has been run yet. Run shows the pictures of the quantized model beside full precision.'));
+  } else if (phase === 'finished' && frames.length === 0) {
+    list.push(notice('info', 'These are the numbers of the last run. Its pictures are not kept when the window reloads; Run Again brings them back.'));
+  }
+  if (outdated) {
+    list.push(notice('info', 'The config was edited after this run began.'));
+  }
+  if (told !== null) {
+    list.push(notice('warning', told));
+  }
+  notices.replaceChildren(...list);
+}
+
+function renderNumbers(result: PreviewSummary, selected: number | null): void {
+  metrics.replaceChildren(metricTable(result));
+  const steps = result.candidates.some((candidate) => candidate.perStep.length > 0);
+  perStep.hidden = !steps;
+  curves.hidden = view.table;
+  stepTables.element.hidden = !view.table;
+  const metric = AGREEMENT.find(({ id }) => id === view.metric) ?? OUTPUT_ERROR;
+  agreementHint.textContent = metric.better;
+  for (const [plot, drawn] of [[errorCurve, OUTPUT_ERROR], [agreementCurve, metric]] as const) {
+    plot.draw({ metric: drawn, steps: result.settings.steps, selected, series: result.candidates.map(({ label, perStep: points }) => ({ label, points: curve(points, drawn) })) });
+  }
+  stepTables.show(result, selected);
+}
+
+async function savePicture(files: PictureFile[]): Promise<void> {
+  try {
+    const saved = await rpc.request('save', { pictures: files }, PATIENCE);
+    voice.say(saved === null ? 'Nothing was saved.' : `Saved as ${saved}.`);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+async function copyMarkdown(): Promise<void> {
+  if (state?.result !== null && state?.result !== undefined) {
+    try {
+      await rpc.request('copy', { markdown: previewMarkdown(state.result, state.outdated) });
+      voice.say('Copied as Markdown.');
+      copy.textContent = 'Copied';
+      copy.addEventListener('blur', () => {
+        copy.textContent = 'Copy as Markdown';
+      }, { once: true });
+    } catch (error) {
+      fail(error);
+    }
+  }
+}
+
+function fail(error: unknown): void {
+  told = error instanceof Error ? error.message : String(error);
+  voice.say(told);
+  if (state === undefined) {
+    notices.replaceChildren(notice('error', told));
+  }
+  draw();
+}
