@@ -359,7 +359,7 @@ describe('completion everywhere', () => {
 
   it('answers in long hostile text', () => {
     for (const piece of ['[', '{', '"', '- ', 'a: ', '\n', '!', ': ', '[a, ', '"a, ', '|\n', '{a: [']) {
-      const { model, position } = atCursor(`${piece.repeat(Math.floor(100_000 / piece.length)).replaceAll('|', '>')}|`);
+      const { model, position } = atCursor(`${piece.repeat(Math.floor(20_000 / piece.length)).replaceAll('|', '>')}|`);
       assert.ok(Array.isArray(complete(model, position).items));
     }
   });
