@@ -56,4 +56,12 @@ describe('cursor', () => {
       assert.deepEqual(cursorAt(text, text.length)?.path, ['rules', 0, 'keep'], open);
     }
   });
+
+  it('comes to an end in long hostile text', () => {
+    for (const piece of ['[', '{', '"', '\'', '- ', 'a: ', '\n', '!', ': ', '[a, ', '"a, ', '|\n', '{a: [', '#', ' ', 'a:\n', '- a\n', '\\', '"\\']) {
+      const text = piece.repeat(Math.floor(200_000 / piece.length));
+      const path = cursorAt(text, text.length)?.path ?? [];
+      assert.ok(path.length <= 200, piece);
+    }
+  });
 });
