@@ -124,7 +124,7 @@ export class TestClient {
   }
 
   /** Opens a document and waits until the server is done with it. */
-  async open(text: string, path = '/work/model.quant.yaml'): Promise<string> {
+  async open(text: string, path = '/project/model.quant.yaml'): Promise<string> {
     const uri = URI.file(path).toString();
     this.versions.set(uri, 1);
     await this.tell('textDocument/didOpen', { textDocument: { uri, languageId: 'quantconfig', version: 1, text } });

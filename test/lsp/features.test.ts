@@ -85,7 +85,7 @@ describe('language server with VS Code\'s capabilities', function () {
   });
 
   it('completes paths with what the machine lists', async () => {
-    const client = start({ listFolder: (path) => (path === '/work' ? [{ name: 'FLUX.1-dev', isFolder: true }] : []) });
+    const client = start({ listFolder: (path) => (path === '/project' ? [{ name: 'FLUX.1-dev', isFolder: true }] : []) });
     await client.initialize();
     const uri = await client.open('checkpoint: \n');
     const list = await client.ask<CompletionList>('textDocument/completion', { textDocument: { uri }, position: { line: 0, character: 12 } });

@@ -5,7 +5,7 @@ import { resolvePlan } from '../../../server/src/config/resolve';
 import type { Checkpoint, Plan, Problem, Range } from '../../../server/src/protocol';
 
 export function documentOf(text: string): TextDocument {
-  return TextDocument.create('file:///work/model.quant.yaml', 'quantconfig', 1, text);
+  return TextDocument.create('file:///project/model.quant.yaml', 'quantconfig', 1, text);
 }
 
 export function parse(text: string): ParsedConfig {

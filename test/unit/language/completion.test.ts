@@ -300,9 +300,9 @@ describe('completion of patterns', () => {
 
 describe('completion of checkpoint paths', () => {
   const folders: Record<string, FolderEntry[]> = {
-    '/work': [{ name: 'FLUX.1-dev', isFolder: true }, { name: 'model.safetensors', isFolder: false }, { name: 'notes.txt', isFolder: false }, { name: '.git', isFolder: true },
+    '/project': [{ name: 'FLUX.1-dev', isFolder: true }, { name: 'model.safetensors', isFolder: false }, { name: 'notes.txt', isFolder: false }, { name: '.git', isFolder: true },
       { name: 'a b', isFolder: true }, { name: 'x.safetensors.index.json', isFolder: false }],
-    '/work/FLUX.1-dev': [{ name: 'transformer', isFolder: true }],
+    '/project/FLUX.1-dev': [{ name: 'transformer', isFolder: true }],
     '/': [{ name: 'models', isFolder: true }],
   };
   const listFolder = (path: string): FolderEntry[] => folders[path] ?? [];

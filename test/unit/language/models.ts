@@ -8,7 +8,7 @@ import { marginal } from '../../fixtures/fakeEngine';
 export interface Options { checkpoint?: Checkpoint; reports?: LayerReport[]; uri?: string }
 
 /** What the features see for this text. Nothing is on by default: no checkpoint, no reports. */
-export function modelOf(text: string, { checkpoint, reports = [], uri = 'file:///work/model.quant.yaml' }: Options = {}): Model {
+export function modelOf(text: string, { checkpoint, reports = [], uri = 'file:///project/model.quant.yaml' }: Options = {}): Model {
   const document = TextDocument.create(uri, 'quantconfig', 1, text);
   const parsed = parseConfig(document);
   const plan = checkpoint && resolvePlan(parsed.config, checkpoint);
