@@ -15,6 +15,7 @@ const tools = {
     { package: 'g++', found: () => onPath('c++') || onPath('g++') },
     { package: 'ninja-build', found: () => onPath('ninja') || onPath('make') },
     { package: 'libhwy-dev', found: () => header('hwy/highway.h') },
+    { package: 'libopenblas-pthread-dev', found: () => openblas() },
   ],
   test: [
     { package: 'libgtest-dev', found: () => header('gtest/gtest.h') },
@@ -48,6 +49,11 @@ function onPath(program) {
 
 function header(name) {
   return ['/usr/include', '/usr/local/include', '/opt/homebrew/include', ...(process.env.CPATH ?? '').split(':').filter(Boolean)].some((folder) => existsSync(join(folder, name)));
+}
+
+/** The static library of the pthread variant, where Debian or another system puts it. */
+function openblas() {
+  return ['/usr/lib/x86_64-linux-gnu/openblas-pthread', '/usr/lib/aarch64-linux-gnu/openblas-pthread', '/usr/lib', '/usr/local/lib', '/opt/homebrew/opt/openblas/lib'].some((folder) => existsSync(join(folder, 'libopenblas.a')));
 }
 
 function checkNode() {

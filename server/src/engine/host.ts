@@ -11,6 +11,8 @@ import { CloseGraphRequest, InfoRequest, JobProgress, MeasureJob, OpenGraphReque
 import type { JobErrorData } from './rpc';
 
 const [, , addonPath = '', threads = '0'] = process.argv;
+// The addon's BLAS runs on the addon's own threads; without this it would start idle ones of its own when it is loaded.
+process.env['OPENBLAS_NUM_THREADS'] = '1';
 const addon = createRequire(__filename)(addonPath) as Addon;
 addon.setThreads(Number(threads));
 

@@ -1,6 +1,7 @@
 /** The quantized preview: pictures and numbers of one or more plans beside full precision. Reference and quantized passes run the same kernels. */
 import type { CancellationToken } from 'vscode-jsonrpc';
 import type { Engine, JobOptions } from '../engine/client';
+import { sharedBytes } from '../config/packedSize';
 import { linearRecipes } from '../models/forward';
 import type { Checkpoint, Plan, PreviewAgreement, PreviewCandidate, PreviewFrame, PreviewResult, PreviewScope, PreviewSettings, PreviewStep } from '../protocol';
 import { agreement, averageAgreement, averageSteps, compareStep, toFrames } from './compare';
@@ -125,7 +126,7 @@ function scopeOf({ plan, rule }: Candidate): Set<string> {
 function describeScope({ plan }: Candidate, layers: ReadonlySet<string>): PreviewScope {
   const quantized = plan.layers.filter(({ name, recipe }) => layers.has(name) && (recipe.weights.kind !== 'keep' || recipe.activations.kind !== 'keep'));
   const names = new Set(quantized.map((layer) => layer.name));
-  const bytes = plan.layers.reduce((sum, layer) => sum + (names.has(layer.name) ? layer.packedBytes : layer.tensor.bytes), 0);
+  const bytes = sharedBytes(quantized) + plan.layers.reduce((sum, layer) => sum + (names.has(layer.name) ? layer.packedBytes : layer.tensor.bytes), 0);
   const params = quantized.reduce((sum, layer) => sum + layer.params, 0);
   return { quantizedLayers: quantized.length, layers: plan.layers.length, paramsPercent: (100 * params) / Math.max(1, plan.totals.params), averageBits: (8 * bytes) / Math.max(1, plan.totals.params) };
 }
