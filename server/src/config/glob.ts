@@ -7,8 +7,8 @@ export interface Glob { readonly text: string; test(name: string): boolean }
 const dot = 46;
 
 /**
- * Compiles one pattern (no leading `!`). The literal text before the first and behind the last star is compared at once; only what is between runs through the
- * automaton. A pattern whose literal characters alone are longer than the name fails at once, so hostile patterns of any length stay linear in their own length.
+ * Compiles one pattern (no leading `!`). The literal text before the first and behind the last star is compared at once, and the longest literal between must
+ * stand somewhere; only names that pass run through the automaton. A pattern whose literal characters alone are longer than the name fails at once, so hostile patterns of any length stay linear in their own length.
  */
 export function compileGlob(pattern: string): Glob {
   const first = pattern.indexOf('*');
@@ -19,10 +19,12 @@ export function compileGlob(pattern: string): Glob {
   const suffix = pattern.slice(pattern.lastIndexOf('*') + 1);
   const middle = pattern.slice(first, pattern.length - suffix.length);
   const literals = pattern.length - [...pattern.matchAll(/\*+/g)].reduce((sum, [stars]) => sum + stars.length, 0);
+  const longest = middle.split('*').reduce((a, b) => (b.length > a.length ? b : a));
   const matches = /^\*\*+$/.test(middle) ? () => true : automaton(middle);
   return {
     text: pattern,
-    test: (name) => literals <= name.length && name.startsWith(prefix) && name.endsWith(suffix) && matches(name, prefix.length, name.length - suffix.length),
+    test: (name) => literals <= name.length && name.startsWith(prefix) && name.endsWith(suffix) && name.includes(longest)
+      && matches(name, prefix.length, name.length - suffix.length),
   };
 }
 

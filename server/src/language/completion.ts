@@ -46,6 +46,11 @@ export function complete(model: Model, position: Position, options: CompletionOp
   }
   const offers = offersAt(model, cursor, options, column(text, cursor.start) + (cursor.needsSpace ? 1 : 0));
   const range = { start: document.positionAt(cursor.start), end: document.positionAt(cursor.end) };
+  const newText = (offer: Offer): string => [
+    cursor.needsSpace ? ' ' : '',
+    offer.snippet && !options.snippets ? withoutPlaceholders(offer.newText) : offer.newText,
+    cursor.needsComma && cursor.kind === 'value' ? ', ' : '',
+  ].join('');
   const item = (offer: Offer, index: number): CompletionItem => ({
     label: offer.label,
     kind: offer.kind,
@@ -53,7 +58,7 @@ export function complete(model: Model, position: Position, options: CompletionOp
     ...(offer.documentation === undefined ? {} : { documentation: { kind: MarkupKind.Markdown, value: offer.documentation } }),
     sortText: offer.sortText ?? String(index).padStart(5, '0'),
     filterText: offer.always ? text.slice(cursor.start, offset) || offer.label : cursor.quote + offer.label,
-    textEdit: { range, newText: (cursor.needsSpace ? ' ' : '') + (offer.snippet && !options.snippets ? withoutPlaceholders(offer.newText) : offer.newText) + (cursor.needsComma && cursor.kind === 'value' ? ', ' : '') },
+    textEdit: { range, newText: newText(offer) },
     insertTextMode: InsertTextMode.asIs,
     ...(offer.snippet && options.snippets ? { insertTextFormat: InsertTextFormat.Snippet } : {}),
   });
@@ -110,11 +115,16 @@ function valueOffers(model: Model, schema: Schema, cursor: Cursor, { listFolder 
     return listFolder ? pathItems(model.document.uri, cursor, listFolder) : [];
   }
   const listed = listedValues(schema);
-  const values = listed.length > 0 ? listed : [...(schema.type === 'boolean' ? [true, false] : []), ...(schema.examples ?? (schema.default === undefined ? [] : [schema.default]))].map((value) => ({ value: written(value), text: undefined }));
-  return values.map(({ value, text }): Offer => ({
-    label: value, newText: cursor.quote + value + cursor.quote, kind: methods.has(value) ? CompletionItemKind.Function : CompletionItemKind.Value,
-    detail: schemeText(value) ?? methods.get(value)?.title ?? text ?? '', documentation: [text ?? '', methods.get(value)?.source ?? schema.description ?? ''].filter(Boolean).join('\n\n'),
-  }));
+  const usual = schema.type === 'boolean' ? [true, false] : schema.examples ?? (schema.default === undefined ? [] : [schema.default]);
+  const values = listed.length > 0 ? listed : usual.map((value) => ({ value: written(value), text: undefined }));
+  return values.map(({ value, text }): Offer => {
+    const method = methods.get(value);
+    return {
+      label: value, newText: cursor.quote + value + cursor.quote, kind: method ? CompletionItemKind.Function : CompletionItemKind.Value,
+      detail: schemeText(value) ?? method?.title ?? text ?? '',
+      documentation: [text ?? '', method?.source ?? schema.description ?? ''].filter(Boolean).join('\n\n'),
+    };
+  });
 }
 
 /** Inside `layers`, as its only value or as an item of its list. */

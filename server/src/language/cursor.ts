@@ -358,7 +358,9 @@ class Scanner {
 
   private find(kind: Found['kind'], path: readonly Step[], start: number, end: number, more: Partial<Found>): void {
     const quote = more.quote ?? '';
-    this.found ??= { kind, path, start, end, hasColon: false, needsSpace: false, inFlow: false, ...more, quote, typed: this.text.slice(start + quote.length, Math.max(start + quote.length, this.offset)) };
+    const inside = start + quote.length;
+    const typed = this.text.slice(inside, Math.max(inside, this.offset));
+    this.found ??= { kind, path, start, end, hasColon: false, needsSpace: false, inFlow: false, ...more, quote, typed };
   }
 }
 

@@ -34,7 +34,9 @@ function keyDocs({ path }: Place): string[] {
 
 function describe(schema: Schema): string[] {
   const values = listedValues(schema);
-  const table = values.some(({ text }) => text !== undefined) ? values.map(({ value, text }) => `- \`${value}\`: ${text ?? ''}`).join('\n') : values.length > 0 ? `One of ${codes(values.map(({ value }) => value))}.` : '';
+  const explained = values.some(({ text }) => text !== undefined);
+  const table = explained ? values.map(({ value, text }) => `- \`${value}\`: ${text ?? ''}`).join('\n')
+    : values.length > 0 ? `One of ${codes(values.map(({ value }) => value))}.` : '';
   const fallback = schema.default === undefined ? '' : `Default: \`${written(schema.default)}\`.`;
   const examples = values.length === 0 && schema.examples ? `Examples: ${codes(schema.examples)}` : '';
   return [schema.description ?? '', table, fallback, examples].filter(Boolean);

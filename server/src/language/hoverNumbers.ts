@@ -3,9 +3,9 @@ import { describeQuantizer } from '../config/describe';
 import { matchList } from '../config/match';
 import type { Budget } from '../config/parse';
 import { formatBytes } from '../config/resolve';
-import type { Checkpoint, Layer, LayerReport, Plan } from '../protocol';
+import type { Checkpoint, Layer, LayerReport, Plan, Recipe } from '../protocol';
 import type { Model } from './model';
-import { bits, code, layerCount, markdownTable, percent, share } from './text';
+import { bits, code, layerCount, markdownTable, paramsOf, percent, share } from './text';
 import type { FoundPattern } from './tree';
 
 const maxRows = 14;
@@ -72,8 +72,9 @@ function decides(model: Model, rule: number, matched: readonly Layer[]): string 
   const names = new Set(matched.map((layer) => layer.name));
   const plans = (model.plan?.layers ?? []).filter((layer) => names.has(layer.name));
   const own = plans.filter((layer) => layer.decidedBy?.rule === rule);
-  const params = own.reduce((sum, layer) => sum + layer.params, 0);
-  const average = params > 0 ? `: ${bits((own.reduce((sum, layer) => sum + layer.packedBytes, 0) * 8) / params)} per weight with side data, ${formatBytes(own.reduce((sum, layer) => sum + layer.packedBytes, 0))} packed` : '';
+  const params = paramsOf(own);
+  const packed = own.reduce((sum, layer) => sum + layer.packedBytes, 0);
+  const average = params > 0 ? `: ${bits((packed * 8) / params)} per weight with side data, ${formatBytes(packed)} packed` : '';
   if (plans.length === 0) {
     return '';
   }
@@ -108,16 +109,20 @@ function scientific(value: number): string {
 export function layerHover(model: Model, layer: Layer, checkpoint: Checkpoint): string {
   const { tensor } = layer;
   const plan = model.plan?.layers.find((each) => each.name === layer.name);
-  const rule = plan?.decidedBy ? code(plan.decidedBy.name) : 'no rule';
+  const packed = plan ? ` → ${formatBytes(plan.packedBytes)} packed, ${bits(plan.averageBits)} per weight with side data` : '';
   return [
     `**${code(layer.name)}**: ${layer.role}${layer.block === null ? ', outside of blocks' : ` of ${code(layer.block)}`}`,
     [
       `- ${layer.outFeatures} × ${layer.inFeatures} (out × in), ${tensor.dtype}, ${percent(share([layer], checkpoint.layers))} of all linear weights`,
-      `- ${formatBytes(tensor.bytes)} stored${plan ? ` → ${formatBytes(plan.packedBytes)} packed, ${bits(plan.averageBits)} per weight with side data` : ''}`,
-      ...(plan ? [`- ${plan.recipe.method === 'keep' ? 'not quantized' : `${plan.recipe.method}: weights ${describeQuantizer(plan.recipe.weights)}, activations ${describeQuantizer(plan.recipe.activations)}`}; decided by ${rule}`] : []),
+      `- ${formatBytes(tensor.bytes)} stored${packed}`,
+      ...(plan ? [`- ${describeRecipe(plan.recipe)}; decided by ${plan.decidedBy ? code(plan.decidedBy.name) : 'no rule'}`] : []),
     ].join('\n'),
     layerReport(model.reports.get(layer.name)),
   ].filter(Boolean).join('\n\n');
+}
+
+function describeRecipe({ method, weights, activations }: Recipe): string {
+  return method === 'keep' ? 'not quantized' : `${method}: weights ${describeQuantizer(weights)}, activations ${describeQuantizer(activations)}`;
 }
 
 function layerReport(report: LayerReport | undefined): string {
@@ -130,7 +135,8 @@ function layerReport(report: LayerReport | undefined): string {
     `Measured${sampledRows < rows ? ` on ${sampledRows} of ${rows} rows` : ''}:`,
     `- SQNR ${weight.sqnrDb === null ? '∞' : weight.sqnrDb.toFixed(2)} dB (higher is better), relative MSE ${scientific(weight.relativeMse)} (lower is better)`,
     ...(factor === null ? [] : [`- ${factor.toFixed(3)} × the expected ${scientific(weight.expectedRelativeMse ?? 0)} (1 is what the quantizer promises)`]),
-    `- KS distance to the marginal ${marginal.before.ks.toFixed(4)} before → ${marginal.after.ks.toFixed(4)} after rotation (lower is better); ρ ${marginal.rho.toFixed(2)} (far above 1: the rotation cannot promise the marginal)`,
+    `- KS distance to the marginal ${marginal.before.ks.toFixed(4)} before → ${marginal.after.ks.toFixed(4)} after rotation (lower is better); ` +
+      `ρ ${marginal.rho.toFixed(2)} (far above 1: the rotation cannot promise the marginal)`,
     ...(nonFinite > 0 ? [`- ${nonFinite} weights are NaN or infinite; their rows are left out`] : []),
   ].join('\n');
 }

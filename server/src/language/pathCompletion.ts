@@ -23,5 +23,5 @@ export function pathItems(uri: string, cursor: Cursor, listFolder: ListFolder): 
       label: name + (isFolder ? '/' : ''), newText: plainScalar(written + name, cursor),
       kind: isFolder ? CompletionItemKind.Folder : CompletionItemKind.File, detail: isFolder ? 'folder' : 'checkpoint file', always: true,
       sortText: (isFolder ? '0' : '1') + name,
-    })).filter(({ newText, label }) => label.toLowerCase().startsWith(cursor.typed.slice(typedFolder.length).toLowerCase()) && newText !== '');
+    })).filter(({ label }) => label.toLowerCase().startsWith(cursor.typed.slice(typedFolder.length).toLowerCase()));
 }
