@@ -58,11 +58,7 @@ void Graph::checkRequest(const RunRequest& request) const {
             failArgument("recipes: the model has no linear \"" + name + "\"");
         }
         for (const auto& [side, quantizer] : {std::pair{"weights", &recipe.weights}, std::pair{"activations", &recipe.activations}}) {
-            try {
-                validate(*quantizer, linear->second.width);
-            } catch (const Error& error) {
-                throw Error(error.code(), "recipes: \"" + name + "\", " + side + ": " + error.what());
-            }
+            validate(*quantizer, linear->second.width, "recipes[\"" + name + "\"]." + side);
         }
     }
     for (const auto& [name, linear] : linears_) {

@@ -9,15 +9,15 @@
 
 namespace quantscope {
 
-void validateInteger(const IntQuantizer& quantizer, uint64_t width) {
+void validateInteger(const IntQuantizer& quantizer, uint64_t width, const std::string& name) {
     if (quantizer.bits < 1 || quantizer.bits > 8) {
-        failArgument("weights.bits: integers have 1 to 8 bits, got " + std::to_string(quantizer.bits));
+        failArgument(name + ".bits: integers have 1 to 8 bits, got " + std::to_string(quantizer.bits));
     }
     if (quantizer.symmetric && quantizer.bits == 1) {
-        failArgument("weights.bits: 1-bit symmetric integers have no positive level; use a codebook or asymmetric");
+        failArgument(name + ".bits: 1-bit symmetric integers have no positive level; use a codebook or asymmetric");
     }
     if (quantizer.granularity == Granularity::Group && (quantizer.group == 0 || width % quantizer.group != 0)) {
-        failArgument("weights.group: the group size must divide the width; width " + std::to_string(width) + ", group size " +
+        failArgument(name + ".group: the group size must divide the width; width " + std::to_string(width) + ", group size " +
                      std::to_string(quantizer.group));
     }
 }

@@ -11,7 +11,7 @@
 namespace quantscope {
 
 /// Throws Error(Argument) on bits or group sizes that cannot work.
-void validateInteger(const IntQuantizer& quantizer, uint64_t width);
+void validateInteger(const IntQuantizer& quantizer, uint64_t width, const std::string& name);
 
 /// The grid for values in [lowest, highest] times 2^-exponent. A returned scale of 0 means that everything is stored as 0.
 IntegerGrid integerGrid(const IntQuantizer& quantizer, double lowest, double highest, int exponent);

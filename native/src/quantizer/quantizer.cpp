@@ -38,12 +38,12 @@ private:
 
 }  // namespace
 
-void validate(const Quantizer& quantizer, uint64_t width) {
+void validate(const Quantizer& quantizer, uint64_t width, const std::string& name) {
     if (const auto* integer = std::get_if<IntQuantizer>(&quantizer)) {
-        validateInteger(*integer, width);
+        validateInteger(*integer, width, name);
     } else if (const auto* codebook = std::get_if<CodebookQuantizer>(&quantizer)) {
         if (codebook->bits < 1 || codebook->bits > 8) {
-            failArgument("weights.bits: a codebook has 1 to 8 bits, got " + std::to_string(codebook->bits));
+            failArgument(name + ".bits: a codebook has 1 to 8 bits, got " + std::to_string(codebook->bits));
         }
     }
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <variant>
 
 #include "base/rounding.h"
@@ -63,8 +64,8 @@ struct TensorRange {
 };
 
 /// Throws Error(Argument) when the numbers are out of range or the group does not divide the width. `range` is used with
-/// Granularity::Tensor only.
-void validate(const Quantizer& quantizer, uint64_t width);
+/// Granularity::Tensor only. `name` is how messages call the quantizer.
+void validate(const Quantizer& quantizer, uint64_t width, const std::string& name = "weights");
 std::unique_ptr<RowQuantizer> makeRowQuantizer(const Quantizer& quantizer, uint64_t width, const TensorRange& range);
 
 }  // namespace quantscope
