@@ -233,30 +233,38 @@ def cog_case(heads, size, layers, frames, height, width, text, rotary):
     return config, w, {"hidden_states": x[None], "timestep": [t], "encoder_hidden_states": context[None]}, out[None]
 
 
-cases = {
-    "dit-square": dit_case(3, 24, 2, 4, 2, 8, 8, 8),
-    "dit-wide": dit_case(2, 20, 3, 3, 2, 10, 6, 14),
-    "dit-patch4": dit_case(4, 16, 1, 4, 4, 16, 8, 12),
-    "pixart-masked": pixart_case(3, 24, 2, 8, 12, 7, True),
-    "pixart-plain": pixart_case(2, 16, 3, 6, 6, 5, False),
-    "pixart-interpolated": pixart_case(2, 16, 1, 10, 4, 9, True, interpolation=2),
-    "flux-guided": flux_case(2, (4, 6, 6), 2, 2, 3, 5, 7, True),
-    "flux-schnell": flux_case(3, (8, 12, 12), 1, 3, 4, 4, 5, False),
-    "zimage-padded": zimage_case(2, (8, 12, 12), 2, 1, 6, 10, 5),
-    "zimage-exact": zimage_case(3, (8, 8, 8), 1, 2, 8, 16, 32),
-    "wan-frame": wan_case(2, 24, 2, 1, 6, 8, 7),
-    "wan-video": wan_case(3, 20, 2, 3, 4, 10, 12),
-    "cog-frame": cog_case(2, 16, 2, 1, 6, 10, 5, False),
-    "cog-video": cog_case(3, 16, 2, 3, 4, 8, 6, False),
-    "cog-rotary": cog_case(2, 16, 2, 2, 8, 6, 4, True),
-}
-folder = sys.argv[1]
-for name, (config, weights, inputs, expected) in cases.items():
-    place = os.path.join(folder, name)
-    os.makedirs(place)
-    with open(os.path.join(place, "config.json"), "w") as file:
-        json.dump(config, file)
-    save(os.path.join(place, "diffusion_pytorch_model.safetensors"), weights)
-    save(os.path.join(place, "inputs.safetensors"), inputs)
-    save(os.path.join(place, "expected.safetensors"), {"sample": expected})
-json.dump(sorted(cases), sys.stdout)
+def transformers():
+    return {
+        "dit-square": dit_case(3, 24, 2, 4, 2, 8, 8, 8),
+        "dit-wide": dit_case(2, 20, 3, 3, 2, 10, 6, 14),
+        "dit-patch4": dit_case(4, 16, 1, 4, 4, 16, 8, 12),
+        "pixart-masked": pixart_case(3, 24, 2, 8, 12, 7, True),
+        "pixart-plain": pixart_case(2, 16, 3, 6, 6, 5, False),
+        "pixart-interpolated": pixart_case(2, 16, 1, 10, 4, 9, True, interpolation=2),
+        "flux-guided": flux_case(2, (4, 6, 6), 2, 2, 3, 5, 7, True),
+        "flux-schnell": flux_case(3, (8, 12, 12), 1, 3, 4, 4, 5, False),
+        "zimage-padded": zimage_case(2, (8, 12, 12), 2, 1, 6, 10, 5),
+        "zimage-exact": zimage_case(3, (8, 8, 8), 1, 2, 8, 16, 32),
+        "wan-frame": wan_case(2, 24, 2, 1, 6, 8, 7),
+        "wan-video": wan_case(3, 20, 2, 3, 4, 10, 12),
+        "cog-frame": cog_case(2, 16, 2, 1, 6, 10, 5, False),
+        "cog-video": cog_case(3, 16, 2, 3, 4, 8, 6, False),
+        "cog-rotary": cog_case(2, 16, 2, 2, 8, 6, 4, True),
+    }
+
+
+def write(folder, cases):
+    for name, (config, weights, inputs, expected) in cases.items():
+        place = os.path.join(folder, name)
+        os.makedirs(place)
+        if config:
+            with open(os.path.join(place, "config.json"), "w") as file:
+                json.dump(config, file)
+        save(os.path.join(place, "diffusion_pytorch_model.safetensors"), weights)
+        save(os.path.join(place, "inputs.safetensors"), inputs)
+        save(os.path.join(place, "expected.safetensors"), {"sample": expected})
+    json.dump(sorted(cases), sys.stdout)
+
+
+if __name__ == "__main__":
+    write(sys.argv[1], transformers())

@@ -30,7 +30,7 @@ export const preview: Command = {
     const result = await runPreview(configs, { folder: context.cacheFolder && join(context.cacheFolder, 'trajectories'), cancellation: context.cancel.token, onProgress: (fraction, what) => context.progress(fraction, what) }, context.engine, changes);
     const images = await writePictures(result, resolve(out));
     const [first] = result.candidates;
-    const { frames: _pictures, ...numbers } = result;
+    const { frames, ...numbers } = result;
     context.print({ ...numbers, images, metrics: { ...first?.metrics, perStep: first?.perStep ?? [] }, scope: first?.scope, seed: result.settings.seed }, () => describe(result, resolve(out)));
     warn(context, result);
     return result.reference.finite ? 0 : 1;
@@ -46,7 +46,7 @@ async function writePictures(result: PreviewResult, folder: string): Promise<Rec
     const temporary = `${path}.${randomUUID()}.tmp`;
     await writeFile(temporary, Buffer.from(frame.png, 'base64'));
     await rename(temporary, path);
-    const { png: _png, ...about } = frame;
+    const { png, ...about } = frame;
     images.push({ path, ...about });
   }
   return images;
