@@ -62,6 +62,8 @@ export type SensitivityEvent =
 export interface PreviewSource { uri: string; rule?: number; label: string }
 /** A finished run without its pictures: what is kept over a reload of the window. */
 export type PreviewSummary = Omit<PreviewResult, 'frames'>;
+/** What a run is at, and how far: 0..100, null where nobody knows. */
+export interface PreviewActivity { message: string; percent: number | null }
 export type PreviewPhase = 'idle' | 'running' | 'finished' | 'cancelled' | 'failed';
 
 export interface PreviewState {
@@ -70,6 +72,7 @@ export interface PreviewState {
   phase: PreviewPhase;
   /** Why it failed; null otherwise. */
   message: string | null;
+  activity: PreviewActivity;
   items: string[];
   frames: PreviewFrame[];
   /** null until a run has finished. */
@@ -80,7 +83,7 @@ export interface PreviewState {
 
 export type PreviewEvent =
   | { type: 'state'; state: PreviewState }
-  | { type: 'progress'; message: string; /** 0..100, null where nobody knows. */ percent: number | null }
+  | { type: 'progress'; activity: PreviewActivity }
   | { type: 'frame'; frame: PreviewFrame; items: string[] }
   | { type: 'ended'; phase: Exclude<PreviewPhase, 'running'>; message: string | null; result: PreviewSummary | null }
   | { type: 'outdated' };

@@ -58,20 +58,21 @@ function whole(config: vscode.Uri): PreviewSource {
   return { uri: config.toString(), label: baseName(config) };
 }
 
-/** The rule under the cursor, else the one the user picks. Rules that decide no layer have nothing to show and are left out. */
+/** The rule under the cursor, else the one the user picks. Rules that quantize no layer have nothing to show and are left out. */
 async function chooseRule(context: QuantScopeContext, config: vscode.Uri): Promise<number | undefined> {
   await openConfig(config);
   const { plan } = await context.request('quantscope/plan', { uri: config.toString() });
-  const ranges = new Map<number, Range>(plan.layers.flatMap(({ decidedBy }) => (decidedBy === null ? [] : [[decidedBy.rule, decidedBy.range] as const])));
+  const quantized = plan.layers.filter(({ recipe }) => recipe.weights.kind !== 'keep' || recipe.activations.kind !== 'keep');
+  const ranges = new Map<number, Range>(quantized.flatMap(({ decidedBy }) => (decidedBy === null || decidedBy.rule < 0 ? [] : [[decidedBy.rule, decidedBy.range] as const])));
   const editor = vscode.window.activeTextEditor;
   const line = editor?.document.uri.toString() === config.toString() ? editor.selection.active.line : -1;
-  const here = [...ranges].find(([rule, { start, end }]) => rule >= 0 && line >= start.line && line <= end.line);
+  const here = [...ranges].find(([, { start, end }]) => line >= start.line && line <= end.line);
   if (here !== undefined) {
     return here[0];
   }
-  const items = plan.rules.flatMap((rule, index) => (rule.decidedLayers === 0 ? [] : [{ label: rule.name, description: describe(rule), detail: rule.text, index }]));
+  const items = plan.rules.flatMap((rule, index) => (ranges.has(index) ? [{ label: rule.name, description: describe(rule), detail: rule.text, index }] : []));
   if (items.length === 0) {
-    throw new Error(vscode.l10n.t('No rule of {0} decides any layer, so none can be previewed alone.', baseName(config)));
+    throw new Error(vscode.l10n.t('No rule of {0} quantizes any layer, so none can be previewed alone.', baseName(config)));
   }
   return (await vscode.window.showQuickPick(items, { title: vscode.l10n.t('Rule to Preview Alone'), matchOnDetail: true }))?.index;
 }

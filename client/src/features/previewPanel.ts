@@ -20,7 +20,7 @@ export class PreviewPanel {
   private current: Run | undefined;
 
   constructor(private readonly context: QuantScopeContext, readonly panel: vscode.WebviewPanel, candidates: readonly PreviewSource[], result: PreviewSummary | null) {
-    this.state = { candidates: [...candidates], phase: result === null ? 'idle' : 'finished', message: null, items: result?.items ?? [], frames: [], result, outdated: false };
+    this.state = initialState(candidates, result === null ? 'idle' : 'finished', result);
     this.view = openView(panel.webview, context.extension.extensionUri, 'preview', {
       load: () => Promise.resolve(this.state),
       run: () => {
@@ -65,7 +65,7 @@ export class PreviewPanel {
     this.cancel();
     const run = { session: ++lastSession, source: new vscode.CancellationTokenSource() };
     this.current = run;
-    Object.assign(this.state, { candidates: [...candidates], phase: 'running', message: null, items: [], frames: [], result: null, outdated: false } satisfies PreviewState);
+    Object.assign(this.state, initialState(candidates, 'running', null));
     this.view.send({ type: 'state', state: this.state });
     try {
       for (const { uri } of candidates) {
@@ -108,7 +108,7 @@ export class PreviewPanel {
     const duration = seconds < 120 ? vscode.l10n.t('{0} seconds', Math.round(seconds)) : vscode.l10n.t('{0} minutes', Math.round(seconds / 60));
     const yes = vscode.l10n.t('Run');
     const message = [vscode.l10n.t('This preview takes about {0} on this machine.', duration), estimates[0]?.suggestion ?? ''].join(' ').trim();
-    this.progress(run, message, null);
+    this.progress(run, vscode.l10n.t('Waiting for your answer'), null);
     return await unlessCancelled(vscode.window.showInformationMessage(message, yes, vscode.l10n.t('Cancel')), token) === yes;
   }
 
@@ -139,7 +139,8 @@ export class PreviewPanel {
 
   private progress(run: Run, message: string, percent: number | null): void {
     if (run === this.current) {
-      this.view.send({ type: 'progress', message, percent });
+      this.state.activity = { message, percent };
+      this.view.send({ type: 'progress', activity: this.state.activity });
     }
   }
 
@@ -178,6 +179,10 @@ export class PreviewPanel {
     }
     return null;
   }
+}
+
+function initialState(candidates: readonly PreviewSource[], phase: PreviewState['phase'], result: PreviewSummary | null): PreviewState {
+  return { candidates: [...candidates], phase, message: null, activity: { message: '', percent: null }, items: result?.items ?? [], frames: [], result, outdated: false };
 }
 
 /** The panel answers a cancel at once; what the server still does with the request no longer matters. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { previewMarkdown } from '../../../webview/src/model/previewMarkdown';
-import { AGREEMENT, curve, curveDomain, meanOutputError, metricRows, OUTPUT_ERROR, referenceWarning, scopeText, settingTexts, STEP_METRICS } from '../../../webview/src/model/previewMetrics';
+import { AGREEMENT, curve, curveDomain, measuredOn, medianOutputError, metricRows, OUTPUT_ERROR, referenceWarning, scopeText, settingTexts, STEP_METRICS } from '../../../webview/src/model/previewMetrics';
 import { findFrame, latestStep, pictureFileName, positions, REFERENCE, stepTitle, videoFrames } from '../../../webview/src/model/previewPlace';
 import { frame, step, summary } from './previewFixtures';
 
@@ -58,14 +58,25 @@ describe('webview: numbers of a preview', () => {
     assert.deepEqual(rows.get('Latent cosine'), ['0.9987', '−0.2500']);
     assert.deepEqual(rows.get('Image PSNR'), ['equal', '9.88 dB']);
     assert.deepEqual(rows.get('Image SSIM'), ['1.0000', '> 0.9999']);
-    assert.deepEqual(rows.get('Output error, mean of the steps'), ['0.02000', '0.3000']);
+    assert.deepEqual(rows.get('Output error, median of the steps'), ['0.02000', '0.3000']);
   });
 
   it('leaves out the output error when no step was compared', () => {
     const result = summary();
     result.candidates.forEach((candidate) => candidate.perStep.splice(0));
     assert.equal(metricRows(result).length, AGREEMENT.length);
-    assert.equal(meanOutputError([]), null);
+    assert.equal(medianOutputError([]), null);
+  });
+
+  it('takes the median of the output errors, which one step cannot drive away', () => {
+    assert.equal(medianOutputError([step(0, 0.001), step(1, 2), step(2, 0.003)]), 0.003);
+    assert.equal(medianOutputError([step(0, 1), step(1, 3)]), 2);
+  });
+
+  it('says what the agreement was measured on', () => {
+    const result = summary();
+    assert.equal(measuredOn(result), 'last compared step, mean of 2 items');
+    assert.equal(measuredOn({ ...result, items: ['x'], settings: { ...result.settings, mode: 'free' } }), 'finished sample');
   });
 
   it('writes scope and settings', () => {

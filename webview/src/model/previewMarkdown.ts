@@ -1,7 +1,7 @@
 /** A preview as Markdown for a pull request: what was quantized, how it was run, every number with its direction. No pictures. */
 import type { PreviewSummary } from '../messages';
 import { formatPercent } from './format';
-import { metricRows, referenceWarning, settingTexts, STEP_METRICS } from './previewMetrics';
+import { measuredOn, metricRows, referenceWarning, settingTexts, STEP_METRICS } from './previewMetrics';
 
 export function previewMarkdown(result: PreviewSummary, outdated: boolean): string {
   const { architecture, settings, items, candidates, reference } = result;
@@ -14,7 +14,7 @@ export function previewMarkdown(result: PreviewSummary, outdated: boolean): stri
     ...(outdated ? ['The config was edited after this preview.', ''] : []),
     ...table(['', 'quantized layers', 'share of the weights', 'average bits, side data included'], candidates.map(({ label, scope }) =>
       [label, `${scope.quantizedLayers} of ${scope.layers}`, formatPercent(scope.paramsPercent / 100), scope.averageBits.toFixed(3)])), '',
-    ...table(['metric', 'direction', ...labels], metricRows(result).map(({ metric, title, texts }) => [title, metric.better, ...texts])), '',
+    ...table([measuredOn(result), 'direction', ...labels], metricRows(result).map(({ metric, title, texts }) => [title, metric.better, ...texts])), '',
     ...candidates.flatMap(({ label, perStep }) => (perStep.length === 0 ? [] : [
       `<details><summary>Per step: ${html(label)}</summary>`, '',
       ...table(['step', 't', ...STEP_METRICS.map(({ title, better }) => `${title} (${better})`)],

@@ -37,18 +37,25 @@ function formatPsnr(value: number | null): string {
   return value === null ? 'equal' : formatDecibel(value);
 }
 
-/** Mean of the output's error over the compared steps; null when there are none. */
-export function meanOutputError(steps: readonly PreviewStep[]): number | null {
-  return steps.length === 0 ? null : steps.reduce((sum, step) => sum + step.outputRelativeMse, 0) / steps.length;
+/** Median of the output's error over the compared steps; a mean would tell of the last steps alone, where the output itself is small. null without steps. */
+export function medianOutputError(steps: readonly PreviewStep[]): number | null {
+  const errors = steps.map(({ outputRelativeMse }) => outputRelativeMse).sort((a, b) => a - b);
+  const [low, high] = [errors[Math.floor((errors.length - 1) / 2)], errors[Math.floor(errors.length / 2)]];
+  return low === undefined || high === undefined ? null : (low + high) / 2;
 }
 
 /** One row for each metric, one text for each candidate. */
 export function metricRows({ candidates }: PreviewSummary): { metric: PreviewMetric; title: string; texts: string[] }[] {
-  const errors = candidates.map(({ perStep }) => meanOutputError(perStep));
+  const errors = candidates.map(({ perStep }) => medianOutputError(perStep));
   return [
     ...AGREEMENT.map((metric) => ({ metric, title: metric.title, texts: candidates.map(({ metrics }) => metric.format(metrics[metric.id])) })),
-    ...(errors.every((error) => error === null) ? [] : [{ metric: OUTPUT_ERROR, title: `${OUTPUT_ERROR.title}, mean of the steps`, texts: errors.map(formatNumber) }]),
+    ...(errors.every((error) => error === null) ? [] : [{ metric: OUTPUT_ERROR, title: `${OUTPUT_ERROR.title}, median of the steps`, texts: errors.map(formatNumber) }]),
   ];
+}
+
+/** What the agreement of a candidate was measured on. */
+export function measuredOn({ settings, items }: PreviewSummary): string {
+  return `${settings.mode === 'forced' ? 'last compared step' : 'finished sample'}${items.length > 1 ? `, mean of ${items.length} items` : ''}`;
 }
 
 export function scopeText({ scope }: PreviewSummary['candidates'][number]): string {

@@ -2,13 +2,13 @@
 import { seriesKey } from '../charts/stepCurve';
 import { h } from '../dom';
 import type { PreviewSummary } from '../messages';
-import { metricRows, STEP_METRICS } from '../model/previewMetrics';
+import { measuredOn, metricRows, STEP_METRICS } from '../model/previewMetrics';
 import { stepTitle } from '../model/previewPlace';
 
 export function metricTable(result: PreviewSummary): HTMLElement {
   return h('table', { class: 'numbers metrics' },
-    h('caption', { class: 'sr-only' }, 'Agreement with full precision'),
-    h('thead', {}, h('tr', {}, h('th', { scope: 'col', class: 'name' }, 'Against full precision'), h('th', { scope: 'col', class: 'better' }, ''), ...headers(result))),
+    h('caption', {}, `Agreement with full precision: ${measuredOn(result)}`),
+    h('thead', {}, h('tr', {}, h('td', {}), h('td', {}), ...headers(result))),
     h('tbody', {}, ...metricRows(result).map(({ metric, title, texts }) => h('tr', {},
       h('th', { scope: 'row', title: metric.hint }, title), h('td', { class: 'better' }, `${metric.better === 'higher is better' ? '↑' : '↓'} ${metric.better}`),
       ...texts.map((text) => h('td', {}, text))))));

@@ -17,7 +17,6 @@ const PATIENCE = { timeout: 3_600_000 };
 /** `candidates` and `result` are what the serializer reopens the panel with. */
 const view = savedState({ candidates: [] as PreviewState['candidates'], result: null as PreviewSummary | null, ...STAGE_DEFAULTS, metric: 'psnrDb', table: false });
 let state: PreviewState | undefined;
-let progress = '';
 let told: string | null = null;
 
 const rpc = connect<'preview'>(transport, receive);
@@ -33,8 +32,8 @@ const agreementCurve = createStepCurve(curveEvents);
 const summary = h('p', { class: 'summary' });
 const scopes = h('div', { class: 'scopes' });
 const notices = h('div', { class: 'notices' });
-const activity = h('span', {});
-const busy = h('span', { class: 'busy' }, progressRing('Preview running'), activity);
+const doing = h('span', {});
+const busy = h('span', { class: 'busy' }, progressRing('Preview running'), doing);
 const cancel = button('Cancel', () => {
   cancel.disabled = true;
   void rpc.request('cancel', null).catch(fail);
@@ -71,12 +70,11 @@ function change(next: Partial<typeof view>): void {
 function receive(event: PreviewEvent): void {
   if (event.type === 'state') {
     state = event.state;
-    progress = '';
     remember({ candidates: state.candidates, result: state.result, candidate: Math.min(view.candidate, state.candidates.length - 1), ...(state.phase === 'running' ? { step: 'latest' } : {}) });
   } else if (state !== undefined) {
     switch (event.type) {
       case 'progress':
-        progress = event.percent === null ? event.message : `${Math.floor(event.percent)} % · ${event.message}`;
+        state.activity = event.activity;
         break;
       case 'frame':
         state.frames.push(event.frame);
@@ -138,7 +136,7 @@ function renderButtons(running: boolean): void {
   }
 }
 
-function renderHeader({ candidates, phase, message, result, frames, outdated }: PreviewState): void {
+function renderHeader({ candidates, phase, message, activity, result, frames, outdated }: PreviewState): void {
   const facts = result === null ? [phase === 'running' ? 'Preview running' : 'Preview'] : [result.architecture, ...settingTexts(result.settings), result.reference.cached ? 'reference from the cache' : 'reference computed',
     `${(result.milliseconds / 1000).toFixed(1)} s`];
   if (result === null && frames.length > 0) {
@@ -151,7 +149,7 @@ function renderHeader({ candidates, phase, message, result, frames, outdated }: 
     link.addEventListener('click', () => void rpc.request('goToConfig', { candidate: index }).catch(fail));
     return h('p', { class: 'scope' }, seriesKey(index), h('span', { class: 'label' }, measured?.label ?? label), measured === undefined ? null : h('span', { class: 'muted' }, scopeText(measured)), link);
   }));
-  activity.textContent = progress;
+  doing.textContent = activity.percent === null ? activity.message : `${Math.floor(activity.percent)} % · ${activity.message}`;
   const list: HTMLElement[] = [];
   const broken = result === null ? null : referenceWarning(result.reference);
   if (broken !== null) {
