@@ -253,7 +253,7 @@ export interface PreviewSettings {
   guidance: number;
   /** forced: the quantized model runs at stored points of the reference trajectory. free: it samples on its own. */
   mode: 'forced' | 'free';
-  /** forced only: how many steps of the trajectory are compared, evenly spread, the last included. */
+  /** How many steps of the trajectory are compared, evenly spread, the last included; in forced mode only these are run. */
   compareSteps: number;
 }
 

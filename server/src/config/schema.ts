@@ -185,7 +185,7 @@ export const schema: Schema = {
           enumDescriptions: ['The quantized model runs at stored points of the reference trajectory: cheap, and no divergence hides what quantization does.', 'The quantized model samples on its own from the same noise, as it will be used.'],
           description: 'What is compared with full precision.',
         },
-        compareSteps: { type: 'integer', minimum: 1, maximum: 1000, default: 4, description: 'forced only: how many steps of the trajectory are compared, evenly spread.' },
+        compareSteps: { type: 'integer', minimum: 1, maximum: 1000, default: 4, description: 'How many steps of the trajectory are compared, evenly spread, the last included. In forced mode only these are run.' },
       },
     },
   },

@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { join, dirname } from 'node:path';
 import type { Engine, JobOptions } from '../engine/client';
 import type { LinearRecipe } from '../engine/graph';
-import { modelFor } from '../models';
+import { openCheckpoint } from '../checkpoint';
+import { decoderFor, modelFor } from '../models';
 import { ModelError } from '../models/builder';
 import type { Given } from '../models/builder';
 import { prepare, runForward } from '../models/forward';
@@ -27,20 +28,19 @@ export interface Pipeline {
   /** The guided model output at a step. */
   predict(item: number, sample: Float32Array, timestep: number, recipes: Record<string, LinearRecipe>, engine: Engine, options: JobOptions): Promise<Float32Array>;
   /** Pictures of a latent, one per frame. */
-  decode(latent: Float32Array): Picture[];
+  decode(latent: Float32Array, engine: Engine, options?: JobOptions): Promise<Picture[]>;
 }
 
 /** @throws ModelError when this model cannot be previewed, with the reason. */
 export async function openPipeline(checkpoint: Checkpoint, settings: PreviewSettings): Promise<Pipeline> {
   const model = modelFor(checkpoint);
   if (!model.classes.includes('DiTTransformer2DModel')) {
-    throw new ModelError(`Previews run class-conditional DiT models so far; ${model.classes[0] ?? ''} also needs prompt embeddings and its decoder. "quantscope forward" runs its transformer on inputs you give.`);
+    throw new ModelError(`Previews run class-conditional DiT models so far; ${model.classes[0] ?? ''} also needs prompt embeddings, which previews cannot read yet. "quantscope forward" runs its transformer on inputs you give.`);
   }
   const folder = pipelineFolder(checkpoint);
   const index = await readJson(join(folder, 'model_index.json'));
-  if (index && Array.isArray(index['vae']) && index['vae'][0] !== null) {
-    throw new ModelError('This pipeline decodes its latents with a VAE, which previews cannot run yet; pixel-space models can be previewed.');
-  }
+  const hasVae = Array.isArray(index?.['vae']) && index['vae'][0] !== null;
+  const decode = hasVae ? latentDecoder(await openCheckpoint(join(folder, 'vae'))) : pixelDecoder;
   const scheduler = await readJson(join(folder, 'scheduler/scheduler_config.json'));
   if (!scheduler) {
     throw new ModelError(`There is no scheduler/scheduler_config.json in ${folder}: a preview needs the pipeline folder, not the weights alone.`);
@@ -79,8 +79,28 @@ export async function openPipeline(checkpoint: Checkpoint, settings: PreviewSett
       const unconditional = await run(nullClass);
       return unconditional.map((value, i) => value + settings.guidance * ((conditional[i] ?? 0) - value));
     },
-    decode: (latent) => [{ channels, height: size, width: size, data: latent.map((value) => Math.min(1, Math.max(0, (value + 1) / 2))) }],
+    decode: (latent, engine, options) => decode({ shape, data: latent }, engine, options ?? {}),
   };
+}
+
+type Decoder = (latent: Given, engine: Engine, options: JobOptions) => Promise<Picture[]>;
+
+/** The sample is the picture, −1..1. */
+const pixelDecoder: Decoder = (sample) => Promise.resolve([toPicture(sample)]);
+
+/** AutoencoderKL: latents are stored scaled and shifted. A tiny decoder takes them as they are, which its config says with a scaling factor of 1. */
+function latentDecoder(vae: Checkpoint): Decoder {
+  const model = decoderFor(vae);
+  const number = (key: string, fallback: number): number => (typeof vae.config?.[key] === 'number' ? (vae.config[key] as number) : fallback);
+  const [scale, shift] = [number('scaling_factor', 1), number('shift_factor', 0)];
+  return async ({ shape, data }, engine, options) => {
+    const given = { latents: { shape, data: data.map((value) => value / scale + shift) } };
+    return [toPicture((await runForward(prepare(model, vae, given), given, engine, options)).sample)];
+  };
+}
+
+function toPicture({ shape: [channels = 0, height = 0, width = 0], data }: Given): Picture {
+  return { channels, height, width, data: data.map((value) => Math.min(1, Math.max(0, (value + 1) / 2))) };
 }
 
 /** The folder with model_index.json: the checkpoint itself, or the parent of its component. */

@@ -5,6 +5,7 @@ import { sharedBytes } from '../config/packedSize';
 import { linearRecipes } from '../models/forward';
 import type { Checkpoint, Plan, PreviewAgreement, PreviewCandidate, PreviewFrame, PreviewResult, PreviewScope, PreviewSettings, PreviewStep } from '../protocol';
 import { agreement, averageAgreement, averageSteps, compareStep, toFrames } from './compare';
+import type { Picture } from './metrics';
 import { openPipeline } from './pipeline';
 import type { Pipeline } from './pipeline';
 import { cachedTrajectory, computeTrajectory, storeTrajectory, trajectoryKey } from './trajectory';
@@ -35,6 +36,14 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
     request.onFrame?.(frame, pipeline.items);
   });
 
+  // A latent is decoded once: the same one is shown and measured.
+  const decoded = new Map<Float32Array, Promise<Picture[]>>();
+  const pictures = (latent: Float32Array): Promise<Picture[]> => {
+    const known = decoded.get(latent) ?? pipeline.decode(latent, engine, { cancellation: request.cancellation });
+    decoded.set(latent, known);
+    return known;
+  };
+
   const references: Trajectory[] = [];
   for (const [item, name] of pipeline.items.entries()) {
     const key = trajectoryKey(checkpoint, settings, item, engine);
@@ -46,7 +55,9 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
       await storeTrajectory(request.folder, key, reference, pipeline.shape);
     }
     references.push(reference);
-    show(points(pipeline, settings, reference).flatMap(({ clean, step }) => toFrames(pipeline.decode(clean), -1, item, step)));
+    for (const { clean, step } of points(pipeline, settings, reference)) {
+      show(toFrames(await pictures(clean), -1, item, step));
+    }
   }
 
   const candidates: PreviewCandidate[] = [];
@@ -58,10 +69,12 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
     for (const [item, reference] of references.entries()) {
       const options = (): JobOptions => progress.step(`${candidate.label}, ${pipeline.items[item] ?? ''}`);
       const own = settings.mode === 'free' ? await computeTrajectory(pipeline, item, recipes, engine, options) : await forcedOutputs(pipeline, item, reference, settings, recipes, engine, options);
-      const compared = comparePoints(pipeline, settings, own, reference);
+      const compared = await comparePoints(pipeline, settings, own, reference, pictures);
       steps.push(compared.steps);
       finals.push(compared.final);
-      show(points(pipeline, settings, own).flatMap(({ clean, step }) => toFrames(pipeline.decode(clean), index, item, step)));
+      for (const { clean, step } of points(pipeline, settings, own)) {
+        show(toFrames(await pictures(clean), index, item, step));
+      }
     }
     candidates.push({ label: candidate.label, uri: candidate.uri, rule: candidate.rule, scope: describeScope(candidate, layers), metrics: averageAgreement(finals), perStep: averageSteps(steps) });
   }
@@ -71,7 +84,7 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
   };
 }
 
-/** Which steps forced mode compares: evenly spread, the last always among them. */
+/** Which steps are compared: evenly spread, the last always among them. */
 export function comparedSteps({ steps, compareSteps }: PreviewSettings): number[] {
   return [...new Set(Array.from({ length: compareSteps }, (_, i) => Math.round(((i + 1) * steps) / compareSteps) - 1))];
 }
@@ -87,27 +100,36 @@ async function forcedOutputs(pipeline: Pipeline, item: number, reference: Trajec
 }
 
 /** What is shown of a trajectory: in forced mode the clean estimate at every compared step, in free mode the finished sample. */
-function points(pipeline: Pipeline, settings: PreviewSettings, { samples, outputs }: Trajectory): { step: number | null; clean: Float32Array }[] {
+function points(pipeline: Pipeline, settings: PreviewSettings, trajectory: Trajectory): { step: number | null; clean: Float32Array }[] {
   if (settings.mode === 'free') {
-    return [{ step: null, clean: samples.at(-1) ?? new Float32Array() }];
+    return [{ step: null, clean: trajectory.samples.at(-1) ?? new Float32Array() }];
   }
-  const sampler = pipeline.sampler();
-  return comparedSteps(settings).map((step) => ({ step, clean: sampler.clean(outputs[step] ?? new Float32Array(), step, samples[step] ?? new Float32Array()) }));
+  return comparedSteps(settings).map((step) => ({ step, clean: cleanAt(pipeline, trajectory, step) }));
 }
 
-function comparePoints(pipeline: Pipeline, settings: PreviewSettings, own: Trajectory, reference: Trajectory): { steps: PreviewStep[]; final: PreviewAgreement } {
-  const sampler = pipeline.sampler();
-  const compare = (latent: Float32Array, other: Float32Array): PreviewAgreement => agreement(latent, other, pipeline.decode(latent), pipeline.decode(other));
-  const numbers = settings.mode === 'free' ? Array.from(sampler.timesteps.keys()) : comparedSteps(settings);
-  const steps = numbers.map((step) => {
+async function comparePoints(pipeline: Pipeline, settings: PreviewSettings, own: Trajectory, reference: Trajectory, pictures: (latent: Float32Array) => Promise<Picture[]>): Promise<{ steps: PreviewStep[]; final: PreviewAgreement }> {
+  const { timesteps } = pipeline.sampler();
+  const compare = async (latent: Float32Array, other: Float32Array): Promise<PreviewAgreement> => agreement(latent, other, await pictures(latent), await pictures(other));
+  const steps: PreviewStep[] = [];
+  for (const step of comparedSteps(settings)) {
     const [output, referenceOutput] = [own.outputs[step] ?? new Float32Array(), reference.outputs[step] ?? new Float32Array()];
-    const clean = (trajectory: Trajectory, from: Float32Array): Float32Array => sampler.clean(from, step, trajectory.samples[step] ?? new Float32Array());
-    return compareStep(step, sampler.timesteps[step] ?? 0, output, referenceOutput, compare(clean(own, output), clean(reference, referenceOutput)));
-  });
+    steps.push(compareStep(step, timesteps[step] ?? 0, output, referenceOutput, await compare(cleanAt(pipeline, own, step), cleanAt(pipeline, reference, step))));
+  }
   const last = steps.at(-1);
-  const final = settings.mode === 'forced' && last ? last : compare(own.samples.at(-1) ?? new Float32Array(), reference.samples.at(-1) ?? new Float32Array());
+  const final = settings.mode === 'forced' && last ? last : await compare(own.samples.at(-1) ?? new Float32Array(), reference.samples.at(-1) ?? new Float32Array());
   const { latentCosine, latentPsnrDb, psnrDb, ssim } = final;
   return { steps, final: { latentCosine, latentPsnrDb, psnrDb, ssim } };
+}
+
+const estimates = new WeakMap<Trajectory, Map<number, Float32Array>>();
+
+/** The clean estimate at a step, one array per trajectory and step. */
+function cleanAt(pipeline: Pipeline, trajectory: Trajectory, step: number): Float32Array {
+  const known = estimates.get(trajectory) ?? new Map<number, Float32Array>();
+  estimates.set(trajectory, known);
+  const clean = known.get(step) ?? pipeline.sampler().clean(trajectory.outputs[step] ?? new Float32Array(), step, trajectory.samples[step] ?? new Float32Array());
+  known.set(step, clean);
+  return clean;
 }
 
 /** A reference with NaNs, or one flat colour, would make any quantized model look right or wrong by accident. */

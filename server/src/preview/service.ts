@@ -4,7 +4,7 @@ import { URI } from 'vscode-uri';
 import type { LoadedConfig } from '../config/load';
 import type { Engine } from '../engine/client';
 import { ModelError } from '../models/builder';
-import type { Checkpoint, Plan, PreviewSettings } from '../protocol';
+import type { Checkpoint, Plan, PreviewEstimate, PreviewResult, PreviewSettings } from '../protocol';
 import { estimatePreview } from './estimate';
 import { runPreview } from './preview';
 import type { Candidate, PreviewRequest } from './preview';
@@ -15,12 +15,12 @@ export interface PreviewConfig { uri: string; rule?: number; loaded: LoadedConfi
 type Hooks = Pick<PreviewRequest, 'folder' | 'cancellation' | 'onFrame' | 'onProgress'>;
 
 /** @throws ModelError when the configs cannot be previewed together */
-export function preview(configs: readonly PreviewConfig[], hooks: Hooks, engine: Engine, changes: Partial<PreviewSettings> = {}): ReturnType<typeof runPreview> {
+export async function preview(configs: readonly PreviewConfig[], hooks: Hooks, engine: Engine, changes: Partial<PreviewSettings> = {}): Promise<PreviewResult> {
   const { checkpoint, settings } = common(configs, changes);
   return runPreview({ ...hooks, checkpoint, settings, candidates: configs.map(toCandidate) }, engine);
 }
 
-export function estimate(configs: readonly PreviewConfig[], folder: string | null, engine: Engine): ReturnType<typeof estimatePreview> {
+export async function estimate(configs: readonly PreviewConfig[], folder: string | null, engine: Engine): Promise<PreviewEstimate> {
   const { checkpoint, settings } = common(configs, {});
   return estimatePreview(checkpoint, settings, configs.length, folder, engine);
 }
