@@ -47,7 +47,7 @@ function onPath(program) {
   return succeeds(process.platform === 'win32' ? 'where' : 'which', [program]);
 }
 
-function header(name) {
+export function header(name) {
   return ['/usr/include', '/usr/local/include', '/opt/homebrew/include', ...(process.env.CPATH ?? '').split(':').filter(Boolean)].some((folder) => existsSync(join(folder, name)));
 }
 

@@ -1,0 +1,17 @@
+// `npm run bench`: prints the measurements of docs/performance.md. Nothing here passes or fails: machines are noisy.
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { buildNative, header, installDebianPackages, main, root, say, setup } from './setup.mjs';
+
+await main(async () => {
+  await setup();
+  installDebianPackages([{ package: 'libbenchmark-dev', found: () => header('benchmark/benchmark.h') }]);
+  buildNative('native/build', ['-DQUANTSCOPE_BENCH=ON']);
+  for (const name of readdirSync(join(root, 'bench')).filter((file) => file.endsWith('.bench.ts'))) {
+    say(`\n── bench/${name} ──`);
+    spawnSync(process.execPath, ['--import=tsx', `bench/${name}`], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+  }
+  say('\n── native ──');
+  spawnSync(join(root, 'native/build/bench/quantscope_bench'), { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+});
