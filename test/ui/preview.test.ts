@@ -163,12 +163,13 @@ for (const theme of themes) {
       it('saves the picture the user picks', async () => {
         await workbench.webview.getByRole('button', { name: 'Save Picture…' }).click();
         await workbench.page.locator('.quick-input-list .monaco-list-row', { hasText: 'Full precision' }).click();
-        const input = workbench.page.locator('.quick-input-widget input');
-        const target = join(workbench.folder, 'saved.png');
-        await workbench.page.locator('.quick-input-widget', { hasText: 'Save Picture' }).waitFor();
-        await input.fill(target);
+        // The dialog takes Enter once it has listed the folder and filled in the name it proposes.
+        const proposed = 'glyph-dit-reference-item1-step5.png';
+        await workbench.page.locator('.quick-input-list .monaco-list-row', { hasText: '.vscode' }).waitFor();
+        await workbench.page.waitForFunction((name) => document.querySelector<HTMLInputElement>('.quick-input-widget input')?.value.endsWith(name), proposed);
         await workbench.page.keyboard.press('Enter');
-        await workbench.webview.locator('[role="status"]', { hasText: 'Saved as saved.png' }).waitFor({ state: 'attached' });
+        await workbench.webview.locator('[role="status"]', { hasText: `Saved as ${proposed}` }).waitFor({ state: 'attached' });
+        const target = join(workbench.folder, proposed);
         assert.deepEqual([...readFileSync(target).subarray(0, 4)], [0x89, 0x50, 0x4e, 0x47]);
       });
 
@@ -186,6 +187,20 @@ for (const theme of themes) {
         assert.match(await view.locator('.notice').innerText(), /Run Again/);
         await view.getByRole('button', { name: 'Run Again' }).click();
         await view.locator('#root[data-state="finished"] .picture img').first().waitFor();
+      });
+
+      it('starts from the sensitivity panel, in the same column', async () => {
+        await workbench.editor.click();
+        await workbench.openFile(OTHER);
+        await workbench.run('QuantScope: Show Sensitivity');
+        const tab = workbench.page.locator('.tab', { hasText: `Sensitivity: ${OTHER}` });
+        await tab.waitFor();
+        await workbench.webview.locator('.bars .mark').first().waitFor();
+        await workbench.webview.getByRole('button', { name: 'Preview' }).click();
+        const view = workbench.webview;
+        await view.locator('#root[data-state="finished"] .scope', { hasText: OTHER }).waitFor();
+        assert.equal(await view.locator('.scope').count(), 1);
+        assert.equal(await workbench.page.locator('.editor-group-container').count(), 2);
       });
     }
   });

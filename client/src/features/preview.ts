@@ -22,7 +22,7 @@ export function activate(context: QuantScopeContext): void {
     let preview = panels.get(first.uri);
     if (preview === undefined) {
       const title = vscode.l10n.t('Preview: {0}', baseName(vscode.Uri.parse(first.uri)));
-      const column = { viewColumn: vscode.ViewColumn.Beside, preserveFocus: true };
+      const column = { viewColumn: columnBeside(first.uri), preserveFocus: true };
       preview = attach(vscode.window.createWebviewPanel(VIEW, title, column, viewOptions(context.extension.extensionUri)), [first, ...others], null);
     } else {
       preview.panel.reveal(undefined, true);
@@ -52,6 +52,12 @@ export function activate(context: QuantScopeContext): void {
       }
     },
   }));
+}
+
+/** Beside the editor that shows the config, wherever the command came from; other panels of the config stand there too. */
+function columnBeside(config: string): vscode.ViewColumn {
+  const shown = vscode.window.visibleTextEditors.find(({ document }) => document.uri.toString() === config)?.viewColumn;
+  return shown === undefined ? vscode.ViewColumn.Beside : shown + 1;
 }
 
 function whole(config: vscode.Uri): PreviewSource {

@@ -70,7 +70,7 @@ function change(next: Partial<typeof view>): void {
 function receive(event: PreviewEvent): void {
   if (event.type === 'state') {
     state = event.state;
-    remember({ candidates: state.candidates, result: state.result, candidate: Math.min(view.candidate, state.candidates.length - 1), ...(state.phase === 'running' ? { step: 'latest' } : {}) });
+    remember({ candidates: state.candidates, result: state.result, candidate: Math.min(view.candidate, state.candidates.length - 1) });
   } else if (state !== undefined) {
     switch (event.type) {
       case 'progress':
