@@ -126,9 +126,15 @@ function escape(text: string): string {
   return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
+const light = '--ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --ground: #ffffff; --panel: #f6f8fa; --bar: #8fb8e8; --strong: #0a5cc2;';
+const dark = '--ink: #e6edf3; --soft: #9198a1; --line: #3d444d; --ground: #0d1117; --panel: #151b23; --bar: #25507f; --strong: #79b8ff;';
+
+// In the editor's own viewer the body's class tells the theme; in a browser the system does.
 const style = `
-:root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --ground: #ffffff; --panel: #f6f8fa; --bar: #8fb8e8; --strong: #0a5cc2; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9198a1; --line: #3d444d; --ground: #0d1117; --panel: #151b23; --bar: #25507f; --strong: #79b8ff; } }
+:root { color-scheme: light dark; }
+body, body.vscode-light, body.vscode-high-contrast-light { ${light} }
+@media (prefers-color-scheme: dark) { body { ${dark} } }
+body.vscode-dark, body.vscode-high-contrast:not(.vscode-high-contrast-light) { ${dark} }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 14px/1.5 system-ui, "Segoe UI", sans-serif; }
 main { max-width: 1100px; margin: 0 auto; padding: 32px 24px; }
