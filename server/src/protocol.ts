@@ -286,7 +286,7 @@ export interface PreviewFrame {
   png: string;
 }
 
-export interface PreviewCandidate { label: string; uri: string; /** Index of the rule that alone was applied, or null. */ rule: number | null; scope: PreviewScope; metrics: PreviewAgreement; perStep: PreviewStep[] }
+export interface PreviewCandidate { label: string; uri: string; /** Index of the rule that alone was applied, or null. */ rule: number | null; scope: PreviewScope; /** Free: of the finished sample. Forced: mean over the compared steps. */ metrics: PreviewAgreement; perStep: PreviewStep[] }
 
 export interface PreviewResult {
   architecture: string;

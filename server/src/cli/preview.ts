@@ -62,7 +62,7 @@ function describe({ candidates, settings, items, frames }: PreviewResult, folder
   return [
     ...candidates.map(({ label, scope, perStep, metrics }) => `${label}: ${scope.quantizedLayers} of ${scope.layers} layers quantized, ${scope.paramsPercent.toFixed(2)} % of the weights, ${scope.averageBits.toFixed(3)} bits on average\n\n${
       table(['step', 't', 'output error ↓', 'latent cosine ↑', 'latent PSNR dB ↑', 'PSNR dB ↑', 'SSIM ↑'], perStep.map((each) => [String(each.step), each.timestep.toFixed(0), significant(each.outputRelativeMse), each.latentCosine.toFixed(5), db(each.latentPsnrDb), db(each.psnrDb), each.ssim.toFixed(4)]))
-    }\n${settings.mode === 'forced' ? 'last compared step' : 'finished sample'}: PSNR ${db(metrics.psnrDb)} dB, SSIM ${metrics.ssim.toFixed(4)}, latent cosine ${metrics.latentCosine.toFixed(5)}\n`),
+    }\n${settings.mode === 'forced' ? 'mean of the compared steps' : 'finished sample'}: PSNR ${db(metrics.psnrDb)} dB, SSIM ${metrics.ssim.toFixed(4)}, latent cosine ${metrics.latentCosine.toFixed(5)}\n`),
     `${frames.length} pictures of ${items.length} items in ${folder} (${settings.mode}, ${settings.steps} steps, guidance ${settings.guidance}, seed ${settings.seed}).`,
   ].join('\n');
 }

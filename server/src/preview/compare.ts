@@ -14,7 +14,7 @@ export function agreement(latent: Float32Array, reference: Float32Array, picture
   };
 }
 
-/** Over items (classes, prompts). Equal ones count in cosine and SSIM; the PSNR is the mean over those that differ, null when none does. */
+/** Over items (classes, prompts) or steps. Equal ones count in cosine and SSIM; the PSNR is the mean over those that differ, null when none does. */
 export function averageAgreement(all: readonly PreviewAgreement[]): PreviewAgreement {
   return {
     latentCosine: mean(all.map((each) => each.latentCosine)), latentPsnrDb: meanPsnr(all.map((each) => each.latentPsnrDb)),

@@ -75,7 +75,7 @@ describe('webview: numbers of a preview', () => {
 
   it('says what the agreement was measured on', () => {
     const result = summary();
-    assert.equal(measuredOn(result), 'last compared step, mean of 2 items');
+    assert.equal(measuredOn(result), 'mean of the compared steps, mean of 2 items');
     assert.equal(measuredOn({ ...result, items: ['x'], settings: { ...result.settings, mode: 'free' } }), 'finished sample');
   });
 

@@ -55,7 +55,7 @@ export function metricRows({ candidates }: PreviewSummary): { metric: PreviewMet
 
 /** What the agreement of a candidate was measured on. */
 export function measuredOn({ settings, items }: PreviewSummary): string {
-  return `${settings.mode === 'forced' ? 'last compared step' : 'finished sample'}${items.length > 1 ? `, mean of ${items.length} items` : ''}`;
+  return `${settings.mode === 'forced' ? 'mean of the compared steps' : 'finished sample'}${items.length > 1 ? `, mean of ${items.length} items` : ''}`;
 }
 
 export function scopeText({ scope }: PreviewSummary['candidates'][number]): string {
