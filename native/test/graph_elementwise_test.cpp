@@ -37,7 +37,8 @@ TEST(GraphElementwise, Unary) {
             for (size_t i = 0; i < values.size(); ++i) {
                 const double expected = function(values[i]);
                 // Relative where the value matters, absolute where the function has died away.
-                ASSERT_NEAR(found[i], expected, 1e-6 * std::fabs(expected) + 2e-8) << level->name << " kind " << static_cast<int>(kind) << " x " << values[i];
+                ASSERT_NEAR(found[i], expected, 1e-6 * std::fabs(expected) + 2e-8)
+                    << level->name << " kind " << static_cast<int>(kind) << " x " << values[i];
             }
         }
     }
@@ -87,9 +88,15 @@ TEST(GraphElementwise, BinaryBroadcastsLikeNumpy) {
     struct Case {
         Shape a, b, out;
     };
-    const Case cases[] = {{{7, 33}, {7, 33}, {7, 33}}, {{7, 33}, {33}, {7, 33}},          {{7, 33}, {7, 1}, {7, 33}}, {{1}, {5, 3}, {5, 3}},
-                          {{}, {5, 3}, {5, 3}},        {{4, 1, 6}, {5, 1}, {4, 5, 6}},    {{3, 1, 1}, {3, 9, 11}, {3, 9, 11}},
-                          {{}, {}, {}},                {{6, 1, 4}, {1, 5, 1}, {6, 5, 4}}};
+    const Case cases[] = {{{7, 33}, {7, 33}, {7, 33}},
+                          {{7, 33}, {33}, {7, 33}},
+                          {{7, 33}, {7, 1}, {7, 33}},
+                          {{1}, {5, 3}, {5, 3}},
+                          {{}, {5, 3}, {5, 3}},
+                          {{4, 1, 6}, {5, 1}, {4, 5, 6}},
+                          {{3, 1, 1}, {3, 9, 11}, {3, 9, 11}},
+                          {{}, {}, {}},
+                          {{6, 1, 4}, {1, 5, 1}, {6, 5, 4}}};
     for (const Case& each : cases) {
         for (const BinaryKind kind : {BinaryKind::Add, BinaryKind::Sub, BinaryKind::Mul}) {
             Model model;
@@ -151,7 +158,9 @@ TEST(GraphNorms, LayerNormAndRmsNorm) {
             }
             const Stored weight = model.tensor({width});
             const Stored bias = model.tensor({width});
-            model.add(LayerNormOp{x, 1e-6, affine ? std::optional(weight) : std::nullopt, affine ? std::optional(bias) : std::nullopt, 0}, shape);
+            model.add(LayerNormOp{x, 1e-6, affine ? std::optional(weight) : std::nullopt,
+                                  affine ? std::optional(bias) : std::nullopt, 0},
+                      shape);
             const auto normalised = model.run();
             Model rms;
             const Buffer y = rms.input(shape, model.valuesOf(x));

@@ -13,8 +13,11 @@ using test::expectClose;
 using test::Model;
 
 TEST(GraphLayout, PermuteLikeNumpy) {
-    const std::pair<Shape, std::vector<uint64_t>> cases[] = {
-        {{5, 7}, {1, 0}}, {{3, 4, 2, 5, 2}, {1, 3, 0, 2, 4}}, {{4, 5, 2, 2, 3}, {4, 0, 2, 1, 3}}, {{6, 1, 9}, {2, 0, 1}}, {{2, 3, 4}, {0, 2, 1}}};
+    const std::pair<Shape, std::vector<uint64_t>> cases[] = {{{5, 7}, {1, 0}},
+                                                             {{3, 4, 2, 5, 2}, {1, 3, 0, 2, 4}},
+                                                             {{4, 5, 2, 2, 3}, {4, 0, 2, 1, 3}},
+                                                             {{6, 1, 9}, {2, 0, 1}},
+                                                             {{2, 3, 4}, {0, 2, 1}}};
     for (const auto& [shape, axes] : cases) {
         Model model;
         const Buffer x = model.input({elementsOf(shape)});
@@ -125,7 +128,11 @@ TEST(GraphAttention, MatchesTheDefinition) {
         uint64_t queries, keys, heads, d;
         bool bias;
     };
-    for (const Case& c : {Case{1, 1, 1, 1, false}, {17, 17, 3, 8, false}, {33, 77, 4, 7, true}, {150, 20, 2, 16, true}, {300, 301, 2, 72, false}}) {
+    for (const Case& c : {Case{1, 1, 1, 1, false},
+                          {17, 17, 3, 8, false},
+                          {33, 77, 4, 7, true},
+                          {150, 20, 2, 16, true},
+                          {300, 301, 2, 72, false}}) {
         for (const Kernels* level : supportedKernels()) {
             Model model(c.queries);
             const uint64_t width = c.heads * c.d;
@@ -163,8 +170,8 @@ struct Video {
     uint64_t channels, frames, height, width;
 };
 
-std::vector<double> convolve(const std::vector<float>& x, const Video& in, const std::vector<float>& w, uint64_t outputs, uint64_t kt, uint64_t kh,
-                             uint64_t kw, const std::vector<float>& bias) {
+std::vector<double> convolve(const std::vector<float>& x, const Video& in, const std::vector<float>& w, uint64_t outputs,
+                             uint64_t kt, uint64_t kh, uint64_t kw, const std::vector<float>& bias) {
     std::vector<double> result;
     for (uint64_t o = 0; o < outputs; ++o) {
         for (uint64_t t = 0; t + kt <= in.frames; ++t) {
@@ -177,9 +184,11 @@ std::vector<double> convolve(const std::vector<float>& x, const Video& in, const
                                 for (uint64_t e = 0; e < kw; ++e) {
                                     const int64_t y = static_cast<int64_t>(i + b) - static_cast<int64_t>(kh / 2);
                                     const int64_t z = static_cast<int64_t>(j + e) - static_cast<int64_t>(kw / 2);
-                                    if (y >= 0 && z >= 0 && y < static_cast<int64_t>(in.height) && z < static_cast<int64_t>(in.width)) {
+                                    if (y >= 0 && z >= 0 && y < static_cast<int64_t>(in.height) &&
+                                        z < static_cast<int64_t>(in.width)) {
                                         sum += static_cast<double>(w[(((o * in.channels + c) * kt + a) * kh + b) * kw + e]) *
-                                               x[((c * in.frames + t + a) * in.height + static_cast<uint64_t>(y)) * in.width + static_cast<uint64_t>(z)];
+                                               x[((c * in.frames + t + a) * in.height + static_cast<uint64_t>(y)) * in.width +
+                                                 static_cast<uint64_t>(z)];
                                     }
                                 }
                             }
@@ -199,16 +208,23 @@ TEST(GraphConv, ImagesAndVideos) {
         uint64_t outputs, kt, kh, kw;
         bool bias;
     };
-    for (const Case& c : {Case{{3, 1, 9, 11}, 5, 0, 3, 3, true}, {{4, 1, 8, 5}, 3, 0, 1, 1, false}, {{2, 1, 3, 2}, 2, 0, 7, 5, true},
-                          {{5, 4, 6, 7}, 3, 3, 3, 3, true}, {{3, 5, 4, 5}, 6, 1, 1, 1, true}, {{2, 3, 5, 4}, 4, 3, 1, 1, false},
+    for (const Case& c : {Case{{3, 1, 9, 11}, 5, 0, 3, 3, true},
+                          {{4, 1, 8, 5}, 3, 0, 1, 1, false},
+                          {{2, 1, 3, 2}, 2, 0, 7, 5, true},
+                          {{5, 4, 6, 7}, 3, 3, 3, 3, true},
+                          {{3, 5, 4, 5}, 6, 1, 1, 1, true},
+                          {{2, 3, 5, 4}, 4, 3, 1, 1, false},
                           {{8, 1, 70, 61}, 4, 0, 3, 3, true}}) {
         Model model(c.outputs);
         const bool image = c.kt == 0;
         const uint64_t kt = image ? 1 : c.kt;
-        const Buffer x = model.input(image ? Shape{c.in.channels, c.in.height, c.in.width} : Shape{c.in.channels, c.in.frames, c.in.height, c.in.width});
-        const Stored weight = model.tensor(image ? Shape{c.outputs, c.in.channels, c.kh, c.kw} : Shape{c.outputs, c.in.channels, kt, c.kh, c.kw});
+        const Buffer x = model.input(image ? Shape{c.in.channels, c.in.height, c.in.width}
+                                           : Shape{c.in.channels, c.in.frames, c.in.height, c.in.width});
+        const Stored weight =
+            model.tensor(image ? Shape{c.outputs, c.in.channels, c.kh, c.kw} : Shape{c.outputs, c.in.channels, kt, c.kh, c.kw});
         const auto bias = c.bias ? std::optional(model.tensor({c.outputs})) : std::nullopt;
-        model.add(ConvOp{x, weight, bias, 0}, image ? Shape{c.outputs, c.in.height, c.in.width} : Shape{c.outputs, c.in.frames - kt + 1, c.in.height, c.in.width});
+        model.add(ConvOp{x, weight, bias, 0}, image ? Shape{c.outputs, c.in.height, c.in.width}
+                                                    : Shape{c.outputs, c.in.frames - kt + 1, c.in.height, c.in.width});
         expectClose(model.run(3), convolve(model.valuesOf(x), c.in, model.valuesOf(weight), c.outputs, kt, c.kh, c.kw,
                                            bias ? model.valuesOf(*bias) : std::vector<float>()),
                     1e-5);

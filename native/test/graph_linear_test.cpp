@@ -63,8 +63,13 @@ TEST(GraphLinear, FullPrecision) {
         uint64_t outputs;
         bool bias;
     };
-    for (const Case& c : {Case{{1, 1}, 1, false}, {{1, 37}, 5, true}, {{300}, 97, true}, {{3, 129}, 200, true}, {{64, 48}, 96, false},
-                          {{2, 5, 33}, 193, true}, {{700, 20}, 100, true}}) {
+    for (const Case& c : {Case{{1, 1}, 1, false},
+                          {{1, 37}, 5, true},
+                          {{300}, 97, true},
+                          {{3, 129}, 200, true},
+                          {{64, 48}, 96, false},
+                          {{2, 5, 33}, 193, true},
+                          {{700, 20}, 100, true}}) {
         Linear linear(c.x, c.outputs, c.bias, c.outputs);
         expectClose(linear.model.run(), product(linear.x(), linear.w(), linear.inputs, linear.b()), 5e-6);
     }
@@ -120,7 +125,8 @@ Matrix quantizePlainly(Matrix x, size_t width, const Quantizer& quantizer) {
                 }
                 const double steps = std::ldexp(1.0, integer->bits) - 1;
                 const double half = std::ldexp(1.0, integer->bits - 1);
-                const double scale = roundTo(integer->scale, integer->symmetric ? std::max(-low, high) / (half - 1) : (high - low) / steps);
+                const double scale =
+                    roundTo(integer->scale, integer->symmetric ? std::max(-low, high) / (half - 1) : (high - low) / steps);
                 const double zero = integer->symmetric ? half : std::clamp(std::nearbyint(-low / scale), 0.0, steps);
                 for (size_t i = first; i < first + group; ++i) {
                     row[i] = (std::clamp(std::nearbyint(row[i] / scale) + zero, 0.0, steps) - zero) * scale;
@@ -164,7 +170,8 @@ TEST(GraphLinear, QuantizedLikeTheDefinition) {
         for (const Quantizer& weights : kQuantizers) {
             for (const Quantizer& activations : kQuantizers) {
                 Linear linear({5, kWidth}, 40, true);
-                linear.model.request.recipes["layer"] = {rotated ? std::optional<uint64_t>(7) : std::nullopt, weights, activations};
+                linear.model.request.recipes["layer"] = {rotated ? std::optional<uint64_t>(7) : std::nullopt, weights,
+                                                         activations};
                 const auto turn = [&](Matrix rows) {
                     Matrix result;
                     for (size_t start = 0; start < rows.size(); start += kWidth) {
@@ -223,7 +230,8 @@ TEST(GraphLinear, WeightErrorIsTheMeasuredOne) {
 
 TEST(GraphLinear, RowsOfEveryMagnitude) {
     constexpr size_t kWidth = 64;
-    for (const Quantizer& quantizer : {Quantizer(CodebookQuantizer{4, FloatType::Fp32}), Quantizer(IntQuantizer{8, true, Granularity::Row, 0, FloatType::Fp32}),
+    for (const Quantizer& quantizer : {Quantizer(CodebookQuantizer{4, FloatType::Fp32}),
+                                       Quantizer(IntQuantizer{8, true, Granularity::Row, 0, FloatType::Fp32}),
                                        Quantizer(IntQuantizer{4, false, Granularity::Group, 16, FloatType::Fp32})}) {
         const RowCodec codec(quantizer, kWidth, {}, kernels());
         std::vector<uint8_t> codes(kWidth), reference(kWidth);
@@ -253,7 +261,8 @@ TEST(GraphLinear, RowsOfEveryMagnitude) {
 
 TEST(GraphLinear, CastsLikeRoundTo) {
     SplitMix64 random(2);
-    std::vector<float> values{0.0f, -0.0f, 65504.0f, 65520.0f, -1e30f, 3.4e38f, 0x1p-24f, 0x1p-25f, 0x1.8p-25f, 0x1p-14f, 6.1e-5f, 1e-40f};
+    std::vector<float> values{0.0f,     -0.0f,    65504.0f,   65520.0f, -1e30f,  3.4e38f,
+                              0x1p-24f, 0x1p-25f, 0x1.8p-25f, 0x1p-14f, 6.1e-5f, 1e-40f};
     for (int i = 0; i < 20000; ++i) {
         const float value = std::bit_cast<float>(static_cast<uint32_t>(random.next()));
         if (std::isfinite(value)) {
@@ -290,7 +299,8 @@ TEST(GraphLinear, CodesAreKeptBetweenRunsWithinTheirLimit) {
 TEST(WeightCache, KeepsItsLimitAndDropsWhatIsNotUsed) {
     const LinearRecipe recipe{{}, CodebookQuantizer{4, FloatType::Bf16}, KeepQuantizer{}};
     const auto weight = [](size_t bytes) {
-        return std::make_shared<const CodedWeight>(CodedWeight{RowCodec(CodebookQuantizer{4, FloatType::Bf16}, 8, {}, kernels()), std::vector<uint8_t>(bytes), {}});
+        return std::make_shared<const CodedWeight>(
+            CodedWeight{RowCodec(CodebookQuantizer{4, FloatType::Bf16}, 8, {}, kernels()), std::vector<uint8_t>(bytes), {}});
     };
     WeightCache cache(100);
     cache.startRun();
@@ -324,8 +334,10 @@ TEST(GraphLinear, WeightsWithoutRoomInTheCacheAreTheSame) {
         const LinearRecipe recipe{5, quantizer, KeepQuantizer{}};
         WeightCache roomy, full(0);
         std::vector<float> cached(kOutputs * kWidth), direct(kOutputs * kWidth);
-        WeightRows("layer", tensor, kOutputs, kWidth, &recipe, roomy, workers, memory, kernels()).read(0, kOutputs, cached.data(), memory[0].stored);
-        WeightRows("layer", tensor, kOutputs, kWidth, &recipe, full, workers, memory, kernels()).read(0, kOutputs, direct.data(), memory[0].stored);
+        WeightRows("layer", tensor, kOutputs, kWidth, &recipe, roomy, workers, memory, kernels())
+            .read(0, kOutputs, cached.data(), memory[0].stored);
+        WeightRows("layer", tensor, kOutputs, kWidth, &recipe, full, workers, memory, kernels())
+            .read(0, kOutputs, direct.data(), memory[0].stored);
         EXPECT_EQ(cached, direct);
         EXPECT_EQ(full.bytes(), 0u);
     }
@@ -340,14 +352,17 @@ void buildBlock(Model& model, uint64_t tokens, uint64_t width, uint64_t heads) {
     const auto linear = [&](const std::string& name, Buffer from, Shape shape, uint64_t inputs) {
         return model.add(LinearOp{name, from, model.tensor({shape.back(), inputs}), model.tensor({shape.back()}), 0}, shape);
     };
-    const Buffer c = linear("modulation", model.add(UnaryOp{UnaryKind::Silu, model.add(TimestepOp{t, 64, 0, 1, 0}, {64}), 0}, {64}), {3 * width}, 64);
+    const Buffer c = linear(
+        "modulation", model.add(UnaryOp{UnaryKind::Silu, model.add(TimestepOp{t, 64, 0, 1, 0}, {64}), 0}, {64}), {3 * width}, 64);
     const auto chunk = [&](uint64_t i) { return model.add(SliceOp{c, 0, i * width, (i + 1) * width, 0}, {width}); };
-    const Buffer y = model.add(ModulateOp{model.add(LayerNormOp{x, 1e-6, {}, {}, 0}, {tokens, width}), chunk(0), chunk(1), 0}, {tokens, width});
+    const Buffer y = model.add(ModulateOp{model.add(LayerNormOp{x, 1e-6, {}, {}, 0}, {tokens, width}), chunk(0), chunk(1), 0},
+                               {tokens, width});
     const Buffer q = model.add(RopeOp{linear("q", y, {tokens, width}, width), cos, sin, heads, 0}, {tokens, width});
     const Buffer k = model.add(RopeOp{linear("k", y, {tokens, width}, width), cos, sin, heads, 0}, {tokens, width});
     const Buffer o = model.add(AttentionOp{q, k, linear("v", y, {tokens, width}, width), heads, {}, 0}, {tokens, width});
     const Buffer z = model.add(GateAddOp{x, chunk(2), linear("out", o, {tokens, width}, width), 0}, {tokens, width});
-    const Buffer up = model.add(UnaryOp{UnaryKind::GeluTanh, linear("up", z, {tokens, 4 * width}, width), 0}, {tokens, 4 * width});
+    const Buffer up =
+        model.add(UnaryOp{UnaryKind::GeluTanh, linear("up", z, {tokens, 4 * width}, width), 0}, {tokens, 4 * width});
     model.add(BinaryOp{BinaryKind::Add, z, linear("down", up, {tokens, width}, 4 * width), 0}, {tokens, width});
 }
 
@@ -359,7 +374,9 @@ TEST(GraphRun, DoesNotDependOnTheNumberOfThreads) {
             for (const char* name : {"q", "k", "v", "out"}) {
                 model.request.recipes[name] = {1, CodebookQuantizer{4, FloatType::Bf16}, CodebookQuantizer{4, FloatType::Bf16}};
             }
-            model.request.recipes["up"] = {{}, IntQuantizer{4, true, Granularity::Tensor, 0, FloatType::Fp16}, IntQuantizer{8, false, Granularity::Tensor, 0, FloatType::Fp16}};
+            model.request.recipes["up"] = {{},
+                                           IntQuantizer{4, true, Granularity::Tensor, 0, FloatType::Fp16},
+                                           IntQuantizer{8, false, Granularity::Tensor, 0, FloatType::Fp16}};
         }
         model.request.capture = CaptureRequest{{"q", "down"}, 3, 24, 5};
         const auto one = model.runAll(1);

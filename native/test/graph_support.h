@@ -64,7 +64,9 @@ public:
         ThreadPool pool(threads);
         return graph.run(request, pool, Cancellation{}, [](double) {}, level);
     }
-    std::vector<float> run(unsigned threads = 2, const Kernels& level = kernels()) { return runAll(threads, level).outputs.at("y"); }
+    std::vector<float> run(unsigned threads = 2, const Kernels& level = kernels()) {
+        return runAll(threads, level).outputs.at("y");
+    }
 
     Program program;
     RunRequest request;

@@ -60,7 +60,9 @@ public:
         }
         return get(key).As<Napi::Number>().DoubleValue();
     }
-    std::optional<double> optionalNumber(const char* key) const { return get(key).IsNull() ? std::nullopt : std::optional(number(key)); }
+    std::optional<double> optionalNumber(const char* key) const {
+        return get(key).IsNull() ? std::nullopt : std::optional(number(key));
+    }
     Stored tensor(const char* key) const { return {toTensorRef(get(key), path(key)), nullptr}; }
     std::optional<Stored> optionalTensor(const char* key) const {
         return get(key).IsNull() ? std::nullopt : std::optional(tensor(key));
@@ -191,7 +193,8 @@ RunRequest toRunRequest(const Napi::Value& value) {
               [&](const std::string& name, const Napi::Value& data) { request.inputs[name] = toFloats(data, "inputs." + name); });
     eachField(fields.get("recipes"), "recipes", [&](const std::string& layer, const Napi::Value& recipe) {
         const Fields of(recipe, "recipes[\"" + layer + "\"]");
-        request.recipes[layer] = {toRotationSeed(of.get("rotate"), of.path("rotate")), toQuantizer(of.get("weights"), of.path("weights")),
+        request.recipes[layer] = {toRotationSeed(of.get("rotate"), of.path("rotate")),
+                                  toQuantizer(of.get("weights"), of.path("weights")),
                                   toQuantizer(of.get("activations"), of.path("activations"))};
     });
     if (!fields.get("capture").IsNull()) {

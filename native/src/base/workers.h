@@ -1,5 +1,5 @@
-// How a job works with many threads: pieces whose borders do not depend on their number, a look at the cancellation before each, and
-// one count of what is done.
+// How a job works with many threads: pieces whose borders do not depend on their number, a look at the cancellation before each,
+// and one count of what is done.
 #pragma once
 
 #include <algorithm>
@@ -15,8 +15,8 @@
 
 namespace quantscope {
 
-/// Memory that grows to what is asked for and is kept: fresh pages cost more than the arithmetic on them. Contents are lost when it
-/// grows. Not thread-safe.
+/// Memory that grows to what is asked for and is kept: fresh pages cost more than the arithmetic on them. Contents are lost when
+/// it grows. Not thread-safe.
 class Scratch {
 public:
     template <class T>

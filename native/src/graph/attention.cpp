@@ -17,7 +17,8 @@ void check(AttentionOp& op, Checks& to) {
                "heads: " + std::to_string(q[1]) + " columns do not split into " + std::to_string(op.heads) + " heads");
     if (op.bias) {
         const Shape& bias = to.read(*op.bias, "bias");
-        to.require(elementsOf(bias) == k[0], "bias is " + describe(bias) + ", expected one value for each of the " + std::to_string(k[0]) + " keys");
+        to.require(elementsOf(bias) == k[0],
+                   "bias is " + describe(bias) + ", expected one value for each of the " + std::to_string(k[0]) + " keys");
     }
     const Shape& out = to.write(op.out);
     to.require(out == q, "out is " + describe(out) + ", q is " + describe(q));
@@ -40,7 +41,8 @@ void run(const AttentionOp& op, Run& in) {
         const size_t count = std::min(block, queries - first);
         float* scores = in.memory[worker].panel.get<float>(block * keys);
         float* out = in.out(op.out) + first * width + column;
-        multiplyTransposed(count, keys, d, scale, in.in(op.q) + first * width + column, width, in.in(op.k) + column, width, 0.0f, scores, keys);
+        multiplyTransposed(count, keys, d, scale, in.in(op.q) + first * width + column, width, in.in(op.k) + column, width, 0.0f,
+                           scores, keys);
         float sums[128];
         for (size_t i = 0; i < count; ++i) {
             float* row = scores + i * keys;

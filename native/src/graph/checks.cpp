@@ -81,8 +81,9 @@ const Shape& Checks::write(Buffer buffer) {
 
 void Checks::open(Stored& stored, const char* what, std::optional<uint64_t> elements) {
     const TensorRef& ref = stored.ref;
-    require(isWeightDtype(ref.dtype), std::string(what) + ": " + std::string(quantscope::nameOf(ref.dtype)) +
-                                          " tensors cannot take part; supported are F32, F16, BF16, F64, F8_E4M3, F8_E5M2, I8 and U8");
+    require(isWeightDtype(ref.dtype),
+            std::string(what) + ": " + std::string(quantscope::nameOf(ref.dtype)) +
+                " tensors cannot take part; supported are F32, F16, BF16, F64, F8_E4M3, F8_E5M2, I8 and U8");
     auto& file = files_[ref.file];
     try {
         if (file == nullptr) {

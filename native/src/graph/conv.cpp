@@ -17,7 +17,9 @@ struct Geometry {
     uint64_t outFrames() const { return frames - kernelT + 1; }
     uint64_t area() const { return height * width; }
     uint64_t patch() const { return channels * kernelT * kernelH * kernelW; }
-    double flops(uint64_t positions) const { return 2.0 * static_cast<double>(positions) * static_cast<double>(outputs) * static_cast<double>(patch()); }
+    double flops(uint64_t positions) const {
+        return 2.0 * static_cast<double>(positions) * static_cast<double>(outputs) * static_cast<double>(patch());
+    }
 };
 
 Geometry geometryOf(const Shape& x, const Shape& weight) {
@@ -25,7 +27,8 @@ Geometry geometryOf(const Shape& x, const Shape& weight) {
                          : Geometry{x[0], x[1], x[2], x[3], weight[0], weight[2], weight[3], weight[4]};
 }
 
-/// Row `row` of the patch matrix, (channel, kt, kh, kw) in the weight's order, for positions first..first+count of one output frame.
+/// Row `row` of the patch matrix, (channel, kt, kh, kw) in the weight's order, for positions first..first+count of one output
+/// frame.
 void gatherRow(const Geometry& g, const float* x, uint64_t row, uint64_t frame, uint64_t first, uint64_t count, float* target) {
     const uint64_t kw = row % g.kernelW;
     const uint64_t kh = row / g.kernelW % g.kernelH;
@@ -46,7 +49,8 @@ void gatherRow(const Geometry& g, const float* x, uint64_t row, uint64_t frame, 
             std::fill(line + begin, line + end, 0.0f);
         } else {
             std::fill(line + begin, line + from, 0.0f);
-            std::memcpy(line + from, image + (y + shiftY) * width + from + shiftX, static_cast<size_t>(until - from) * sizeof(float));
+            std::memcpy(line + from, image + (y + shiftY) * width + from + shiftX,
+                        static_cast<size_t>(until - from) * sizeof(float));
             std::fill(line + until, line + end, 0.0f);
         }
         done += static_cast<uint64_t>(end - begin);
@@ -63,14 +67,17 @@ void check(ConvOp& op, Checks& to) {
                "weight is " + describe(weight) + ", which does not fit x " + describe(x));
     to.open(op.weight, "weight");
     const Geometry g = geometryOf(x, weight);
-    to.require(g.kernelH % 2 == 1 && g.kernelW % 2 == 1, "weight: the kernel's height and width must be odd, found " + describe(weight));
+    to.require(g.kernelH % 2 == 1 && g.kernelW % 2 == 1,
+               "weight: the kernel's height and width must be odd, found " + describe(weight));
     to.require(g.kernelT >= 1 && g.kernelT <= g.frames,
                "x has " + std::to_string(g.frames) + " frames, the kernel takes " + std::to_string(g.kernelT));
-    to.require(g.patch() < uint64_t{1} << 31 && g.frames * g.area() < uint64_t{1} << 31, "x or weight are too large for one convolution");
+    to.require(g.patch() < uint64_t{1} << 31 && g.frames * g.area() < uint64_t{1} << 31,
+               "x or weight are too large for one convolution");
     if (op.bias) {
         to.open(*op.bias, "bias", g.outputs);
     }
-    const Shape expected = x.size() == 3 ? Shape{g.outputs, g.height, g.width} : Shape{g.outputs, g.outFrames(), g.height, g.width};
+    const Shape expected =
+        x.size() == 3 ? Shape{g.outputs, g.height, g.width} : Shape{g.outputs, g.outFrames(), g.height, g.width};
     const Shape& out = to.write(op.out);
     to.require(out == expected, "out is " + describe(out) + ", expected " + describe(expected));
     to.addFlops(g.flops(g.outFrames() * g.area()));

@@ -10,8 +10,8 @@ namespace quantscope {
 namespace {
 
 void requireVector(const Shape& shape, uint64_t width, const char* what, Checks& to) {
-    to.require(elementsOf(shape) == width,
-               std::string(what) + " is " + describe(shape) + ", expected " + std::to_string(width) + " values, one per column of x");
+    to.require(elementsOf(shape) == width, std::string(what) + " is " + describe(shape) + ", expected " + std::to_string(width) +
+                                               " values, one per column of x");
 }
 
 void requireSame(const Shape& a, const Shape& b, const char* what, Checks& to) {
@@ -192,8 +192,9 @@ void run(const AffineOp& op, Run& in) {
 void check(RopeOp& op, Checks& to) {
     const Shape& x = to.read(op.x, "x");
     to.require(x.size() == 2, "x: expected [tokens, heads x d], found " + describe(x));
-    to.require(op.heads >= 1 && x[1] % op.heads == 0 && x[1] / op.heads % 2 == 0,
-               "heads: " + std::to_string(x[1]) + " columns do not split into " + std::to_string(op.heads) + " heads of even width");
+    to.require(
+        op.heads >= 1 && x[1] % op.heads == 0 && x[1] / op.heads % 2 == 0,
+        "heads: " + std::to_string(x[1]) + " columns do not split into " + std::to_string(op.heads) + " heads of even width");
     const Shape angles{x[0], x[1] / op.heads / 2};
     for (const auto& [buffer, what] : {std::pair{op.cos, "cos"}, std::pair{op.sin, "sin"}}) {
         const Shape& found = to.read(buffer, what);

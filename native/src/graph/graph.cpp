@@ -19,7 +19,8 @@ Graph::Graph(Program program) : program_(std::move(program)) {
         if (const auto* linear = std::get_if<LinearOp>(&op)) {
             const Shape& x = program_.buffers[linear->x];
             Captures::Expected& expected = linears_.try_emplace(linear->name, Captures::Expected{0, x.back()}).first->second;
-            checks.require(expected.width == x.back(), "another linear of this name takes " + std::to_string(expected.width) + " features");
+            checks.require(expected.width == x.back(),
+                           "another linear of this name takes " + std::to_string(expected.width) + " features");
             expected.rows += elementsOf(x) / x.back();
         }
     }
@@ -27,12 +28,12 @@ Graph::Graph(Program program) : program_(std::move(program)) {
     flops_ = checks.flops();
     arenaSize_ = checks.plan().size();
     if (bufferBytes() > physicalMemory()) {
-        throw Error(ErrorCode::Memory, "The model needs " + std::to_string(bufferBytes() >> 20) + " MiB for its activations; this machine has " +
+        throw Error(ErrorCode::Memory, "The model needs " + std::to_string(bufferBytes() >> 20) +
+                                           " MiB for its activations; this machine has " +
                                            std::to_string(physicalMemory() >> 20) + " MiB. Choose a smaller size.");
     }
-    // Offsets now; run() turns them into addresses once the block exists.
     for (Buffer buffer = 0; buffer < program_.buffers.size(); ++buffer) {
-        offsets_.push_back(checks.plan().placeOf(buffer));
+        plan_.push_back(checks.plan().placeOf(buffer));
     }
 }
 
@@ -44,7 +45,8 @@ void Graph::checkRequest(const RunRequest& request) const {
             failArgument("inputs: \"" + name + "\" is missing; it has " + std::to_string(expected) + " values");
         }
         if (given->second.size() != expected) {
-            failArgument("inputs: \"" + name + "\" has " + std::to_string(given->second.size()) + " values, expected " + std::to_string(expected));
+            failArgument("inputs: \"" + name + "\" has " + std::to_string(given->second.size()) + " values, expected " +
+                         std::to_string(expected));
         }
     }
     for (const auto& [name, values] : request.inputs) {
@@ -57,15 +59,32 @@ void Graph::checkRequest(const RunRequest& request) const {
         if (linear == linears_.end()) {
             failArgument("recipes: the model has no linear \"" + name + "\"");
         }
-        for (const auto& [side, quantizer] : {std::pair{"weights", &recipe.weights}, std::pair{"activations", &recipe.activations}}) {
+        for (const auto& [side, quantizer] :
+             {std::pair{"weights", &recipe.weights}, std::pair{"activations", &recipe.activations}}) {
             validate(*quantizer, linear->second.width, "recipes[\"" + name + "\"]." + side);
         }
     }
     for (const auto& [name, linear] : linears_) {
         if ((request.capture || request.recipes.contains(name)) && linear.width > kMaxWidth) {
-            failArgument("recipes: \"" + name + "\" takes " + std::to_string(linear.width) + " features; at most " + std::to_string(kMaxWidth));
+            failArgument("recipes: \"" + name + "\" takes " + std::to_string(linear.width) + " features; at most " +
+                         std::to_string(kMaxWidth));
         }
     }
+}
+
+void Graph::allocate() {
+    arena_ = allocateAligned<float>(arenaSize_);
+    std::vector<float*> roots(plan_.size(), arena_.get());
+    for (Op& op : program_.ops) {
+        if (auto* constant = std::get_if<ConstantOp>(&op)) {
+            roots[constant->out] = constant->data.data();
+        }
+    }
+    std::vector<float*> places;
+    for (const MemoryPlan::Place& place : plan_) {
+        places.push_back((place.external ? roots[place.root] : arena_.get()) + place.offset);
+    }
+    places_ = std::move(places);
 }
 
 RunResult Graph::run(const RunRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress,
@@ -73,20 +92,8 @@ RunResult Graph::run(const RunRequest& request, ThreadPool& pool, const Cancella
     const std::lock_guard one(oneRun_);
     checkRequest(request);
     Captures captures(request.capture.value_or(CaptureRequest{}), linears_);
-    if (arena_ == nullptr) {
-        arena_ = allocateAligned<float>(arenaSize_);
-        for (const MemoryPlan::Place& place : offsets_) {
-            places_.push_back(place.external ? nullptr : arena_.get() + place.offset);
-        }
-        for (Op& op : program_.ops) {
-            if (auto* constant = std::get_if<ConstantOp>(&op)) {
-                for (Buffer buffer = 0; buffer < offsets_.size(); ++buffer) {
-                    if (offsets_[buffer].root == constant->out) {
-                        places_[buffer] = constant->data.data() + offsets_[buffer].offset;
-                    }
-                }
-            }
-        }
+    if (places_.empty()) {
+        allocate();
     }
     memory_.resize(std::max<size_t>(memory_.size(), pool.threads()));
     cache_.startRun();

@@ -1,4 +1,5 @@
-// A model that can run: a program whose every shape, buffer and tensor was checked, its memory, and the codes of its quantized weights.
+// A model that can run: a program whose every shape, buffer and tensor was checked, its memory, and the codes of its quantized
+// weights.
 #pragma once
 
 #include <map>
@@ -41,23 +42,26 @@ public:
     /// Memory that the buffers take during a run.
     uint64_t bufferBytes() const { return arenaSize_ * sizeof(float); }
 
-    /// Results do not depend on the number of threads. Looks at the cancellation every few milliseconds. Throws Error: Argument when
-    /// an input is missing or of the wrong length, or a recipe does not fit; Io, Memory, Cancelled. Concurrent calls wait for each other.
+    /// Results do not depend on the number of threads. Looks at the cancellation every few milliseconds. Throws Error: Argument
+    /// when an input is missing or of the wrong length, or a recipe does not fit; Io, Memory, Cancelled. Concurrent calls wait
+    /// for each other.
     RunResult run(const RunRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress,
                   const Kernels& kernels);
 
 private:
     void checkRequest(const RunRequest& request) const;
+    /// Allocates the block and finds every buffer's address in it.
+    void allocate();
 
     Program program_;
     std::map<std::string, Captures::Expected> linears_;  ///< by name
     double flops_ = 0;
     uint64_t arenaSize_ = 0;
-    std::vector<MemoryPlan::Place> offsets_;
+    std::vector<MemoryPlan::Place> plan_;  ///< by buffer
 
     std::mutex oneRun_;
-    AlignedArray<float> arena_;  ///< made by the first run
-    std::vector<float*> places_;
+    AlignedArray<float> arena_;    ///< made by the first run
+    std::vector<float*> places_;   ///< by buffer, in the arena or in a constant's data
     std::vector<TileMemory> memory_;
     WeightCache cache_;
 };

@@ -14,7 +14,9 @@ uint64_t innerOf(const Shape& shape, uint64_t axis) {
     return elementsOf(Shape(shape.begin() + static_cast<std::ptrdiff_t>(axis) + 1, shape.end()));
 }
 
-uint64_t outerOf(const Shape& shape, uint64_t axis) { return elementsOf(Shape(shape.begin(), shape.begin() + static_cast<std::ptrdiff_t>(axis))); }
+uint64_t outerOf(const Shape& shape, uint64_t axis) {
+    return elementsOf(Shape(shape.begin(), shape.begin() + static_cast<std::ptrdiff_t>(axis)));
+}
 
 std::vector<uint64_t> stepsOf(const Shape& shape) {
     std::vector<uint64_t> steps(shape.size(), 1);
@@ -44,7 +46,8 @@ bool isView(const SliceOp& op, const Shape& x) { return outerOf(x, op.axis) == 1
 
 void check(PermuteOp& op, Checks& to) {
     const Shape& x = to.read(op.x, "x");
-    to.require(hasElements(op.shape, elementsOf(x)), "shape: x is " + describe(x) + ", which cannot be viewed as " + describe(op.shape));
+    to.require(hasElements(op.shape, elementsOf(x)),
+               "shape: x is " + describe(x) + ", which cannot be viewed as " + describe(op.shape));
     std::vector<uint64_t> sorted = op.axes;
     std::sort(sorted.begin(), sorted.end());
     std::vector<uint64_t> expected(op.shape.size());
@@ -94,7 +97,8 @@ void check(SliceOp& op, Checks& to) {
     const Shape& x = to.read(op.x, "x");
     to.require(op.axis < x.size(), "axis: x is " + describe(x) + ", there is no axis " + std::to_string(op.axis));
     to.require(op.start < op.end && op.end <= x[op.axis], "range: " + std::to_string(op.start) + " to " + std::to_string(op.end) +
-                                                              " is outside of axis " + std::to_string(op.axis) + " of " + describe(x));
+                                                              " is outside of axis " + std::to_string(op.axis) + " of " +
+                                                              describe(x));
     Shape expected = x;
     expected[op.axis] = op.end - op.start;
     const Shape& out = to.write(op.out);
@@ -121,15 +125,17 @@ void run(const SliceOp& op, Run& in) {
 void check(ConcatOp& op, Checks& to) {
     to.require(!op.xs.empty(), "xs: expected at least one buffer");
     Shape expected = to.read(op.xs[0], "xs[0]");
-    to.require(op.axis < expected.size(), "axis: xs[0] is " + describe(expected) + ", there is no axis " + std::to_string(op.axis));
+    to.require(op.axis < expected.size(),
+               "axis: xs[0] is " + describe(expected) + ", there is no axis " + std::to_string(op.axis));
     for (size_t i = 1; i < op.xs.size(); ++i) {
         Shape x = to.read(op.xs[i], "xs");
         const uint64_t size = op.axis < x.size() ? x[op.axis] : 0;
         if (op.axis < x.size()) {
             x[op.axis] = expected[op.axis];
         }
-        to.require(x == expected, "xs[" + std::to_string(i) + "] is " + describe(to.read(op.xs[i], "xs")) + ", it does not fit behind " +
-                                      describe(expected) + " along axis " + std::to_string(op.axis));
+        to.require(x == expected, "xs[" + std::to_string(i) + "] is " + describe(to.read(op.xs[i], "xs")) +
+                                      ", it does not fit behind " + describe(expected) + " along axis " +
+                                      std::to_string(op.axis));
         expected[op.axis] += size;
     }
     const Shape& out = to.write(op.out);
@@ -155,7 +161,8 @@ void run(const ConcatOp& op, Run& in) {
 void check(ResizeOp& op, Checks& to) {
     const Shape& x = to.read(op.x, "x");
     const Shape& out = to.write(op.out);
-    to.require(out.size() == x.size(), "out is " + describe(out) + ", x is " + describe(x) + "; they need the same number of axes");
+    to.require(out.size() == x.size(),
+               "out is " + describe(out) + ", x is " + describe(x) + "; they need the same number of axes");
 }
 
 void run(const ResizeOp& op, Run& in) {

@@ -51,7 +51,8 @@ void MemoryPlan::place() {
             byWriting.push_back(i);
         }
     }
-    std::stable_sort(byWriting.begin(), byWriting.end(), [&](Buffer a, Buffer b) { return entries_[a].written < entries_[b].written; });
+    std::stable_sort(byWriting.begin(), byWriting.end(),
+                     [&](Buffer a, Buffer b) { return entries_[a].written < entries_[b].written; });
     for (const Buffer buffer : byWriting) {
         Entry& entry = entries_[buffer];
         while (!byLastRead.empty() && byLastRead.begin()->first < entry.written) {

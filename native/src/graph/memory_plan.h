@@ -1,5 +1,5 @@
-// Where every buffer of a program lies in one block of memory. A buffer's place is free again after its last reader, so the block is
-// about as large as what is alive at the worst moment.
+// Where every buffer of a program lies in one block of memory. A buffer's place is free again after its last reader, so the block
+// is about as large as what is alive at the worst moment.
 #pragma once
 
 #include <cstdint>

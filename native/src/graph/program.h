@@ -1,5 +1,5 @@
-// A model as data: a straight-line program over float32 buffers, as server/src/engine/graph.ts describes it (the field names are the
-// same; that file says what every op computes). Untrusted until Graph has checked it.
+// A model as data: a straight-line program over float32 buffers, as server/src/engine/graph.ts describes it (the field names are
+// the same; that file says what every op computes). Untrusted until Graph has checked it.
 #pragma once
 
 #include <cstdint>
@@ -164,8 +164,9 @@ struct ConvOp {
     Buffer out;
 };
 
-using Op = std::variant<LinearOp, ConstantOp, TensorOp, RowOp, TimestepOp, LayerNormOp, RmsNormOp, GroupNormOp, ChannelNormOp, ModulateOp,
-                        GateAddOp, BinaryOp, UnaryOp, AffineOp, AttentionOp, RopeOp, PermuteOp, SliceOp, ConcatOp, ResizeOp, ConvOp>;
+using Op = std::variant<LinearOp, ConstantOp, TensorOp, RowOp, TimestepOp, LayerNormOp, RmsNormOp, GroupNormOp, ChannelNormOp,
+                        ModulateOp, GateAddOp, BinaryOp, UnaryOp, AffineOp, AttentionOp, RopeOp, PermuteOp, SliceOp, ConcatOp,
+                        ResizeOp, ConvOp>;
 
 /// The `op` field of each alternative of Op, in its order.
 inline constexpr const char* kOpNames[] = {"linear",   "constant", "tensor", "row",    "timestep",  "layernorm", "rmsnorm",

@@ -42,7 +42,8 @@ void run(const TensorOp& op, Run& in) {
     constexpr uint64_t kPiece = uint64_t{1} << 18;
     in.workers.tiles((tensor.elements() + kPiece - 1) / kPiece, [&](size_t piece, unsigned worker) {
         const uint64_t first = piece * kPiece;
-        decodeRange(tensor, first, std::min(kPiece, tensor.elements() - first), in.out(op.out) + first, in.memory[worker].stored, in.kernels);
+        decodeRange(tensor, first, std::min(kPiece, tensor.elements() - first), in.out(op.out) + first, in.memory[worker].stored,
+                    in.kernels);
     });
 }
 
@@ -60,10 +61,11 @@ void run(const RowOp& op, Run& in) {
     const float index = std::nearbyint(*in.in(op.index));
     // Negated, so that NaN is refused too.
     if (!(index >= 0 && static_cast<double>(index) < static_cast<double>(table.rows()))) {
-        failArgument("row: index " + std::to_string(*in.in(op.index)) + " is outside of the table in " + table.file() + ", which has rows 0 to " +
-                     std::to_string(table.rows() - 1));
+        failArgument("row: index " + std::to_string(*in.in(op.index)) + " is outside of the table in " + table.file() +
+                     ", which has rows 0 to " + std::to_string(table.rows() - 1));
     }
-    decodeRange(table, static_cast<uint64_t>(index) * table.columns(), table.columns(), in.out(op.out), in.memory[0].stored, in.kernels);
+    decodeRange(table, static_cast<uint64_t>(index) * table.columns(), table.columns(), in.out(op.out), in.memory[0].stored,
+                in.kernels);
 }
 
 void check(TimestepOp& op, Checks& to) {

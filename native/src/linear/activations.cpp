@@ -10,8 +10,8 @@
 
 namespace quantscope {
 
-void prepareActivations(const float* x, uint64_t rows, uint64_t width, const LinearRecipe& recipe, float* target, Workers& workers,
-                        const Kernels& kernels) {
+void prepareActivations(const float* x, uint64_t rows, uint64_t width, const LinearRecipe& recipe, float* target,
+                        Workers& workers, const Kernels& kernels) {
     const auto rotation = recipe.rotationSeed ? rotationFor(width, *recipe.rotationSeed) : nullptr;
     const auto* keep = std::get_if<KeepQuantizer>(&recipe.activations);
     const auto* integer = std::get_if<IntQuantizer>(&recipe.activations);
@@ -29,7 +29,8 @@ void prepareActivations(const float* x, uint64_t rows, uint64_t width, const Lin
             if (keep != nullptr && keep->type) {
                 castRow(*keep->type, row, width);
             }
-            if (wholeTensor && kernels.maxMagnitude(row, width) < std::bit_cast<uint32_t>(std::numeric_limits<float>::infinity())) {
+            if (wholeTensor &&
+                kernels.maxMagnitude(row, width) < std::bit_cast<uint32_t>(std::numeric_limits<float>::infinity())) {
                 const Range found = kernels.range(row, width);
                 const std::lock_guard lock(rangeLock);  // minimum and maximum: any order gives the same
                 range = {std::min<double>(range.lowest, found.lowest), std::max<double>(range.highest, found.highest)};

@@ -8,7 +8,7 @@
 namespace quantscope {
 
 /// Fills target [rows, width] from x [rows, width], which it must not overlap.
-void prepareActivations(const float* x, uint64_t rows, uint64_t width, const LinearRecipe& recipe, float* target, Workers& workers,
-                        const Kernels& kernels);
+void prepareActivations(const float* x, uint64_t rows, uint64_t width, const LinearRecipe& recipe, float* target,
+                        Workers& workers, const Kernels& kernels);
 
 }  // namespace quantscope

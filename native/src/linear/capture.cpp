@@ -2,23 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "base/error.h"
+#include "base/sampling.h"
 #include "rotation/rpbh.h"
 #include "stats/concentration.h"
 
 namespace quantscope {
-
-namespace {
-
-/// Row number of sample i of `count`: floor((i + 1/2) rows / count).
-uint64_t sampledRow(uint64_t i, uint64_t rows, uint64_t count) {
-    __extension__ using Wide = unsigned __int128;  // the product leaves 64 bits
-    return static_cast<uint64_t>(static_cast<Wide>(2 * i + 1) * rows / (static_cast<Wide>(2) * count));
-}
-
-}  // namespace
 
 Captures::Captures(const CaptureRequest& request, const std::map<std::string, Expected>& layers)
     : request_(request), grid_(request.histogramBins) {
@@ -50,7 +40,8 @@ void Captures::takeSample(State& state, const float* x, uint64_t rows) const {
     }
 }
 
-void Captures::add(const std::string& layer, const float* x, uint64_t rows, uint64_t width, Workers& workers, const Kernels& kernels) {
+void Captures::add(const std::string& layer, const float* x, uint64_t rows, uint64_t width, Workers& workers,
+                   const Kernels& kernels) {
     const auto found = states_.find(layer);
     if (found == states_.end()) {
         return;
@@ -73,7 +64,8 @@ void Captures::add(const std::string& layer, const float* x, uint64_t rows, uint
     const auto rotation = rotationFor(width, request_.seed);
     const uint64_t each = std::max<uint64_t>(1, (uint64_t{1} << 16) / width);
     std::vector<Piece> pieces((rows + each - 1) / each);
-    std::vector<Counts> counts(workers.threads(), {std::vector<uint32_t>(grid_.countsSize()), std::vector<uint32_t>(grid_.countsSize())});
+    std::vector<Counts> counts(workers.threads(),
+                               {std::vector<uint32_t>(grid_.countsSize()), std::vector<uint32_t>(grid_.countsSize())});
     std::vector<uint8_t> usable(rows, 1);
     workers.tiles(pieces.size(), [&](size_t index, unsigned worker) {
         Piece& piece = pieces[index];

@@ -8,7 +8,8 @@ namespace {
 
 blasint count(size_t n) { return static_cast<blasint>(n); }
 
-/// A product runs on the thread that calls. Asked for at the first product and not by a static initialiser, which could run before OpenBLAS's own.
+/// A product runs on the thread that calls. Asked for at the first product and not by a static initialiser, which could run
+/// before OpenBLAS's own.
 void oneThreadPerCall() {
     static const bool done = (openblas_set_num_threads(1), true);
     static_cast<void>(done);
@@ -28,8 +29,8 @@ void multiplyTransposed(size_t rows, size_t columns, size_t width, float factor,
                 count(wStride), keep, y, count(yStride));
 }
 
-void multiply(size_t rows, size_t columns, size_t width, const float* x, size_t xStride, const float* w, size_t wStride, float keep,
-              float* y, size_t yStride) {
+void multiply(size_t rows, size_t columns, size_t width, const float* x, size_t xStride, const float* w, size_t wStride,
+              float keep, float* y, size_t yStride) {
     oneThreadPerCall();
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count(rows), count(columns), count(width), 1.0f, x, count(xStride), w,
                 count(wStride), keep, y, count(yStride));

@@ -1,5 +1,5 @@
-// Matrix products in float32, on the calling thread alone: OpenBLAS does the arithmetic, Workers the threading. Row-major; `…Stride`
-// is the distance between rows. Sizes and strides are below 2^31. Thread-safe.
+// Matrix products in float32, on the calling thread alone: OpenBLAS does the arithmetic, Workers the threading. Row-major;
+// `…Stride` is the distance between rows. Sizes and strides are below 2^31. Thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@ void multiplyTransposed(size_t rows, size_t columns, size_t width, float factor,
                         size_t wStride, float keep, float* y, size_t yStride);
 
 /// y[rows, columns] = x[rows, width] · w[width, columns] + keep · y
-void multiply(size_t rows, size_t columns, size_t width, const float* x, size_t xStride, const float* w, size_t wStride, float keep,
-              float* y, size_t yStride);
+void multiply(size_t rows, size_t columns, size_t width, const float* x, size_t xStride, const float* w, size_t wStride,
+              float keep, float* y, size_t yStride);
 
 }  // namespace quantscope

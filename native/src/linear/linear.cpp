@@ -11,12 +11,12 @@ namespace quantscope {
 
 namespace {
 
-/// Outputs a thread computes at once: their weights are a panel of at most 16 MiB. OpenBLAS reaches within 3 % of its full speed from
-/// 96 on, and the number of panels of a usual layer divides well among a few threads.
+/// Outputs a thread computes at once: their weights are a panel of at most 16 MiB. OpenBLAS reaches within 3 % of its full speed
+/// from 96 on, and the number of panels of a usual layer divides well among a few threads.
 uint64_t panelRows(uint64_t inputs) { return std::clamp<uint64_t>((uint64_t{1} << 22) / inputs, 1, 96); }
 
 /// Rows of x between two looks at the cancellation: a few milliseconds.
-constexpr uint64_t kRowBlock = 512;
+constexpr uint64_t kRowBlock = 256;
 
 }  // namespace
 
@@ -58,8 +58,8 @@ void Linears::run(const Layer& layer, const Input& x, float* out) {
                 }
             }
             workers_.checkCancelled();
-            multiplyTransposed(block, count, layer.inputs, 1.0f, input + begin * layer.inputs, layer.inputs, rows, layer.inputs, 1.0f,
-                               target, layer.outputs);
+            multiplyTransposed(block, count, layer.inputs, 1.0f, input + begin * layer.inputs, layer.inputs, rows, layer.inputs,
+                               1.0f, target, layer.outputs);
             uint32_t largest = 0;
             for (uint64_t i = 0; i < block; ++i) {
                 largest = std::max(largest, kernels_.maxMagnitude(target + i * layer.outputs, count));

@@ -10,9 +10,9 @@
 
 namespace quantscope {
 
-/// What a recipe does to weights and activations (LinearRecipe of server/src/engine/graph.ts). Both sides are rotated when there is a
-/// rotation, also a side that is kept: the product is the same, x Wᵀ = (x Πᵀ)(W Πᵀ)ᵀ. Activations are quantized per row of x (token)
-/// from that row's own values (OrbitQuant Eq 7-8 for codebooks), or over all of x with Granularity::Tensor.
+/// What a recipe does to weights and activations (LinearRecipe of server/src/engine/graph.ts). Both sides are rotated when there
+/// is a rotation, also a side that is kept: the product is the same, x Wᵀ = (x Πᵀ)(W Πᵀ)ᵀ. Activations are quantized per row of x
+/// (token) from that row's own values (OrbitQuant Eq 7-8 for codebooks), or over all of x with Granularity::Tensor.
 struct LinearRecipe {
     std::optional<uint64_t> rotationSeed;
     Quantizer weights;

@@ -42,8 +42,9 @@ void WeightCache::insert(const std::string& layer, const LinearRecipe& recipe, s
     entries_.insert_or_assign(layer, Entry{recipe, run_, std::move(weight)});
 }
 
-WeightRows::WeightRows(const std::string& layer, const Tensor& tensor, uint64_t outputs, uint64_t inputs, const LinearRecipe* recipe,
-                       WeightCache& cache, Workers& workers, std::vector<TileMemory>& memory, const Kernels& kernels)
+WeightRows::WeightRows(const std::string& layer, const Tensor& tensor, uint64_t outputs, uint64_t inputs,
+                       const LinearRecipe* recipe, WeightCache& cache, Workers& workers, std::vector<TileMemory>& memory,
+                       const Kernels& kernels)
     : tensor_(tensor), outputs_(outputs), inputs_(inputs), kernels_(kernels) {
     if (recipe == nullptr) {
         return;
@@ -92,7 +93,8 @@ void WeightRows::read(uint64_t first, uint64_t count, float* panel, Scratch& scr
     if (coded_ != nullptr) {
         const size_t sides = coded_->codec.sides();
         for (uint64_t i = 0; i < count; ++i) {
-            coded_->codec.decode(coded_->codes.data() + (first + i) * inputs_, coded_->sides.data() + (first + i) * sides, panel + i * inputs_);
+            coded_->codec.decode(coded_->codes.data() + (first + i) * inputs_, coded_->sides.data() + (first + i) * sides,
+                                 panel + i * inputs_);
         }
         return;
     }
@@ -138,7 +140,8 @@ TensorRange WeightRows::findRange(Workers& workers, std::vector<TileMemory>& mem
 
 std::shared_ptr<const CodedWeight> WeightRows::encodeAll(Workers& workers, std::vector<TileMemory>& memory) const {
     const size_t sides = codec_->sides();
-    auto result = std::make_shared<CodedWeight>(CodedWeight{*codec_, std::vector<uint8_t>(outputs_ * inputs_), std::vector<float>(outputs_ * sides)});
+    auto result = std::make_shared<CodedWeight>(
+        CodedWeight{*codec_, std::vector<uint8_t>(outputs_ * inputs_), std::vector<float>(outputs_ * sides)});
     const uint64_t each = rowsPerPiece(inputs_);
     workers.tiles((outputs_ + each - 1) / each, [&](size_t piece, unsigned worker) {
         const uint64_t first = piece * each;
@@ -146,7 +149,8 @@ std::shared_ptr<const CodedWeight> WeightRows::encodeAll(Workers& workers, std::
         std::vector<float> rows(count * inputs_);
         readUnquantized(first, count, rows.data(), memory[worker].stored);
         for (uint64_t i = 0; i < count; ++i) {
-            codec_->encode(rows.data() + i * inputs_, result->codes.data() + (first + i) * inputs_, result->sides.data() + (first + i) * sides);
+            codec_->encode(rows.data() + i * inputs_, result->codes.data() + (first + i) * inputs_,
+                           result->sides.data() + (first + i) * sides);
         }
     });
     return result;

@@ -1,5 +1,6 @@
-// The weights of one linear as its recipe leaves them. They are read from the file when they are needed, a panel of rows at a time, so
-// that a model larger than the memory runs; only the codes of quantized weights are kept from run to run, as far as a limit allows.
+// The weights of one linear as its recipe leaves them. They are read from the file when they are needed, a panel of rows at a
+// time, so that a model larger than the memory runs; only the codes of quantized weights are kept from run to run, as far as a
+// limit allows.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,9 @@ struct CodedWeight {
     size_t bytes() const { return codes.size() + sides.size() * sizeof(float); }
 };
 
-/// Codes by layer name, for one model. When the limit is reached, layers that the run before last used leave first; what does not fit
-/// then is not kept at all: with layers used in turn, dropping others for it would only make all of them start over. Not thread-safe.
+/// Codes by layer name, for one model. When the limit is reached, layers that the run before last used leave first; what does not
+/// fit then is not kept at all: with layers used in turn, dropping others for it would only make all of them start over. Not
+/// thread-safe.
 class WeightCache {
 public:
     explicit WeightCache(size_t maxBytes = size_t{2} << 30) : maxBytes_(maxBytes) {}

@@ -76,11 +76,6 @@ struct Workspace {
     }
 };
 
-/// Rows with numbers beyond 2^+-40 are multiplied by a power of two, which changes nothing but keeps float squares in range.
-int exponentFor(float largest) {
-    return largest > 0x1p-40f && largest < 0x1p40f ? 0 : std::clamp(std::ilogb(largest), -126, 126);
-}
-
 class Measuring {
 public:
     Measuring(const MeasureRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress,

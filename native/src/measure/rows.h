@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "base/sampling.h"
 #include "tensor/tensor.h"
 
 namespace quantscope {
@@ -28,14 +29,8 @@ public:
     uint64_t begin(uint64_t tile) const { return tile * rowsPerTile_; }
     uint64_t end(uint64_t tile) const { return std::min(count_, (tile + 1) * rowsPerTile_); }
 
-    /// Row of the tensor that is measured as number `i`: floor((i + 1/2) rows / count).
-    uint64_t row(uint64_t i) const {
-        if (count_ == tensor_.rows()) {
-            return i;
-        }
-        __extension__ using Wide = unsigned __int128;  // the product leaves 64 bits
-        return static_cast<uint64_t>(static_cast<Wide>(2 * i + 1) * tensor_.rows() / (static_cast<Wide>(2) * count_));
-    }
+    /// Row of the tensor that is measured as number `i`.
+    uint64_t row(uint64_t i) const { return count_ == tensor_.rows() ? i : sampledRow(i, tensor_.rows(), count_); }
 
     /// Reads the tile's rows one behind the other; neighbouring rows come in one call.
     void read(uint64_t tile, std::byte* target) const {

@@ -1,6 +1,8 @@
 // How weights are stored, as data, and what that costs one row. protocol.ts has the same types for the other processes.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -48,6 +50,11 @@ struct Row {
     int exponent;
     const double* exact = nullptr;  ///< the unscaled values before they became float32: F64 tensors, not rotated
 };
+
+/// The exponent for a row, or a tensor, whose largest magnitude is this: 0 unless float squares would leave their range.
+inline int exponentFor(float largest) {
+    return largest > 0x1p-40f && largest < 0x1p40f ? 0 : std::clamp(std::ilogb(largest), -126, 126);
+}
 
 /// Computes the squared error of rows of one width. Immutable and thread-safe.
 class RowQuantizer {

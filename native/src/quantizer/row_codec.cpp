@@ -13,11 +13,6 @@ namespace {
 
 constexpr uint32_t kInfinityBits = 0x7F800000;
 
-/// Rows with numbers beyond 2^+-40 are multiplied by a power of two, which changes nothing but keeps float squares in range.
-int exponentFor(float largest) {
-    return largest > 0x1p-40f && largest < 0x1p40f ? 0 : std::clamp(std::ilogb(largest), -126, 126);
-}
-
 /// Round half to even for |x| < 2^22, in two additions that the compiler can do on vectors.
 inline float roundToEven(float x) {
     constexpr float kAnchor = 0x1.8p23f;
@@ -38,8 +33,9 @@ RowCodec::RowCodec(const Quantizer& quantizer, uint64_t width, const TensorRange
         }
         levels_.insert(levels_.end(), table.levels.begin(), table.levels.begin() + table.size);
         for (const LevelPair& pair : table.candidates) {
-            starts_.push_back(static_cast<uint8_t>(std::lower_bound(table.levels.begin(), table.levels.begin() + table.size, pair.lower) -
-                                                   table.levels.begin()));
+            const auto end = table.levels.begin() + table.size;
+            starts_.push_back(
+                static_cast<uint8_t>(std::lower_bound(table.levels.begin(), end, pair.lower) - table.levels.begin()));
         }
         return;
     }
@@ -75,16 +71,27 @@ void RowCodec::encodeCodebook(const float* row, int exponent, uint8_t* codes, fl
     const double root = std::sqrt(static_cast<double>(width_));
     sides[0] = static_cast<float>(roundTo(norm_, std::ldexp(norm, exponent)) / root);
     const float scale = static_cast<float>(root / norm);
+    const float perUnit = table.cellsPerUnit;
     const float last = static_cast<float>(starts_.size() - 1);
-    const uint32_t half = table.size;
-    for (size_t i = 0; i < width_; ++i) {
-        const float magnitude = std::fabs(row[i]) * scale;
-        const auto cell = static_cast<uint32_t>(std::min(magnitude * table.cellsPerUnit, last));
-        // As in the kernels: the nearer of two candidates, the upper one at equal distance.
-        const LevelPair pair = table.candidates[cell];
-        const uint32_t upper = pair.upper != pair.lower && magnitude - pair.lower >= pair.upper - magnitude ? 1 : 0;
-        const uint32_t index = starts_[cell] + upper;
-        codes[i] = static_cast<uint8_t>(std::signbit(row[i]) ? half - 1 - index : half + index);
+    const auto half = static_cast<int32_t>(table.size);
+    // Local: a store through uint8_t* could otherwise change them, as far as the compiler knows.
+    const uint8_t* const starts = starts_.data();
+    const float* const thresholds = table.thresholds.data();
+    constexpr size_t kPiece = 256;
+    float magnitudes[kPiece];
+    int32_t cells[kPiece];
+    for (size_t begin = 0; begin < width_; begin += kPiece) {
+        const size_t count = std::min(kPiece, width_ - begin);
+        for (size_t i = 0; i < count; ++i) {  // arithmetic that the compiler does on vectors
+            magnitudes[i] = std::fabs(row[begin + i]) * scale;
+            cells[i] = static_cast<int32_t>(std::min(magnitudes[i] * perUnit, last));
+        }
+        for (size_t i = 0; i < count; ++i) {  // look-ups
+            const int32_t start = starts[cells[i]];
+            const int32_t index = start + (magnitudes[i] >= thresholds[start] ? 1 : 0);
+            const int32_t sign = std::bit_cast<int32_t>(row[begin + i]) >> 31;  // 0 or -1
+            codes[begin + i] = static_cast<uint8_t>(half + (index ^ sign));     // half + index, or half - 1 - index
+        }
     }
 }
 
@@ -114,8 +121,10 @@ void RowCodec::encodeInteger(const float* row, int exponent, uint8_t* codes, flo
 
 void RowCodec::decode(const uint8_t* codes, const float* sides, float* row) const {
     if (!integer_) {
+        const float* const levels = levels_.data();
+        const float unit = sides[0];
         for (size_t i = 0; i < width_; ++i) {
-            row[i] = levels_[codes[i]] * sides[0];
+            row[i] = levels[codes[i]] * unit;
         }
         return;
     }

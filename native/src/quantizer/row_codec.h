@@ -1,5 +1,5 @@
-// Rows to codes and back, by the formulas that measure() takes the error of (codebook.h, integer.h): what a layer computes with is
-// what its report describes.
+// Rows to codes and back, by the formulas that measure() takes the error of (codebook.h, integer.h): what a layer computes with
+// is what its report describes.
 #pragma once
 
 #include <cstddef>
@@ -22,8 +22,8 @@ public:
     /// Numbers beside the codes of a row: the norm, or scale and lowest step of every group.
     size_t sides() const { return sides_; }
 
-    /// `width` codes and sides() numbers of one row. A row that holds a NaN or an infinity gets NaN for its sides: it has no code, and
-    /// what is computed with it must show.
+    /// `width` codes and sides() numbers of one row. A row that holds a NaN or an infinity gets NaN for its sides: it has no
+    /// code, and what is computed with it must show.
     void encode(const float* row, uint8_t* codes, float* sides) const;
     void decode(const uint8_t* codes, const float* sides, float* row) const;
 
@@ -38,7 +38,7 @@ private:
     FloatType norm_ = FloatType::Fp32;
     std::shared_ptr<const Codebook> codebook_;
     std::vector<float> levels_;     ///< all, ascending, in standard deviations
-    std::vector<uint8_t> starts_;   ///< by cell of LevelTable::candidates: positive levels whose upper threshold lies below the cell
+    std::vector<uint8_t> starts_;   ///< by cell of LevelTable::candidates: index of the lower candidate
     // Integer
     std::optional<IntQuantizer> integer_;
     size_t group_ = 0;

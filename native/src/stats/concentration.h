@@ -8,8 +8,8 @@
 
 namespace quantscope {
 
-/// rho of OrbitQuant's Proposition 1 (arXiv 2607.02461), delta = 0.01: d max(x)^2 sqrt(ln(4 k / delta) / (2 h)) for unit rows x, h the
-/// Hadamard block of the width d and k = d / h. `peak` is the largest d max(x)^2 over the rows.
+/// rho of OrbitQuant's Proposition 1 (arXiv 2607.02461), delta = 0.01: d max(x)^2 sqrt(ln(4 k / delta) / (2 h)) for unit rows x,
+/// h the Hadamard block of the width d and k = d / h. `peak` is the largest d max(x)^2 over the rows.
 inline double concentrationRho(double peak, uint64_t width) {
     constexpr double kDelta = 0.01;
     const double h = static_cast<double>(hadamardBlock(width));
