@@ -1,3 +1,4 @@
+import { roundHalfEven } from '../numpy';
 import { ModelError } from './builder';
 import type { Value } from './builder';
 import { shapeOf } from './model';
@@ -68,11 +69,4 @@ function rotaryGrid(h: number, w: number, baseH: number, baseW: number): { rows:
   const width = tall ? roundHalfEven((baseH / h) * w) : baseW;
   const spread = (start: number, extent: number, count: number): number[] => range(count).map((i) => Math.fround(start + (extent * i) / count));
   return { rows: spread(roundHalfEven((baseH - height) / 2), height, h), columns: spread(roundHalfEven((baseW - width) / 2), width, w) };
-}
-
-/** Python's round, which the reference crops with. */
-function roundHalfEven(value: number): number {
-  const floor = Math.floor(value);
-  const rest = value - floor;
-  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
 }

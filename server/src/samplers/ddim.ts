@@ -1,4 +1,5 @@
-import { combine, roundHalfEven } from './sampler';
+import { roundHalfEven } from '../numpy';
+import { combine } from './sampler';
 import type { Sampler } from './sampler';
 
 export interface DdimOptions { prediction: 'epsilon' | 'v_prediction'; spacing: 'leading' | 'trailing'; offset: number; /** ᾱ beyond the last step. */ finalAlpha: number }

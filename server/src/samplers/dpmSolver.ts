@@ -1,4 +1,5 @@
-import { combine, linspace, roundHalfEven } from './sampler';
+import { linspace, roundHalfEven } from '../numpy';
+import { combine } from './sampler';
 import type { Sampler } from './sampler';
 
 /** DPM-Solver++ 2M, midpoint, final σ 0: PixArt's default. The first and the last step are first order. */

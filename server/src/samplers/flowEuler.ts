@@ -1,4 +1,5 @@
-import { combine, linspace } from './sampler';
+import { linspace } from '../numpy';
+import { combine } from './sampler';
 import type { Sampler } from './sampler';
 
 /** FlowMatchEuler: FLUX (dynamic shift μ by the number of image tokens) and Z-Image (static shift). timesteps are 1000 σ. */

@@ -1,4 +1,5 @@
-import { combine, linspace } from './sampler';
+import { linspace } from '../numpy';
+import { combine } from './sampler';
 import type { Sampler } from './sampler';
 
 /** UniPC, order 2, B(h) = e^h − 1 ("bh2"), predicts x0 from a flow velocity: Wan's default. A corrector runs before every step but the first. */
