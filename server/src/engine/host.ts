@@ -23,6 +23,9 @@ async function run<T>(start: (progress: (fraction: number) => void) => Job<T>, t
   try {
     const job = start((fraction) => void connection.sendProgress(JobProgress, token, fraction));
     const subscription = cancellation.onCancellationRequested(() => job.cancel());
+    if (cancellation.isCancellationRequested) {
+      job.cancel(); // cancelled while the request was still queued: such a token never fires
+    }
     try {
       return await job.promise;
     } finally {

@@ -114,6 +114,19 @@ describe('engine client', () => {
     await assert.rejects(engine.measure(request('ok.bin'), { cancellation: source.token }), failsWith('CANCELLED', /Cancelled/));
   });
 
+  it('cancels a job whose request and cancel reach the engine together', async () => {
+    const engine = client();
+    const { pid } = await engine.info();
+    const source = new CancellationTokenSource();
+    process.kill(pid, 'SIGSTOP');
+    const job = engine.measure(request('hang.bin'), { cancellation: source.token });
+    await new Promise(setImmediate);
+    source.cancel();
+    await new Promise(setImmediate);
+    process.kill(pid, 'SIGCONT');
+    await assert.rejects(job, failsWith('CANCELLED', /Cancelled/));
+  });
+
   it('says what is missing when the addon cannot be loaded', async () => {
     const engine = client({ addonPath: join(root, 'no/such/quantscope.node') });
     await assert.rejects(engine.info(), failsWith('UNAVAILABLE', /while it started.*Cannot find module.*doctor/));
