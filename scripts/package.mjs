@@ -19,7 +19,7 @@ export function packageVsix(target = hostTarget) {
   const staging = join(root, 'build/package', target);
   rmSync(staging, { recursive: true, force: true });
   mkdirSync(join(staging, 'native'), { recursive: true });
-  for (const name of ['dist', 'bin', 'syntaxes', 'schemas', 'docs', 'README.md', 'LICENSE', '.vscodeignore', 'package.nls.json']) {
+  for (const name of ['dist', 'bin', 'syntaxes', 'schemas', 'docs', 'README.md', 'LICENSE', 'THIRD_PARTY_NOTICES.md', '.vscodeignore', 'package.nls.json']) {
     cpSync(join(root, name), join(staging, name), { recursive: true });
   }
   cpSync(join(root, 'native/build/quantscope.node'), join(staging, 'native/quantscope.node'));
