@@ -44,7 +44,7 @@ class Server {
   private readonly store = new CheckpointStore();
   /** Of the open documents as they are now; a change forgets the document's own. */
   private readonly models = new Map<string, Promise<Model>>();
-  /** Measured in this session or found in the cache, by config and layer. */
+  /** Measured since the server started or found in the cache, by config and layer. */
   private readonly reports = new Map<string, { planHash: string; layers: Map<string, LayerReport> }>();
   private readonly pushTimers = new Map<string, NodeJS.Timeout>();
   private client: ClientCapabilities = {};

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { openCheckpoint } from '../../server/src/checkpoint';
+import { readValues } from '../../server/src/checkpoint/values';
 import { temporaryFolders } from '../fixtures/folder';
 import { rawSafetensors, safetensors } from '../fixtures/safetensors';
 
@@ -109,6 +111,27 @@ describe('command line', () => {
     assert.ok(doctor.engine.cpuLevel);
     assert.equal(doctor.engine.cuda.available, false);
     assert.ok(doctor.engine.cuda.reason);
+  });
+
+  it('capture', async () => {
+    const place = folder();
+    const out = join(place, 'stats.safetensors');
+    const { captures } = json<{ captures: { layer: string; half: string; step: number; rows: number; absMax: number; after: { ks: number } }[] }>('capture', example, '--out', out, '--layers', '**.attn1.to_q,**.norm1.linear', '--sample', '5');
+    // 12 layers, 4 compared steps, both halves of guidance; three classes of 64 tokens, or of one modulation row.
+    assert.equal(captures.length, 12 * 4 * 2);
+    assert.deepEqual([...new Set(captures.map((each) => `${each.layer.endsWith('to_q') ? 'to_q' : 'norm'} ${each.half} ${each.rows}`))].sort(), ['norm conditional 3', 'norm unconditional 3', 'to_q conditional 192', 'to_q unconditional 192']);
+    const { tensors } = await openCheckpoint(out);
+    const value = async (name: string): Promise<Float32Array> => {
+      const tensor = tensors.find((each) => each.name === name);
+      assert.ok(tensor, name);
+      return (await readValues(tensor)).data;
+    };
+    for (const { layer, half, step, absMax } of captures) {
+      const [most, squares, sample] = [await value(`${layer}/${half}/step${step}/absmax`), await value(`${layer}/${half}/step${step}/mean_square`), await value(`${layer}/${half}/step${step}/sample`)];
+      assert.ok(Math.abs(Math.max(...most) - absMax) < 1e-6);
+      squares.forEach((square, i) => assert.ok(square <= (most[i] ?? 0) ** 2 * (1 + 1e-5), `${layer} channel ${i}`));
+      sample.forEach((x, i) => assert.ok(Math.abs(x) <= (most[i % most.length] ?? 0) * (1 + 1e-6)));
+    }
   });
 
   const bad: [string, () => string[], RegExp][] = [

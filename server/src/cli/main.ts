@@ -4,6 +4,7 @@ import { EngineError } from '../engine/client';
 import { ModelError } from '../models/builder';
 import { SamplerError } from '../samplers';
 import { analyze } from './analyze';
+import { capture } from './capture';
 import { parseCommandLine, UsageError } from './command';
 import type { Command, CommandContext } from './command';
 import { doctor } from './doctor';
@@ -16,7 +17,7 @@ import { preview } from './preview';
 import { report } from './report';
 import { stats } from './stats';
 
-const commands: readonly Command[] = [inspect, stats, plan, lint, analyze, report, forward, decode, preview, lsp, doctor];
+const commands: readonly Command[] = [inspect, stats, plan, lint, analyze, report, forward, decode, preview, capture, lsp, doctor];
 
 function help(): string {
   return ['Usage: quantscope <command> [--json] [--quiet] [--verbose] [--threads N] [--device auto|cpu|cuda] [--cache folder|none]', '',

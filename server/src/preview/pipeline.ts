@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join, dirname } from 'node:path';
 import type { Engine, JobOptions } from '../engine/client';
-import type { LinearRecipe } from '../engine/graph';
+import type { CaptureRequest, CapturedLayer, LinearRecipe } from '../engine/graph';
 import { openCheckpoint } from '../checkpoint';
 import { decoderFor, modelFor } from '../models';
 import { ModelError } from '../models/builder';
@@ -13,6 +13,11 @@ import { samplerFor } from '../samplers';
 import { torchRandn } from '../samplers/noise';
 import type { Sampler } from '../samplers/sampler';
 import type { Picture } from './metrics';
+
+/** The two halves of guidance see different activations. */
+export type Half = 'conditional' | 'unconditional';
+
+export interface PredictOptions extends JobOptions { capture?: { request: CaptureRequest; received(half: Half, layers: CapturedLayer[]): void } }
 
 export interface Pipeline {
   /** What each item shows. */
@@ -26,7 +31,7 @@ export interface Pipeline {
   noise(item: number): Float32Array;
   sampler(): Sampler;
   /** The guided model output at a step. */
-  predict(item: number, sample: Float32Array, timestep: number, recipes: Record<string, LinearRecipe>, engine: Engine, options: JobOptions): Promise<Float32Array>;
+  predict(item: number, sample: Float32Array, timestep: number, recipes: Record<string, LinearRecipe>, engine: Engine, options: PredictOptions): Promise<Float32Array>;
   /** Pictures of a latent, one per frame. */
   decode(latent: Float32Array, engine: Engine, options?: JobOptions): Promise<Picture[]>;
 }
@@ -66,17 +71,18 @@ export async function openPipeline(checkpoint: Checkpoint, settings: PreviewSett
     flops: programFlops(prepared.program) * (settings.guidance > 1 ? 2 : 1),
     noise: () => torchRandn(count, settings.seed),
     sampler: () => samplerFor(scheduler, settings.steps, (size / number('patch_size')) ** 2),
-    async predict(item, sample, timestep, recipes, engine, options) {
-      const run = async (label: number): Promise<Float32Array> => {
-        const inputs = given(sample, timestep, label);
+    async predict(item, sample, timestep, recipes, engine, { capture, ...options }) {
+      const run = async (label: number, half: Half): Promise<Float32Array> => {
+        const result = await runForward(prepared, given(sample, timestep, label), engine, { ...options, recipes, ...(capture ? { capture: capture.request } : {}) });
+        capture?.received(half, result.captured);
         // Channels beyond the input's are the learned variance, which these samplers do not use.
-        return (await runForward(prepared, inputs, engine, { ...options, recipes })).sample.data.subarray(0, count);
+        return result.sample.data.subarray(0, count);
       };
-      const conditional = await run(settings.classes[item] ?? 0);
+      const conditional = await run(settings.classes[item] ?? 0, 'conditional');
       if (settings.guidance <= 1) {
         return Float32Array.from(conditional);
       }
-      const unconditional = await run(nullClass);
+      const unconditional = await run(nullClass, 'unconditional');
       return unconditional.map((value, i) => value + settings.guidance * ((conditional[i] ?? 0) - value));
     },
     decode: (latent, engine, options) => decode({ shape, data: latent }, engine, options ?? {}),

@@ -1,13 +1,13 @@
 /** A sampling run of one item: every x_t, the model's output there, and the finished sample. The full-precision one is computed once and kept on disk. */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import type { Engine, JobOptions } from '../engine/client';
+import type { Engine } from '../engine/client';
 import type { LinearRecipe } from '../engine/graph';
 import { CheckpointError, openCheckpoint } from '../checkpoint';
 import { readValues, writeSafetensors } from '../checkpoint/values';
 import type { TensorValues } from '../checkpoint/values';
 import type { Checkpoint, PreviewSettings } from '../protocol';
-import type { Pipeline } from './pipeline';
+import type { Pipeline, PredictOptions } from './pipeline';
 
 export interface Trajectory { /** x at each step, then the finished sample. */ samples: Float32Array[]; /** Guided output at each step. */ outputs: Float32Array[]; cached: boolean }
 
@@ -39,14 +39,14 @@ export async function cachedTrajectory(folder: string | null, key: string, steps
   }
 }
 
-/** @param options asked for anew at every step: cancel, and progress within the step. */
-export async function computeTrajectory(pipeline: Pipeline, item: number, recipes: Record<string, LinearRecipe>, engine: Engine, options: () => JobOptions): Promise<Trajectory> {
+/** @param options asked for anew at every step: cancel, progress within the step, what to capture there. */
+export async function computeTrajectory(pipeline: Pipeline, item: number, recipes: Record<string, LinearRecipe>, engine: Engine, options: (step: number) => PredictOptions): Promise<Trajectory> {
   const sampler = pipeline.sampler();
   const samples = [pipeline.noise(item)];
   const outputs: Float32Array[] = [];
   for (const [step, timestep] of sampler.timesteps.entries()) {
     const x = samples[step] ?? new Float32Array();
-    const output = await pipeline.predict(item, x, timestep, recipes, engine, options());
+    const output = await pipeline.predict(item, x, timestep, recipes, engine, options(step));
     outputs.push(output);
     samples.push(sampler.step(output, step, x));
   }
