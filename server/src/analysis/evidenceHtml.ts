@@ -2,8 +2,9 @@
 import { basename } from 'node:path';
 import { formatBytes } from '../config/resolve';
 import type { Plan } from '../protocol';
-import { thresholds } from './evidence';
-import type { Evidence, EvidenceLayer } from './evidence';
+import type { Evidence } from './evidence';
+import { thresholds } from './findings';
+import type { EvidenceLayer } from './findings';
 
 export function evidenceHtml(evidence: Evidence): string {
   const { config, plan, layers, analysis, findings, problems, engine, date } = evidence;
