@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import type { LayerReport } from '../../../server/src/protocol';
 import { deviation, joinLayers, recipeLabel, summarize } from '../../../webview/src/model/layers';
 import type { LayerRow } from '../../../webview/src/model/layers';
-import { buildMatrix, nextCell } from '../../../webview/src/model/matrix';
+import { nextCell } from '../../../webview/src/model/heat';
+import { buildMatrix, roleHeat } from '../../../webview/src/model/matrix';
 import { badness, metricById, METRICS, rank } from '../../../webview/src/model/metrics';
 import { domain, intensity, ratioTicks } from '../../../webview/src/model/scale';
 import { layer, plan, report } from './fixtures';
@@ -117,6 +118,15 @@ describe('webview: role × block', () => {
   it('shows FLUX\'s double blocks before its single blocks', () => {
     const layers = [layer('a', 'single-in', 'single_transformer_blocks.0'), layer('b', 'q', 'transformer_blocks.1')];
     assert.deepEqual(buildMatrix(joinLayers(plan(layers), new Map(), new Map()), ratio).blocks, ['transformer_blocks.1', 'single_transformer_blocks.0']);
+  });
+
+  it('draws every cell with its block, its worst layer and whatever else it stands for', () => {
+    const two = [layer('blocks.0.a', 'ffn-up', 'blocks.0'), layer('blocks.0.b', 'ffn-up', 'blocks.0'), layer('head', 'final', null)];
+    const { rows, columns, groups, cells } = roleHeat(joinLayers(plan(two), new Map([['blocks.0.b', report('blocks.0.b', 3)]]), new Map()), ratio);
+    assert.deepEqual([rows, columns, groups], [['ffn-up', 'final'], ['0', ''], [{ title: 'blocks', first: 0 }]]);
+    assert.deepEqual(cells.map(({ names }) => names), [['blocks.0.b', 'blocks.0.a'], ['head']]);
+    assert.equal(cells[0]?.description, 'ffn-up, blocks.0: Error against expected ×3.00 (blocks.0.b, worst of 2 layers)');
+    assert.equal(cells[1]?.description, 'final, outside of every block: Error against expected no value (head)');
   });
 
   it('moves along rows and columns over gaps, and stays at the edge', () => {

@@ -10,6 +10,8 @@ import type { LayerRow } from '../model/layers';
 import type { Metric } from '../model/metrics';
 import { domain, ratioTicks } from '../model/scale';
 import { moveCursor } from '../model/window';
+import { listenToMarks } from './marks';
+import type { ChartEvents } from './marks';
 
 const ROW = 20;
 const AXIS = 22;
@@ -17,12 +19,6 @@ const VALUE_WIDTH = 76;
 const CHARACTER = 6.7;
 /** Ratios this near to 1 stay grey: sampling of a finite row moves them as much. */
 const AS_EXPECTED = 1.05;
-
-export interface ChartEvents {
-  onSelect: (name: string) => void;
-  onOpen: (name: string) => void;
-  onLeave: () => void;
-}
 
 export interface Bars {
   element: HTMLElement;
@@ -94,34 +90,13 @@ export function createBars(events: ChartEvents): Bars {
       .attr('tabindex', (row) => (row.plan.name === (known ? name : first) ? 0 : -1));
   }
 
-  const named = (target: EventTarget | null): SVGGElement | null => (target as Element | null)?.closest<SVGGElement>('g.mark') ?? null;
-  svg.on('click', (event: MouseEvent) => {
-    const name = named(event.target)?.dataset['name'];
-    if (name !== undefined) {
-      events.onSelect(name);
-      named(event.target)?.focus();
-    }
-  }).on('dblclick', (event: MouseEvent) => {
-    const name = named(event.target)?.dataset['name'];
-    if (name !== undefined) {
-      events.onOpen(name);
-    }
-  }).on('keydown', (event: KeyboardEvent) => {
-    const name = named(event.target)?.dataset['name'];
-    const at = rows.findIndex((row) => row.plan.name === name);
-    const next = rows[moveCursor(event.key, at, rows.length, 10) ?? -1]?.plan.name;
-    if (next !== undefined) {
-      event.preventDefault();
-      events.onSelect(next);
-      svg.select<SVGGElement>(`g.mark[data-name="${CSS.escape(next)}"]`).node()?.focus();
-    } else if (event.key === ' ' && name !== undefined) {
-      event.preventDefault();
-      events.onSelect(name);
-    } else if (event.key === 'Enter' && name !== undefined) {
-      events.onOpen(name);
-    } else if (event.key === 'Escape') {
-      events.onLeave();
-    }
+  listenToMarks<LayerRow>(svg, {
+    selector: 'g.mark',
+    key: ({ plan }) => plan.name,
+    next: ({ plan }, key) => rows[moveCursor(key, rows.findIndex((row) => row.plan.name === plan.name), rows.length, 10) ?? -1],
+    onSelect: ({ plan }) => events.onSelect(plan.name),
+    onOpen: ({ plan }) => events.onOpen(plan.name),
+    onLeave: events.onLeave,
   });
   new ResizeObserver(draw).observe(element);
 

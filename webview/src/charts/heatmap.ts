@@ -1,19 +1,21 @@
 /**
- * Role × block. A cell's colour is also told by its mark: the larger the square the farther from the baseline, filled for worse and hollow for
- * better; wide cells carry the number. Arrow keys move from cell to cell.
+ * A matrix of cells. A cell's colour is also told by its mark: the larger the square the farther from the baseline, filled for above and hollow for
+ * below; wide cells carry the number. Arrow keys move from cell to cell.
  */
 import { select } from 'd3';
 import { h } from '../dom';
-import type { LayerRow } from '../model/layers';
-import { buildMatrix, nextCell } from '../model/matrix';
-import type { Cell, Matrix } from '../model/matrix';
-import type { Metric } from '../model/metrics';
+import { elideStart } from '../model/format';
+import { nextCell } from '../model/heat';
+import type { HeatCell, HeatData } from '../model/heat';
 import { domain, intensity, ratioTicks } from '../model/scale';
-import type { ChartEvents } from './bars';
+import { listenToMarks } from './marks';
+import type { ChartEvents } from './marks';
 
 const CELL_HEIGHT = 20;
 const HEAD = 34;
-const LABELS = 128;
+const CHARACTER = 6.2;
+/** Of the width, at most this share for the names of the rows. */
+const LABEL_SHARE = 0.46;
 const MIN_CELL = 11;
 const MAX_CELL = 56;
 const TEXT_CELL = 40;
@@ -22,7 +24,7 @@ const FAINT = 0.12;
 
 export interface Heatmap {
   element: HTMLElement;
-  draw(rows: readonly LayerRow[], metric: Metric): void;
+  draw(data: HeatData): void;
   select(name: string | null): void;
 }
 
@@ -30,35 +32,33 @@ export function createHeatmap(events: ChartEvents): Heatmap {
   const legend = h('div', { class: 'legend' });
   const scroller = h('div', { class: 'heatmap-scroll' });
   const element = h('div', { class: 'heatmap' }, scroller, legend);
-  const svg = select(scroller).append('svg').attr('role', 'grid').attr('aria-label', 'Layers by role and block');
-  let rows: readonly LayerRow[] = [];
-  let metric: Metric | undefined;
-  let matrix: Matrix = { blocks: [], titles: [], roles: [], cells: [] };
+  const svg = select(scroller).append('svg').attr('role', 'grid');
+  let data: HeatData | undefined;
   let selected: string | null = null;
   let size = MIN_CELL;
+  let labels = 0;
 
   function draw(): void {
-    if (metric === undefined || element.clientWidth === 0) {
+    if (data === undefined || element.clientWidth === 0) {
       return;
     }
-    const shown = metric;
-    matrix = buildMatrix(rows, shown);
-    const values = matrix.cells.map(({ value }) => value).filter((value) => value !== null);
-    const range = domain(values, shown);
-    size = Math.max(MIN_CELL, Math.min(MAX_CELL, Math.floor((element.clientWidth - LABELS - 2) / Math.max(1, matrix.blocks.length))));
+    const { label, rows, columns, groups, cells: all, metric } = data;
+    const range = domain(all.map(({ value }) => value).filter((value) => value !== null), metric);
+    labels = Math.round(Math.min(Math.max(0, ...rows.map((row) => row.length)) * CHARACTER + 12, element.clientWidth * LABEL_SHARE));
+    size = Math.max(MIN_CELL, Math.min(MAX_CELL, Math.floor((element.clientWidth - labels - 2) / Math.max(1, columns.length))));
     const text = size >= TEXT_CELL;
-    svg.attr('width', LABELS + size * matrix.blocks.length + 2).attr('height', HEAD + CELL_HEIGHT * matrix.roles.length + 2);
+    svg.attr('aria-label', label).attr('width', labels + size * columns.length + 2).attr('height', HEAD + CELL_HEIGHT * rows.length + 2);
 
-    svg.selectAll('text.group').data(groupsOf(matrix)).join('text').attr('class', 'group').attr('y', 10)
-      .attr('x', ({ first }) => LABELS + first * size + 2).text(({ title }) => title);
+    svg.selectAll('text.group').data(groups).join('text').attr('class', 'group').attr('y', 10)
+      .attr('x', ({ first }) => labels + first * size + 2).text(({ title }) => title);
     const every = Math.max(1, Math.ceil(20 / size));
-    svg.selectAll('text.column').data(matrix.titles).join('text').attr('class', 'column').attr('y', HEAD - 6)
-      .attr('x', (_title, column) => LABELS + (column + 0.5) * size)
+    svg.selectAll('text.column').data(columns).join('text').attr('class', 'column').attr('y', HEAD - 6)
+      .attr('x', (_title, column) => labels + (column + 0.5) * size)
       .text((title, column) => (title === '' ? (text ? 'outside' : '–') : column % every === 0 ? title : ''));
-    svg.selectAll('text.role').data(matrix.roles).join('text').attr('class', 'role').attr('x', LABELS - 8).attr('dy', '.35em')
-      .attr('y', (_role, row) => HEAD + (row + 0.5) * CELL_HEIGHT).text((role) => role);
+    svg.selectAll('text.row').data(rows).join('text').attr('class', 'row').attr('x', labels - 8).attr('dy', '.35em')
+      .attr('y', (_name, row) => HEAD + (row + 0.5) * CELL_HEIGHT).text((name) => elideStart(name, Math.floor((labels - 8) / CHARACTER)));
 
-    const cells = svg.selectAll<SVGGElement, Cell>('g.cell').data(matrix.cells, (cell) => `${cell.role} ${matrix.blocks[cell.column] ?? ''}`).join((enter) => {
+    const cells = svg.selectAll<SVGGElement, HeatCell>('g.cell').data(all, ({ names }) => names[0]).join((enter) => {
       const cell = enter.append('g').attr('class', 'cell').attr('role', 'gridcell');
       cell.append('rect').attr('class', 'field');
       cell.append('rect').attr('class', 'size');
@@ -66,10 +66,10 @@ export function createHeatmap(events: ChartEvents): Heatmap {
       cell.append('title');
       return cell;
     }).order();
-    cells.attr('transform', ({ row, column }) => `translate(${LABELS + column * size},${HEAD + row * CELL_HEIGHT})`)
-      .attr('aria-label', (cell) => describe(cell, matrix, shown))
+    cells.attr('transform', ({ row, column }) => `translate(${labels + column * size},${HEAD + row * CELL_HEIGHT})`)
+      .attr('aria-label', ({ description }) => description)
       .each(function drawCell(cell) {
-        const strength = cell.value === null ? null : intensity(cell.value, range, shown);
+        const strength = cell.value === null ? null : intensity(cell.value, range, metric);
         const group = select(this);
         group.select('.field').attr('class', `field${strength === null ? ' empty' : ''}`)
           .attr('x', 0.5).attr('y', 0.5).attr('width', size - 1).attr('height', CELL_HEIGHT - 1)
@@ -78,75 +78,47 @@ export function createHeatmap(events: ChartEvents): Heatmap {
         group.select('.size').attr('class', `size${strength !== null && strength < 0 ? ' hollow' : ''}`)
           .attr('x', (size - side) / 2).attr('y', (CELL_HEIGHT - side) / 2).attr('width', side).attr('height', side);
         group.select('text').attr('x', size / 2).attr('y', CELL_HEIGHT / 2)
-          .text(text && cell.value !== null ? shown.format(cell.value).replace('×', '').replace(' dB', '') : '');
-        group.select('title').text(describe(cell, matrix, shown));
+          .text(text && cell.value !== null ? metric.format(cell.value).replace('×', '').replace(' dB', '') : '');
+        group.select('title').text(cell.description);
       });
-    drawLegend(legend, range, shown);
+    element.style.setProperty('--labels', `${labels}px`);
+    drawLegend(legend, range, metric);
     mark(selected);
   }
 
   function mark(name: string | null): void {
     selected = name;
-    const current = matrix.cells.find((cell) => cell.layers.some(({ plan }) => plan.name === name));
-    const stop = current ?? matrix.cells[0];
-    svg.selectAll<SVGGElement, Cell>('g.cell')
+    const current = find(name);
+    const stop = current ?? data?.cells[0];
+    svg.selectAll<SVGGElement, HeatCell>('g.cell')
       .classed('selected', (cell) => cell === current)
       .attr('aria-selected', (cell) => String(cell === current))
       .attr('tabindex', (cell) => (cell === stop ? 0 : -1));
   }
 
-  const cellOf = (target: EventTarget | null): Cell | undefined => {
-    const group = (target as Element | null)?.closest<SVGGElement>('g.cell');
-    return group === null || group === undefined ? undefined : select<SVGGElement, Cell>(group).datum();
-  };
-  const focus = (cell: Cell): void => {
-    svg.selectAll<SVGGElement, Cell>('g.cell').filter((other) => other === cell).node()?.focus();
-  };
-  svg.on('click', (event: MouseEvent) => {
-    const cell = cellOf(event.target);
-    if (cell !== undefined) {
-      events.onSelect(cell.layer.plan.name);
-      focus(cell);
-    }
-  }).on('dblclick', (event: MouseEvent) => {
-    const cell = cellOf(event.target);
-    if (cell !== undefined) {
-      events.onOpen(cell.layer.plan.name);
-    }
-  }).on('keydown', (event: KeyboardEvent) => {
-    const cell = cellOf(event.target);
-    if (cell === undefined) {
-      return;
-    }
-    if (event.key.startsWith('Arrow')) {
-      event.preventDefault();
-      const next = nextCell(matrix, cell, event.key);
-      events.onSelect(next.layer.plan.name);
-      focus(next);
-    } else if (event.key === 'Enter') {
-      events.onOpen(cell.layer.plan.name);
-    } else if (event.key === ' ') {
-      event.preventDefault();
-      events.onSelect(cell.layer.plan.name);
-    } else if (event.key === 'Escape') {
-      events.onLeave();
-    }
+  const find = (name: string | null): HeatCell | undefined => (name === null ? undefined : data?.cells.find(({ names }) => names.includes(name)));
+  listenToMarks<HeatCell>(svg, {
+    selector: 'g.cell',
+    key: ({ names }) => names[0],
+    next: (cell, key) => (key.startsWith('Arrow') ? nextCell(data ?? { cells: [] }, cell, key) : undefined),
+    onSelect: ({ names }) => events.onSelect(names[0]),
+    onOpen: ({ names }) => events.onOpen(names[0]),
+    onLeave: events.onLeave,
   });
   new ResizeObserver(draw).observe(element);
 
   return {
     element,
-    draw: (nextRows, nextMetric) => {
-      rows = nextRows;
-      metric = nextMetric;
+    draw: (next) => {
+      data = next;
       draw();
     },
     select: (name) => {
       mark(name);
-      const cell = matrix.cells.find(({ layers }) => layers.some(({ plan }) => plan.name === name));
+      const cell = find(name);
       if (cell !== undefined) {
-        const left = LABELS + cell.column * size;
-        scroller.scrollLeft = Math.max(Math.min(scroller.scrollLeft, left - LABELS), left + size - scroller.clientWidth);
+        const left = labels + cell.column * size;
+        scroller.scrollLeft = Math.max(Math.min(scroller.scrollLeft, left - labels), left + size - scroller.clientWidth);
       }
     },
   };
@@ -158,26 +130,7 @@ function fill(strength: number): string {
   return `color-mix(in srgb, ${hue} ${Math.round(6 + 54 * Math.abs(strength))}%, var(--vscode-editor-background))`;
 }
 
-/** Runs of columns whose blocks belong to the same list, such as `transformer_blocks`. */
-function groupsOf({ blocks }: Matrix): { title: string; first: number }[] {
-  const groups: { title: string; first: number }[] = [];
-  blocks.forEach((block, column) => {
-    const title = block === '' ? '' : block.slice(0, Math.max(0, block.lastIndexOf('.')));
-    if (title !== '' && groups.at(-1)?.title !== title) {
-      groups.push({ title, first: column });
-    }
-  });
-  return groups;
-}
-
-function describe(cell: Cell, { blocks }: Matrix, metric: Metric): string {
-  const block = blocks[cell.column] ?? '';
-  const more = cell.layers.length > 1 ? `, worst of ${cell.layers.length} layers` : '';
-  const value = cell.value === null ? 'no value' : metric.format(cell.value);
-  return `${cell.role}, ${block === '' ? 'outside of every block' : block}: ${metric.title} ${value} (${cell.layer.plan.name}${more})`;
-}
-
-function drawLegend(host: HTMLElement, [low, high]: [number, number], metric: Metric): void {
+function drawLegend(host: HTMLElement, [low, high]: [number, number], metric: HeatData['metric']): void {
   const middle = metric.baseline;
   const samples = metric.scale === 'log' ? ratioTicks(low, high, 5) : [0, 0.25, 0.5, 0.75, 1].map((share) => low + share * (high - low));
   const entries = samples.map((value) => {

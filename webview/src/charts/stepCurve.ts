@@ -6,6 +6,7 @@ import { axisBottom, axisLeft, line, scaleLinear, scaleLog, select, symbol, symb
 import { h } from '../dom';
 import type { CurvePoint, PreviewMetric } from '../model/previewMetrics';
 import { curveDomain } from '../model/previewMetrics';
+import { listenToMarks } from './marks';
 
 const HEIGHT = 132;
 const MARGIN = { left: 56, right: 12, top: 10, bottom: 30 };
@@ -61,7 +62,7 @@ export function createStepCurve(events: CurveEvents): StepCurve {
 
     const known = marks.some(({ step, series: index }) => step === stop.step && index === stop.series);
     const tab = known ? stop : (marks.find(({ step }) => step === selected) ?? marks[0]);
-    svg.selectAll<SVGGElement, Mark>('g.point').data(marks, ({ step, series: index }) => `${index}/${step}`).join((enter) => {
+    svg.selectAll<SVGGElement, Mark>('g.point').data(marks, pointKey).join((enter) => {
       const group = enter.append('g').attr('role', 'option');
       group.append('circle').attr('class', 'hit').attr('r', 11);
       group.append('path').attr('class', 'marker');
@@ -69,7 +70,6 @@ export function createStepCurve(events: CurveEvents): StepCurve {
       return group;
     }).order()
       .attr('class', ({ series: index, step, value }) => `point series-${index % 4}${step === selected ? ' selected' : ''}${value === null ? ' equal' : ''}`)
-      .attr('data-step', ({ step }) => step).attr('data-series', ({ series: index }) => index)
       .attr('transform', (point) => `translate(${x(point.step + 1)},${place(point)})`)
       .attr('aria-selected', ({ step }) => String(step === selected))
       .attr('tabindex', ({ step, series: index }) => (step === tab?.step && index === tab.series ? 0 : -1))
@@ -80,32 +80,15 @@ export function createStepCurve(events: CurveEvents): StepCurve {
       });
   }
 
-  const pointOf = (target: EventTarget | null): Mark | undefined => {
-    const group = (target as Element | null)?.closest<SVGGElement>('g.point');
-    return group === null || group === undefined ? undefined : select<SVGGElement, Mark>(group).datum();
-  };
-  const choose = (mark: Mark): void => {
-    stop = { step: mark.step, series: mark.series };
-    events.onSelect(mark.step, mark.series);
-    svg.select<SVGGElement>(`g.point[data-step="${mark.step}"][data-series="${mark.series}"]`).node()?.focus();
-  };
-  svg.on('click', (event: MouseEvent) => {
-    const mark = pointOf(event.target);
-    if (mark !== undefined) {
-      choose(mark);
-    }
-  }).on('keydown', (event: KeyboardEvent) => {
-    const mark = pointOf(event.target);
-    if (mark === undefined) {
-      return;
-    }
-    const next = neighbour(marks, mark, event.key);
-    if (next !== undefined) {
-      event.preventDefault();
-      choose(next);
-    } else if (event.key === 'Escape') {
-      events.onLeave();
-    }
+  listenToMarks<Mark>(svg, {
+    selector: 'g.point',
+    key: pointKey,
+    next: (mark, key) => neighbour(marks, mark, key),
+    onSelect: ({ step, series }) => {
+      stop = { step, series };
+      events.onSelect(step, series);
+    },
+    onLeave: events.onLeave,
   });
   new ResizeObserver(draw).observe(element);
   return {
@@ -126,10 +109,14 @@ export function seriesKey(series: number): Element {
   return svg.node() as Element;
 }
 
+function pointKey({ series, step }: Mark): string {
+  return `${series}/${step}`;
+}
+
 function neighbour(marks: readonly Mark[], { step, series }: Mark, key: string): Mark | undefined {
   const own = marks.filter((mark) => mark.series === series);
   const at = own.findIndex((mark) => mark.step === step);
-  const along: Record<string, Mark | undefined> = { ArrowLeft: own[at - 1] ?? own[at], ArrowRight: own[at + 1] ?? own[at], Home: own[0], End: own.at(-1), ' ': own[at], Enter: own[at] };
+  const along: Record<string, Mark | undefined> = { ArrowLeft: own[at - 1] ?? own[at], ArrowRight: own[at + 1] ?? own[at], Home: own[0], End: own.at(-1), Enter: own[at] };
   const across: Record<string, number> = { ArrowUp: -1, ArrowDown: 1 };
   const sideways = across[key];
   return sideways === undefined ? along[key] : (marks.find((mark) => mark.step === step && mark.series === series + sideways) ?? own[at]);

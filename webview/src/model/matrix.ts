@@ -1,5 +1,6 @@
 /** Layers as a matrix: one row for each role, one column for each block, the worst layer of a cell standing for it. */
 import type { Role } from '../../../server/src/protocol';
+import type { HeatData } from './heat';
 import type { LayerRow } from './layers';
 import { badness } from './metrics';
 import type { Metric } from './metrics';
@@ -80,16 +81,31 @@ function worst(layers: readonly LayerRow[], metric: Metric): LayerRow | undefine
   return found;
 }
 
-/** Where an arrow key leads from a cell: the nearest filled cell in that direction along its row or column, else the same cell. */
-export function nextCell({ cells }: Matrix, from: Cell, key: string): Cell {
-  const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key];
-  if (step === undefined) {
-    return from;
-  }
-  const [dx = 0, dy = 0] = step;
-  const ahead = cells.filter((cell) => (dx === 0
-    ? cell.column === from.column && (cell.row - from.row) * dy > 0
-    : cell.row === from.row && (cell.column - from.column) * dx > 0));
-  const distance = (cell: Cell): number => Math.abs(cell.column - from.column) + Math.abs(cell.row - from.row);
-  return ahead.reduce<Cell | undefined>((best, cell) => (best === undefined || distance(cell) < distance(best) ? cell : best), undefined) ?? from;
+/** As the heat map draws it. */
+export function roleHeat(rows: readonly LayerRow[], metric: Metric): HeatData {
+  const { blocks, titles, roles, cells } = buildMatrix(rows, metric);
+  return {
+    label: 'Layers by role and block', rows: roles, columns: titles, groups: groupsOf(blocks), metric,
+    cells: cells.map((cell) => ({
+      row: cell.row, column: cell.column, value: cell.value, description: describe(cell, blocks[cell.column] ?? '', metric),
+      names: [cell.layer.plan.name, ...cell.layers.filter((layer) => layer !== cell.layer).map(({ plan }) => plan.name)],
+    })),
+  };
+}
+
+/** Runs of columns whose blocks belong to the same list, such as `transformer_blocks`. */
+function groupsOf(blocks: readonly string[]): HeatData['groups'] {
+  const groups: { title: string; first: number }[] = [];
+  blocks.forEach((block, first) => {
+    const title = block === '' ? '' : block.slice(0, Math.max(0, block.lastIndexOf('.')));
+    if (title !== '' && groups.at(-1)?.title !== title) {
+      groups.push({ title, first });
+    }
+  });
+  return groups;
+}
+
+function describe({ role, value, layer, layers }: Cell, block: string, metric: Metric): string {
+  const more = layers.length > 1 ? `, worst of ${layers.length} layers` : '';
+  return `${role}, ${block === '' ? 'outside of every block' : block}: ${metric.title} ${value === null ? 'no value' : metric.format(value)} (${layer.plan.name}${more})`;
 }

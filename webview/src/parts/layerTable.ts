@@ -1,5 +1,5 @@
 /** The charts' twin for those who read rather than look: the same layers and numbers as a sortable table. */
-import type { ChartEvents } from '../charts/bars';
+import type { ChartEvents } from '../charts/marks';
 import { createGrid } from './grid';
 import type { Column } from './grid';
 import { formatBits, formatNumber, formatRatio, NONE } from '../model/format';

@@ -9,6 +9,7 @@ import type { SensitivityEvent, SensitivityState } from '../messages';
 import { formatBits, formatBytes, formatInteger, formatPercent } from '../model/format';
 import { joinLayers, summarize } from '../model/layers';
 import type { LayerRow } from '../model/layers';
+import { roleHeat } from '../model/matrix';
 import { metricById, METRICS, rank } from '../model/metrics';
 import { root, saveState, savedState, transport } from '../page';
 import { connect } from '../rpc';
@@ -117,7 +118,7 @@ function render(): void {
   content.classList.toggle('with-table', view.table);
   const ranked = rank(all, metric);
   bars.draw(ranked, metric);
-  heatmap.draw(all, metric);
+  heatmap.draw(roleHeat(all, metric));
   table.show(all);
   mark(all);
 }
