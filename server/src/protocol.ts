@@ -46,8 +46,9 @@ export interface TensorInfo {
 /** What a linear layer does in its block. One vocabulary for every architecture. */
 export type Role =
   | 'q' | 'k' | 'v' | 'qkv' | 'attention-out'
+  | 'cross-q' | 'cross-k' | 'cross-v' | 'cross-attention-out'
   | 'context-q' | 'context-k' | 'context-v' | 'context-qkv' | 'context-attention-out'
-  | 'ffn-up' | 'ffn-down' | 'context-ffn-up' | 'context-ffn-down' | 'single-in' | 'single-out'
+  | 'ffn-gate' | 'ffn-up' | 'ffn-down' | 'context-ffn-gate' | 'context-ffn-up' | 'context-ffn-down' | 'single-in' | 'single-out'
   | 'modulation' | 'embedder' | 'final' | 'other';
 
 export interface Layer {

@@ -71,6 +71,27 @@ describe('published models', () => {
     assert.equal(blockOf('single_transformer_blocks.37.proj_out'), 'single_transformer_blocks.37');
     assert.equal(blockOf('proj_out'), null);
   });
+
+  it('Wan2.1-1.3B and Z-Image: cross-attention, gates and the text stream', () => {
+    assert.deepEqual(roles(described(tensorsOf(publishedModel('Wan2.1-1.3B')))), {
+      'q': 30, 'k': 30, 'v': 30, 'attention-out': 30, 'cross-q': 30, 'cross-k': 30, 'cross-v': 30, 'cross-attention-out': 30, 'ffn-up': 30, 'ffn-down': 30,
+      'modulation': 1, 'embedder': 4, 'final': 1,
+    });
+    assert.deepEqual(roles(described(tensorsOf(publishedModel('Z-Image')))), {
+      'q': 32, 'k': 32, 'v': 32, 'attention-out': 32, 'ffn-gate': 32, 'ffn-up': 32, 'ffn-down': 32,
+      'context-q': 2, 'context-k': 2, 'context-v': 2, 'context-attention-out': 2, 'context-ffn-gate': 2, 'context-ffn-up': 2, 'context-ffn-down': 2,
+      'modulation': 32, 'embedder': 4, 'final': 2,
+    });
+  });
+
+  for (const model of publishedModels) {
+    it(`${model.name}: known by its names, and every layer has a role`, () => {
+      const result = described(tensorsOf(model));
+      assert.equal(result.architecture, model.className);
+      assert.deepEqual(result.problems, []);
+      assert.deepEqual(result.layers.filter(layer => layer.role === 'other').map(layer => layer.name), []);
+    });
+  }
 });
 
 describe('original names', () => {
@@ -136,10 +157,10 @@ describe('config.json and names', () => {
   });
 
   it('config.json names a class without a table: its name is kept, roles are not guessed', () => {
-    const result = described(tensorsOf(publishedModel('PixArt-Sigma-1024')), { _class_name: 'PixArtTransformer2DModel' });
-    assert.equal(result.architecture, 'PixArtTransformer2DModel');
+    const result = described(weights('blocks.0.q', 'blocks.1.q'), { _class_name: 'SanaTransformer2DModel' });
+    assert.equal(result.architecture, 'SanaTransformer2DModel');
     assert.deepEqual(codes(result), ['info checkpoint/unknown-architecture']);
-    assert.deepEqual(roles(result), { other: 286 });
+    assert.deepEqual(roles(result), { other: 2 });
   });
 
   it('does not take a class name that is no text', () => {

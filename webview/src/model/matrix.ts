@@ -26,8 +26,8 @@ export interface Matrix {
 }
 
 const ROLE_ORDER: readonly Role[] = [
-  'q', 'k', 'v', 'qkv', 'attention-out', 'ffn-up', 'ffn-down',
-  'context-q', 'context-k', 'context-v', 'context-qkv', 'context-attention-out', 'context-ffn-up', 'context-ffn-down',
+  'q', 'k', 'v', 'qkv', 'attention-out', 'cross-q', 'cross-k', 'cross-v', 'cross-attention-out', 'ffn-gate', 'ffn-up', 'ffn-down',
+  'context-q', 'context-k', 'context-v', 'context-qkv', 'context-attention-out', 'context-ffn-gate', 'context-ffn-up', 'context-ffn-down',
   'single-in', 'single-out', 'modulation', 'embedder', 'final', 'other',
 ];
 
