@@ -246,12 +246,21 @@ export interface EngineInfo { version: string; cpuLevel: string; supportedLevels
 
 /** How a preview runs: the `preview` section of a config, with every default filled in. */
 export interface PreviewSettings {
-  /** Class labels of a class-conditional model; one item each. */
+  /** Class labels of a class-conditional model, one item each; empty for models of text. */
   classes: number[];
+  /** Prompts of a text-conditional model, one item each, as written: text whose embeddings lie in `prompts/` beside the config, or the path of such a file (docs/prompts.md). Empty for models of classes. */
+  prompts: string[];
   steps: number;
   seed: number;
-  /** Classifier-free guidance; 1 runs the conditional half alone. */
+  /** Classifier-free guidance; 1 (0 for Z-Image) runs the conditional half alone. FLUX.1-dev takes it as an input. */
   guidance: number;
+  /** Size of the pictures, pixels. */
+  width: number;
+  height: number;
+  /** Pictures of a video; 1 for image models. */
+  frames: number;
+  /** `vae`: the pipeline's own. Otherwise the path of a tiny decoder, relative to the config. */
+  decoder: string;
   /** forced: the quantized model runs at stored points of the reference trajectory. free: it samples on its own. */
   mode: 'forced' | 'free';
   /** How many steps of the trajectory are compared, evenly spread, the last included; in forced mode only these are run. */
@@ -337,6 +346,8 @@ export interface PreviewParams {
   session: number;
   workDoneToken?: string | number;
 }
+/** One estimate for all candidates of a preview; the reference they share counts once. */
+export interface PreviewEstimateParams { uris: string[] }
 /** Pictures as they become known. */
 export interface PreviewFrameParams { session: number; frame: PreviewFrame; items: string[] }
 
@@ -357,7 +368,7 @@ export interface Requests {
   'quantscope/newConfig': { params: NewConfigParams; result: NewConfigResult };
   'quantscope/writeReport': { params: WriteReportParams; result: WriteReportResult };
   'quantscope/preview': { params: PreviewParams; result: PreviewResult };
-  'quantscope/previewEstimate': { params: { uri: string }; result: PreviewEstimate };
+  'quantscope/previewEstimate': { params: PreviewEstimateParams; result: PreviewEstimate };
   'quantscope/restartEngine': { params: null; result: EngineInfo };
 }
 export interface Notifications {

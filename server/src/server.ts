@@ -132,7 +132,7 @@ class Server {
         onFrame: (frame, items) => this.notify('quantscope/previewFrame', { session, frame, items }),
       }, this.engine));
     });
-    this.onRequest('quantscope/previewEstimate', async ({ uri }) => estimate([await this.previewConfig({ uri })], this.trajectories, this.engine));
+    this.onRequest('quantscope/previewEstimate', async ({ uris }) => estimate(await Promise.all(uris.map((uri) => this.previewConfig({ uri }))), this.trajectories, this.engine));
     this.onRequest('quantscope/restartEngine', async () => {
       await this.engine.restart();
       return this.engine.info();

@@ -96,18 +96,17 @@ export class PreviewPanel {
     this.current?.source.cancel();
   }
 
-  /** Estimates are upper bounds: with two candidates the reference they share is counted twice. */
   private async confirmed(run: Run): Promise<boolean> {
     const { token } = run.source;
     this.progress(run, vscode.l10n.t('Estimating the time'), null);
-    const estimates = await Promise.all(this.state.candidates.map(({ uri }) => unlessCancelled(this.context.request('quantscope/previewEstimate', { uri }, token), token)));
-    const seconds = estimates.reduce((sum, estimate) => sum + estimate.seconds, 0);
+    const uris = this.state.candidates.map(({ uri }) => uri);
+    const { seconds, suggestion } = await unlessCancelled(this.context.request('quantscope/previewEstimate', { uris }, token), token);
     if (seconds <= LONG) {
       return true;
     }
     const duration = seconds < 120 ? vscode.l10n.t('{0} seconds', Math.round(seconds)) : vscode.l10n.t('{0} minutes', Math.round(seconds / 60));
     const yes = vscode.l10n.t('Run');
-    const message = [vscode.l10n.t('This preview takes about {0} on this machine.', duration), estimates[0]?.suggestion ?? ''].join(' ').trim();
+    const message = [vscode.l10n.t('This preview takes about {0} on this machine.', duration), suggestion ?? ''].join(' ').trim();
     this.progress(run, vscode.l10n.t('Waiting for your answer'), null);
     return await unlessCancelled(vscode.window.showInformationMessage(message, yes, vscode.l10n.t('Cancel')), token) === yes;
   }

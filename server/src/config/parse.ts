@@ -88,8 +88,12 @@ function readPreview(node: TreeNode | undefined): Located<Partial<PreviewSetting
   const value: Partial<PreviewSettings> = {};
   for (const { key, value: written } of node.entries) {
     const scalar = written.kind === 'scalar' ? written.value : null;
-    if ((key === 'steps' || key === 'seed' || key === 'compareSteps' || key === 'guidance') && typeof scalar === 'number' && scalar >= 0) {
+    if (isOneOf(key, ['steps', 'seed', 'compareSteps', 'guidance', 'width', 'height', 'frames']) && typeof scalar === 'number' && scalar >= 0) {
       value[key] = scalar;
+    } else if (key === 'decoder' && typeof scalar === 'string' && scalar.trim() !== '') {
+      value.decoder = scalar;
+    } else if (key === 'prompts' && written.kind === 'list') {
+      value.prompts = written.items.flatMap((item) => text(item)?.value ?? []);
     } else if (key === 'mode' && isOneOf(scalar, ['forced', 'free'])) {
       value.mode = scalar;
     } else if (key === 'classes' && written.kind === 'list') {

@@ -175,11 +175,24 @@ export const schema: Schema = {
       properties: {
         classes: {
           type: 'array', minItems: 1, maxItems: 64, items: { type: 'integer', minimum: 0, maximum: 1000000 },
-          description: 'Class labels of a class-conditional model; one picture each.', examples: [[207]],
+          description: 'Class labels of a class-conditional model (DiT); one picture each.', examples: [[207]],
         },
-        steps: { type: 'integer', minimum: 1, maximum: 1000, default: 20, description: 'Sampling steps.' },
+        prompts: {
+          type: 'array', minItems: 1, maxItems: 64, items: { type: 'string', minLength: 1, maxLength: 4096 },
+          description: 'Prompts of a text-conditional model; one picture or video each. A text is looked up among the embedding files in `prompts/` beside this file; an entry that ends in `.safetensors` is the path of one, relative to this file. docs/prompts.md says how they are made.',
+          examples: [['a red fox in the snow']],
+        },
+        width: { type: 'integer', minimum: 1, maximum: 4096, description: 'Width of the pictures in pixels, a multiple of patch × VAE factor (16 for most models). The default depends on the model.', examples: [512] },
+        height: { type: 'integer', minimum: 1, maximum: 4096, description: 'Height of the pictures in pixels, a multiple of patch × VAE factor (16 for most models). The default depends on the model.', examples: [512] },
+        frames: { type: 'integer', minimum: 1, maximum: 257, description: 'Pictures of a video: 4n + 1 for Wan, 8n + 1 for CogVideoX, 1 for image models.', examples: [1, 17] },
+        decoder: {
+          type: 'string', minLength: 1, maxLength: 4096, pattern: '\\S', default: 'vae', patternErrorMessage: '"decoder" is vae, or the path of a tiny decoder.',
+          description: '`vae` for the decoder of the pipeline, or the path of a tiny decoder, relative to this file: an AutoencoderTiny folder (images) or a TAEHV file (videos). A tiny decoder is many times faster.',
+          examples: ['vae', './taesd'],
+        },
+        steps: { type: 'integer', minimum: 1, maximum: 1000, description: 'Sampling steps. Default 20; 4 for FLUX.1-schnell, 8 for Z-Image-Turbo.' },
         seed: { type: 'integer', minimum: 0, maximum: 4294967295, default: 0, description: 'Seed of the starting noise, as for a CPU generator of torch.' },
-        guidance: { type: 'number', minimum: 1, maximum: 100, default: 4, description: 'Classifier-free guidance; 1 runs the conditional half alone and is twice as fast.' },
+        guidance: { type: 'number', minimum: 0, maximum: 100, description: 'Classifier-free guidance; 1 (0 for Z-Image) runs the conditional half alone and is twice as fast. FLUX.1-dev takes it as an input instead. The default depends on the model: DiT 4, PixArt 4.5, FLUX.1-dev 3.5, Z-Image 5 (Turbo 0), Wan 5, CogVideoX 6.' },
         mode: {
           type: 'string', enum: ['forced', 'free'], default: 'forced',
           enumDescriptions: ['The quantized model runs at stored points of the reference trajectory: cheap, and no divergence hides what quantization does.', 'The quantized model samples on its own from the same noise, as it will be used.'],

@@ -125,7 +125,7 @@ describe('preview', function () {
   });
 
   it('spreads the compared steps and always takes the last', () => {
-    const settings = { classes: [0], seed: 0, guidance: 1, mode: 'forced' as const };
+    const settings = { classes: [0], prompts: [], seed: 0, guidance: 1, width: 16, height: 16, frames: 1, decoder: 'vae', mode: 'forced' as const };
     assert.deepEqual(comparedSteps({ ...settings, steps: 20, compareSteps: 4 }), [4, 9, 14, 19]);
     assert.deepEqual(comparedSteps({ ...settings, steps: 3, compareSteps: 3 }), [0, 1, 2]);
     assert.deepEqual(comparedSteps({ ...settings, steps: 7, compareSteps: 1 }), [6]);
