@@ -314,6 +314,42 @@ export interface PreviewResult {
 /** Before a long run: what it costs, and what would be cheaper. */
 export interface PreviewEstimate { seconds: number; /** Floating point operations, two per multiply-add. */ flops: number; /** Measured on this machine, per second. */ rate: number; referenceCached: boolean; suggestion: string | null }
 
+// --------------------------------------------------------------------------------------------------------------- capture
+
+/** The two halves of classifier-free guidance see different activations. Without guidance there is the conditional one alone. */
+export type Half = 'conditional' | 'unconditional';
+
+/** What went into one linear layer at one step of the full-precision trajectories, over all items. */
+export interface CaptureNumbers {
+  layer: string;
+  half: Half;
+  /** 0-based step of the trajectory. */
+  step: number;
+  timestep: number;
+  /** Rows of activations (tokens). */
+  rows: number;
+  /** NaN and infinite values; their rows are left out of every other number. */
+  nonFinite: number;
+  /** Largest |x|. */
+  absMax: number;
+  /** Dynamic range over channels: largest |x| of the largest channel over that of the median channel, 1 or more; null when the median channel is 0 throughout. */
+  channelRange: number | null;
+  /** Normalised rows of the first item against the fixed marginal, before and after the rotation of seed 0. */
+  before: Omit<Marginal, 'histogram'>;
+  after: Omit<Marginal, 'histogram'>;
+  /** Proposition 1's ρ (δ = 0.01), largest over the rows. */
+  rho: number;
+}
+
+export interface Capture {
+  architecture: string;
+  /** What the trajectories show: "class 3: digit 3". */
+  items: string[];
+  /** Length of the trajectory; captured are the compared steps. */
+  steps: number;
+  layers: CaptureNumbers[];
+}
+
 // -------------------------------------------------------------------------------------------------------- custom messages
 
 export interface AnalyzeParams {
@@ -351,6 +387,14 @@ export interface PreviewEstimateParams { uris: string[] }
 /** Pictures as they become known. */
 export interface PreviewFrameParams { session: number; frame: PreviewFrame; items: string[] }
 
+export interface CaptureParams {
+  uri: string;
+  /** Safetensors file to write. What is there is replaced. */
+  path: string;
+  workDoneToken?: string | number;
+}
+export interface OpenCaptureParams { path: string }
+
 /** Health of the server and its engine, for the status item. */
 export interface StatusParams {
   health: 'ok' | 'busy' | 'warning' | 'error';
@@ -369,6 +413,8 @@ export interface Requests {
   'quantscope/writeReport': { params: WriteReportParams; result: WriteReportResult };
   'quantscope/preview': { params: PreviewParams; result: PreviewResult };
   'quantscope/previewEstimate': { params: PreviewEstimateParams; result: PreviewEstimate };
+  'quantscope/capture': { params: CaptureParams; result: Capture };
+  'quantscope/openCapture': { params: OpenCaptureParams; result: Capture };
   'quantscope/restartEngine': { params: null; result: EngineInfo };
 }
 export interface Notifications {

@@ -13,7 +13,8 @@ import { CheckpointError, CheckpointStore } from './checkpoint';
 import { newConfigText } from './config/template';
 import { EngineError } from './engine/client';
 import { ModelError } from './models/builder';
-import { estimate, preview } from './preview/service';
+import { readCapture } from './preview/captureFile';
+import { capture, estimate, preview } from './preview/service';
 import type { PreviewConfig } from './preview/service';
 import { SamplerError } from './samplers';
 import type { Engine } from './engine/client';
@@ -133,6 +134,11 @@ class Server {
       }, this.engine));
     });
     this.onRequest('quantscope/previewEstimate', async ({ uris }) => estimate(await Promise.all(uris.map((uri) => this.previewConfig({ uri }))), this.trajectories, this.engine));
+    this.onRequest('quantscope/capture', async ({ uri, path, workDoneToken }, token) => {
+      const config = await this.previewConfig({ uri });
+      return this.working('Capturing activations', workDoneToken, (onProgress) => capture(config, path, { cancellation: token, onProgress }, this.engine));
+    });
+    this.onRequest('quantscope/openCapture', ({ path }) => readCapture(path));
     this.onRequest('quantscope/restartEngine', async () => {
       await this.engine.restart();
       return this.engine.info();

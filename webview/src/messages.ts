@@ -1,5 +1,5 @@
 /** Every message between a view and the extension, both directions. Types only: the extension imports them too. */
-import type { AnalyzeResult, Checkpoint, LayerReport, Plan, PreviewFrame, PreviewResult, TensorStats } from '../../server/src/protocol';
+import type { AnalyzeResult, Capture, Checkpoint, LayerReport, Plan, PreviewFrame, PreviewResult, TensorStats } from '../../server/src/protocol';
 
 /** Each view: the requests it sends, and the events it is sent. */
 export interface Views {
@@ -21,6 +21,11 @@ export interface Views {
       reveal: { params: { layer: string }; result: null };
     };
     event: SensitivityEvent;
+  };
+  capture: {
+    requests: { /** The file's URI is what the serializer reopens the panel with. */ load: { params: null; result: { uri: string; capture: Capture } } };
+    /** The file was written anew. */
+    event: { type: 'changed' };
   };
   preview: {
     requests: {

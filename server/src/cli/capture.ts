@@ -1,8 +1,7 @@
 import { resolve } from 'node:path';
-import { writeSafetensors } from '../checkpoint/values';
+import { URI } from 'vscode-uri';
 import { selectLayers } from '../analysis/report';
-import { captureActivations, captureTensors } from '../preview/capture';
-import { previewSettings } from '../preview/settings';
+import { capture as capturePreview } from '../preview/service';
 import { UsageError } from './command';
 import type { Command } from './command';
 import { table } from './table';
@@ -17,23 +16,18 @@ export const capture: Command = {
     if (typeof out !== 'string') {
       throw new UsageError('Name the file for the statistics: capture <config> --out stats.safetensors');
     }
-    const { plan, checkpoint, parsed } = await context.requirePlan(context.path('config'));
-    if (!checkpoint) {
-      throw new UsageError('The config names no checkpoint.');
-    }
-    const layers = selectLayers(plan, context.layerPatterns()).map((layer) => layer.name);
+    const path = context.path('config');
+    const loaded = await context.requirePlan(path);
+    const layers = selectLayers(loaded.plan, context.layerPatterns()).map((layer) => layer.name);
     if (layers.length === 0) {
-      throw new UsageError(`--layers ${String(context.values['layers'])} matches none of the ${plan.layers.length} layers.`);
+      throw new UsageError(`--layers ${String(context.values['layers'])} matches none of the ${loaded.plan.layers.length} layers.`);
     }
-    const settings = previewSettings(parsed.config.preview?.value ?? {}, checkpoint);
-    const captures = await captureActivations(checkpoint, settings, context.engine, {
+    const { layers: captures, ...about } = await capturePreview({ uri: URI.file(path).toString(), loaded }, resolve(out), {
       layers, sampleRows: context.integer('sample', 1, 65536) ?? 64, cancellation: context.cancel.token, onProgress: (fraction, what) => context.progress(fraction, what),
-    });
-    const { tensors, metadata } = captureTensors(captures);
-    await writeSafetensors(resolve(out), tensors, metadata);
-    const summary = captures.map(({ absMax, meanSquare, sample, ...rest }) => ({ ...rest, absMax: absMax.reduce((most, value) => Math.max(most, value), 0) }));
-    context.print({ out: resolve(out), settings, captures: summary }, () => `${table(['layer', 'half', 'step', 'rows', 'largest |x|', 'KS before', 'KS rotated', 'kurtosis', 'ρ'],
-      summary.map((each) => [each.layer, each.half, String(each.step), String(each.rows), each.absMax.toFixed(3), each.before.ks.toFixed(4), each.after.ks.toFixed(4), each.before.excessKurtosis.toFixed(2), each.rho.toFixed(2)]))}\n\nWritten to ${out}`);
+    }, context.engine);
+    context.print({ out: resolve(out), ...about, captures }, () => `${table(['layer', 'half', 'step', 'rows', 'largest |x|', 'range', 'KS before', 'KS rotated', 'kurtosis', 'ρ'],
+      captures.map((each) => [each.layer, each.half, String(each.step), String(each.rows), each.absMax.toFixed(3), each.channelRange?.toFixed(1) ?? '–', each.before.ks.toFixed(4), each.after.ks.toFixed(4),
+        each.before.excessKurtosis.toFixed(2), each.rho.toFixed(2)]))}\n\nWritten to ${out}`);
     return captures.some((each) => each.nonFinite > 0) ? 1 : 0;
   },
 };

@@ -1,38 +1,28 @@
 /** Activation statistics of every linear layer along full-precision trajectories: per step, conditional and unconditional apart. Streamed: no activation is kept beyond the sample. */
 import type { CancellationToken } from 'vscode-jsonrpc';
-import type { TensorValues } from '../checkpoint/values';
 import type { Engine } from '../engine/client';
 import type { CapturedLayer } from '../engine/graph';
-import type { Checkpoint, Marginal, PreviewSettings } from '../protocol';
+import type { CaptureNumbers, Checkpoint, Half, Marginal, PreviewSettings } from '../protocol';
 import { openPipeline } from './pipeline';
-import type { Half } from './pipeline';
 import { comparedSteps } from './preview';
 import { computeTrajectory } from './trajectory';
 
 /** What went into one layer at one step, over all items. */
-export interface LayerCapture {
-  layer: string;
-  half: Half;
-  step: number;
-  timestep: number;
-  rows: number;
-  nonFinite: number;
+export interface LayerCapture extends Omit<CaptureNumbers, 'absMax' | 'channelRange'> {
   /** Largest |x| per channel. */
   absMax: Float32Array;
   /** Mean of x² per channel. */
   meanSquare: Float32Array;
-  /** Of the first item. */
+  /** Rows of the first item, [rows, width]. */
   sample: Float32Array;
-  /** Rows over their norm, times √d, against the fixed marginal: of the first item. */
-  before: Omit<Marginal, 'histogram'>;
-  after: Omit<Marginal, 'histogram'>;
-  rho: number;
 }
+
+export interface Activations { architecture: string; items: string[]; steps: number; layers: LayerCapture[] }
 
 export interface CaptureOptions { layers: string[]; sampleRows: number; cancellation?: CancellationToken | undefined; onProgress?(fraction: number, what: string): void }
 
 /** Captures at the compared steps of each item's trajectory. @throws ModelError, EngineError */
-export async function captureActivations(checkpoint: Checkpoint, settings: PreviewSettings, engine: Engine, { layers, sampleRows, cancellation, onProgress }: CaptureOptions): Promise<LayerCapture[]> {
+export async function captureActivations(checkpoint: Checkpoint, settings: PreviewSettings, engine: Engine, { layers, sampleRows, cancellation, onProgress }: CaptureOptions): Promise<Activations> {
   const pipeline = await openPipeline(checkpoint, settings);
   const { timesteps } = pipeline.sampler();
   const wanted = new Set(comparedSteps(settings));
@@ -45,7 +35,7 @@ export async function captureActivations(checkpoint: Checkpoint, settings: Previ
       return { cancellation, ...(wanted.has(step) ? { capture: { request, received } } : {}) };
     });
   }
-  return [...found.values()];
+  return { architecture: checkpoint.architecture, items: pipeline.items, steps: settings.steps, layers: [...found.values()] };
 }
 
 function merge(found: Map<string, LayerCapture>, captured: CapturedLayer, half: Half, step: number, timestep: number): void {
@@ -64,20 +54,13 @@ function merge(found: Map<string, LayerCapture>, captured: CapturedLayer, half: 
   known.rows = rows;
 }
 
-function numbers({ ks, wasserstein1, excessKurtosis, maxAbs }: Marginal): LayerCapture['before'] {
+function numbers({ ks, wasserstein1, excessKurtosis, maxAbs }: Marginal): CaptureNumbers['before'] {
   return { ks, wasserstein1, excessKurtosis, maxAbs };
 }
 
-/** As a safetensors file: `<layer>/<half>/step<k>/absmax`, `…/mean_square`, `…/sample`, and the numbers as JSON text in the metadata. */
-export function captureTensors(captures: readonly LayerCapture[]): { tensors: Record<string, TensorValues>; metadata: Record<string, string> } {
-  const tensors: Record<string, TensorValues> = {};
-  for (const { layer, half, step, absMax, meanSquare, sample } of captures) {
-    const at = `${layer}/${half}/step${step}`;
-    const width = absMax.length;
-    tensors[`${at}/absmax`] = { shape: [width], data: absMax };
-    tensors[`${at}/mean_square`] = { shape: [width], data: meanSquare };
-    tensors[`${at}/sample`] = { shape: [sample.length / width, width], data: sample };
-  }
-  const about = captures.map(({ layer, half, step, timestep, rows, nonFinite, before, after, rho }) => ({ layer, half, step, timestep, rows, nonFinite, before, after, rho }));
-  return { tensors, metadata: { format: 'quantscope-capture-1', layers: JSON.stringify(about) } };
+/** One number for all channels. */
+export function captureNumbers({ layer, half, step, timestep, rows, nonFinite, absMax, before, after, rho }: LayerCapture): CaptureNumbers {
+  const channels = absMax.toSorted();
+  const [median = 0, largest = 0] = [channels[Math.floor(channels.length / 2)], channels.at(-1)];
+  return { layer, half, step, timestep, rows, nonFinite, absMax: largest, channelRange: median > 0 ? largest / median : null, before, after, rho };
 }

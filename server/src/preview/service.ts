@@ -1,10 +1,13 @@
 /** The preview requests of the language server and of the command line: plans in, pictures and numbers out. */
-import { basename } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { URI } from 'vscode-uri';
 import type { LoadedConfig } from '../config/load';
 import type { Engine } from '../engine/client';
 import { ModelError } from '../models/builder';
-import type { Checkpoint, Plan, PreviewEstimate, PreviewResult, PreviewSettings } from '../protocol';
+import type { Capture, Checkpoint, Plan, PreviewEstimate, PreviewResult, PreviewSettings } from '../protocol';
+import { captureActivations } from './capture';
+import type { CaptureOptions } from './capture';
+import { writeCapture } from './captureFile';
 import { estimatePreview } from './estimate';
 import { runPreview } from './preview';
 import type { Candidate, PreviewRequest } from './preview';
@@ -23,6 +26,20 @@ export async function preview(configs: readonly PreviewConfig[], hooks: Hooks, e
 export async function estimate(configs: readonly PreviewConfig[], folder: string | null, engine: Engine): Promise<PreviewEstimate> {
   const { checkpoint, settings } = common(configs, {});
   return estimatePreview(checkpoint, settings, configs.length, folder, engine);
+}
+
+/**
+ * Activations of the full-precision model at the compared steps, into a safetensors file.
+ * @param options all layers of the plan and 64 sampled rows unless told otherwise
+ * @throws ModelError when the model cannot be previewed, or the file holds its weights
+ */
+export async function capture(config: PreviewConfig, path: string, options: Partial<CaptureOptions>, engine: Engine): Promise<Capture> {
+  const { checkpoint, settings } = common([config], {});
+  if (checkpoint.tensors.some((tensor) => resolve(tensor.file) === resolve(path))) {
+    throw new ModelError(`${basename(path)} holds the weights of this checkpoint; choose another name for the capture.`);
+  }
+  const layers = config.loaded.plan?.layers.map((layer) => layer.name) ?? [];
+  return writeCapture(path, await captureActivations(checkpoint, settings, engine, { layers, sampleRows: 64, ...options }));
 }
 
 /** Every candidate is compared with one reference: the first config's checkpoint and settings. */

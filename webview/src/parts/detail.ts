@@ -6,6 +6,7 @@ import { marginalDensity } from '../model/density';
 import { formatBits, formatBytes, formatDecibel, formatInteger, formatNumber, formatRatio, NONE } from '../model/format';
 import { recipeLabel } from '../model/layers';
 import type { LayerRow } from '../model/layers';
+import { shapeTable } from './shapeTable';
 
 export function createDetail(onOpen: (name: string) => void): { element: HTMLElement; show(row: LayerRow | undefined): void } {
   const element = h('section', { class: 'detail', 'aria-label': 'Selected layer' });
@@ -48,21 +49,12 @@ function numbers({ ratio }: LayerRow, { weight, marginal, rows, sampledRows, zer
   ]);
 }
 
-/** KS, Wasserstein-1, kurtosis and the largest value side by side, before and after rotation, over the histogram. */
+/** The shape of the rows before and after rotation, over the histogram. */
 function marginals({ plan }: LayerRow, { marginal }: Report, chart: HTMLElement): HTMLElement {
   const { before, after, rotated } = marginal;
-  const line = (name: string, hint: string, from: number, to: number): HTMLElement =>
-    h('tr', {}, h('th', { scope: 'row', title: hint }, name), h('td', {}, formatNumber(from)), h('td', {}, formatNumber(to)));
   return h('div', { class: 'marginals' },
     h('h3', {}, `Normalised rows against the marginal of width ${plan.inFeatures}`),
-    h('table', { class: 'numbers' },
-      h('thead', {}, h('tr', {}, h('td'), h('th', { scope: 'col' }, rotated ? 'before rotation' : 'as quantized'), h('th', { scope: 'col' }, rotated ? 'as quantized' : 'if rotated'))),
-      h('tbody', {},
-        line('KS distance', 'Kolmogorov–Smirnov, 0..1. Lower is better.', before.ks, after.ks),
-        line('Wasserstein-1', 'In standard deviations of the marginal. Lower is better.', before.wasserstein1, after.wasserstein1),
-        line('Excess kurtosis', '0 for a normal distribution.', before.excessKurtosis, after.excessKurtosis),
-        line('Largest |coordinate|', 'In standard deviations of the marginal.', before.maxAbs, after.maxAbs))),
-    chart);
+    shapeTable(before, after, rotated ? ['before rotation', 'as quantized'] : ['as quantized', 'if rotated']), chart);
 }
 
 function drawMarginals({ plan, report }: LayerRow, histogram: ReturnType<typeof createHistogram>): void {
