@@ -10,8 +10,17 @@ namespace quantscope {
 void multiplyTransposed(size_t rows, size_t columns, size_t width, float factor, const float* x, size_t xStride, const float* w,
                         size_t wStride, float keep, float* y, size_t yStride);
 
+/// As multiplyTransposed, and every row of y gets the same bits whatever `rows` is: the last rows are filled up to kAlikeRows.
+/// `spare` holds kAlikeRows * (width + columns) floats.
+inline constexpr size_t kAlikeRows = 16;
+void multiplyTransposedAlike(size_t rows, size_t columns, size_t width, float factor, const float* x, size_t xStride, const float* w,
+                             size_t wStride, float keep, float* y, size_t yStride, float* spare);
+
 /// y[rows, columns] = x[rows, width] · w[width, columns] + keep · y
 void multiply(size_t rows, size_t columns, size_t width, const float* x, size_t xStride, const float* w, size_t wStride,
               float keep, float* y, size_t yStride);
+
+/// Before OpenBLAS is called directly: a product runs on the thread that calls.
+void oneThreadPerCall();
 
 }  // namespace quantscope

@@ -22,8 +22,9 @@ inline float roundToEven(float x) {
 }  // namespace
 
 RowCodec::RowCodec(const Quantizer& quantizer, uint64_t width, const TensorRange& range, const Kernels& kernels)
-    : kernels_(kernels), width_(width) {
+    : kernels_(kernels), width_(width), group_(width) {
     if (const auto* codebook = std::get_if<CodebookQuantizer>(&quantizer)) {
+        bits_ = codebook->bits;
         sides_ = 1;
         norm_ = codebook->norm;
         codebook_ = codebookFor(width, codebook->bits);
@@ -40,6 +41,7 @@ RowCodec::RowCodec(const Quantizer& quantizer, uint64_t width, const TensorRange
         return;
     }
     integer_ = std::get<IntQuantizer>(quantizer);
+    bits_ = integer_->bits;
     group_ = integer_->granularity == Granularity::Group ? integer_->group : width;
     sides_ = 2 * (width / std::max<size_t>(group_, 1));
     if (integer_->granularity == Granularity::Tensor) {

@@ -21,6 +21,10 @@ public:
 
     /// Numbers beside the codes of a row: the norm, or scale and lowest step of every group.
     size_t sides() const { return sides_; }
+    size_t width() const { return width_; }
+    /// Consecutive values that decode by the same numbers: the groups share sides() equally.
+    size_t group() const { return group_; }
+    int bits() const { return bits_; }
 
     /// `width` codes and sides() numbers of one row. A row that holds a NaN or an infinity gets NaN for its sides: it has no
     /// code, and what is computed with it must show.
@@ -33,6 +37,8 @@ private:
 
     const Kernels& kernels_;
     size_t width_;
+    size_t group_;
+    int bits_;
     size_t sides_;
     // Codebook
     FloatType norm_ = FloatType::Fp32;
@@ -41,7 +47,6 @@ private:
     std::vector<uint8_t> starts_;   ///< by cell of LevelTable::candidates: index of the lower candidate
     // Integer
     std::optional<IntQuantizer> integer_;
-    size_t group_ = 0;
     std::optional<int> sharedExponent_;  ///< Granularity::Tensor
     TensorRange range_;                  ///< times 2^-sharedExponent_
 };
