@@ -2,8 +2,8 @@
 import type { CancellationToken } from 'vscode-jsonrpc';
 import type { Engine } from '../engine/client';
 import type { CapturedLayer } from '../engine/graph';
-import type { CaptureNumbers, Checkpoint, Half, Marginal, PreviewSettings } from '../protocol';
-import { openPipeline } from './pipeline';
+import type { CaptureNumbers, Half, Marginal } from '../protocol';
+import type { Pipeline } from './pipelines';
 import { comparedSteps } from './preview';
 import { computeTrajectory } from './trajectory';
 
@@ -21,9 +21,9 @@ export interface Activations { architecture: string; items: string[]; steps: num
 
 export interface CaptureOptions { layers: string[]; sampleRows: number; cancellation?: CancellationToken | undefined; onProgress?(fraction: number, what: string): void }
 
-/** Captures at the compared steps of each item's trajectory. @throws ModelError, EngineError */
-export async function captureActivations(checkpoint: Checkpoint, settings: PreviewSettings, engine: Engine, { layers, sampleRows, cancellation, onProgress }: CaptureOptions): Promise<Activations> {
-  const pipeline = await openPipeline(checkpoint, settings);
+/** Captures at the compared steps of each item's trajectory. @throws EngineError */
+export async function captureActivations(pipeline: Pipeline, engine: Engine, { layers, sampleRows, cancellation, onProgress }: CaptureOptions): Promise<Activations> {
+  const { checkpoint, settings } = pipeline;
   const { timesteps } = pipeline.sampler();
   const wanted = new Set(comparedSteps(settings));
   const found = new Map<string, LayerCapture>();

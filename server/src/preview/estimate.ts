@@ -1,27 +1,41 @@
 /** What a preview will cost, from its floating point operations and a rate measured on this machine. */
 import type { Engine } from '../engine/client';
 import type { Program } from '../engine/graph';
-import type { Checkpoint, PreviewEstimate, PreviewSettings } from '../protocol';
-import { openPipeline, programFlops } from './pipeline';
+import type { PreviewEstimate } from '../protocol';
+import { programFlops } from './flops';
+import type { Pipeline } from './pipelines';
 import { comparedSteps } from './preview';
 import { cachedTrajectory, trajectoryKey } from './trajectory';
 
-export async function estimatePreview(checkpoint: Checkpoint, settings: PreviewSettings, candidates: number, folder: string | null, engine: Engine): Promise<PreviewEstimate> {
-  const pipeline = await openPipeline(checkpoint, settings);
-  const cached = await Promise.all(pipeline.items.map((_, item) => cachedTrajectory(folder, trajectoryKey(checkpoint, settings, item, engine), settings.steps)));
-  const missing = cached.filter((trajectory) => !trajectory).length;
-  const compared = settings.mode === 'free' ? settings.steps : comparedSteps(settings).length;
-  const flops = pipeline.flops * (missing * settings.steps + candidates * pipeline.items.length * compared);
+/** @param candidates how many plans are compared with one reference */
+export async function estimatePreview(pipeline: Pipeline, candidates: number, folder: string | null, engine: Engine): Promise<PreviewEstimate> {
+  const { settings } = pipeline;
+  const compared = comparedSteps(settings).length;
+  let model = 0;
+  let referenceCached = true;
+  for (const item of pipeline.items.keys()) {
+    const cached = await cachedTrajectory(folder, trajectoryKey(pipeline, item, engine), settings.steps);
+    referenceCached &&= cached !== undefined;
+    model += pipeline.flops(item) * ((cached ? 0 : settings.steps) + candidates * (settings.mode === 'free' ? settings.steps : compared));
+  }
+  // Every compared step is decoded for both sides; free runs decode the finished samples as well.
+  const decode = pipeline.decodeFlops() * pipeline.items.length * (1 + candidates) * (compared + (settings.mode === 'free' ? 1 : 0));
+  const flops = model + decode;
   const rate = await measuredRate(engine);
   const seconds = flops / rate;
-  return { seconds, flops, rate, referenceCached: missing === 0, suggestion: seconds > 20 ? cheaper(settings) : null };
+  return { seconds, flops, rate, referenceCached, suggestion: seconds > 20 ? cheaper(pipeline, decode / flops) : null };
 }
 
-function cheaper({ mode, guidance, classes, steps }: PreviewSettings): string {
+/** @param decoding share of the decoder */
+function cheaper({ settings: { mode, classes, prompts, steps, width, height, frames, decoder }, calls, halfSize }: Pipeline, decoding: number): string {
   const ideas = [
     ...(mode === 'free' ? ['mode: forced compares at a few steps of one stored run'] : []),
-    ...(guidance > 1 ? ['guidance: 1 halves the work'] : []),
+    ...(decoder === 'vae' && decoding > 0.2 ? [`a tiny decoder saves most of the ${Math.round(100 * decoding)} % spent on decoding`] : []),
+    ...(calls > 1 ? ['running without guidance halves the work'] : []),
     ...(classes.length > 1 ? ['fewer classes'] : []),
+    ...(prompts.length > 1 ? ['fewer prompts'] : []),
+    ...(frames > 1 ? [`frames: 1 instead of ${frames}`] : []),
+    ...(halfSize === null ? [] : [`width: ${halfSize.width} and height: ${halfSize.height} instead of ${width} × ${height}`]),
     ...(steps > 10 ? [`steps: 10 instead of ${steps}`] : []),
   ];
   return ideas.length > 0 ? `Cheaper: ${ideas.join('; ')}.` : 'Nothing in the settings makes this cheaper.';

@@ -3,19 +3,17 @@ import type { CancellationToken } from 'vscode-jsonrpc';
 import type { Engine, JobOptions } from '../engine/client';
 import { sharedBytes } from '../config/packedSize';
 import { linearRecipes } from '../models/forward';
-import type { Checkpoint, Plan, PreviewAgreement, PreviewCandidate, PreviewFrame, PreviewResult, PreviewScope, PreviewSettings, PreviewStep } from '../protocol';
+import type { Plan, PreviewAgreement, PreviewCandidate, PreviewFrame, PreviewResult, PreviewScope, PreviewSettings, PreviewStep } from '../protocol';
 import { agreement, averageAgreement, averageSteps, compareStep, toFrames } from './compare';
 import type { Picture } from './metrics';
-import { openPipeline } from './pipeline';
-import type { Pipeline } from './pipeline';
+import type { Pipeline } from './pipelines';
 import { cachedTrajectory, computeTrajectory, storeTrajectory, trajectoryKey } from './trajectory';
 import type { Trajectory } from './trajectory';
 
 export interface Candidate { label: string; uri: string; plan: Plan; /** Apply only the layers this rule decides. */ rule: number | null }
 
 export interface PreviewRequest {
-  checkpoint: Checkpoint;
-  settings: PreviewSettings;
+  pipeline: Pipeline;
   candidates: readonly Candidate[];
   /** Where reference trajectories are kept; null for nowhere. */
   folder: string | null;
@@ -24,12 +22,12 @@ export interface PreviewRequest {
   onProgress?(fraction: number, what: string): void;
 }
 
-/** @throws ModelError when the model cannot be previewed, EngineError */
+/** @throws EngineError */
 export async function runPreview(request: PreviewRequest, engine: Engine): Promise<PreviewResult> {
   const started = performance.now();
-  const { checkpoint, settings } = request;
-  const pipeline = await openPipeline(checkpoint, settings);
-  const progress = new Progress(request, pipeline);
+  const { pipeline } = request;
+  const { checkpoint, settings } = pipeline;
+  const progress = new Progress(request);
   const frames: PreviewFrame[] = [];
   const show = (all: PreviewFrame[]): void => all.forEach((frame) => {
     frames.push(frame);
@@ -46,7 +44,7 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
 
   const references: Trajectory[] = [];
   for (const [item, name] of pipeline.items.entries()) {
-    const key = trajectoryKey(checkpoint, settings, item, engine);
+    const key = trajectoryKey(pipeline, item, engine);
     let reference = await cachedTrajectory(request.folder, key, settings.steps);
     if (reference) {
       progress.skip(settings.steps);
@@ -156,10 +154,10 @@ class Progress {
   private done = 0;
   private readonly total: number;
 
-  constructor(private readonly request: PreviewRequest, private readonly pipeline: Pipeline) {
-    const { settings, candidates } = request;
+  constructor(private readonly request: PreviewRequest) {
+    const { pipeline: { settings, items }, candidates } = request;
     const compared = settings.mode === 'free' ? settings.steps : comparedSteps(settings).length;
-    this.total = pipeline.items.length * (settings.steps + candidates.length * compared);
+    this.total = items.length * (settings.steps + candidates.length * compared);
   }
 
   skip(steps: number): void { this.done += steps; }
@@ -172,7 +170,7 @@ class Progress {
       progress: (fraction) => {
         call += fraction < last ? 1 : 0; // the second call starts again from 0
         last = fraction;
-        this.request.onProgress?.((at + Math.min(1, (call + fraction) / this.pipeline.calls)) / this.total, what);
+        this.request.onProgress?.((at + Math.min(1, (call + fraction) / this.request.pipeline.calls)) / this.total, what);
       },
     };
   }

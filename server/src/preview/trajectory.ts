@@ -6,15 +6,13 @@ import type { LinearRecipe } from '../engine/graph';
 import { CheckpointError, openCheckpoint } from '../checkpoint';
 import { readValues, writeSafetensors } from '../checkpoint/values';
 import type { TensorValues } from '../checkpoint/values';
-import type { Checkpoint, PreviewSettings } from '../protocol';
-import type { Pipeline, PredictOptions } from './pipeline';
+import type { Pipeline, PredictOptions } from './pipelines';
 
 export interface Trajectory { /** x at each step, then the finished sample. */ samples: Float32Array[]; /** Guided output at each step. */ outputs: Float32Array[]; cached: boolean }
 
 /** What the numbers of a trajectory depend on. */
-export function trajectoryKey(checkpoint: Checkpoint, settings: PreviewSettings, item: number, engine: Engine): string {
-  const { steps, seed, guidance } = settings;
-  return createHash('sha256').update(JSON.stringify([1, checkpoint.path, checkpoint.revision, engine.identity(), settings.classes[item], steps, seed, guidance])).digest('hex');
+export function trajectoryKey({ checkpoint, identity }: Pipeline, item: number, engine: Engine): string {
+  return createHash('sha256').update(JSON.stringify([2, checkpoint.path, checkpoint.revision, engine.identity(), identity(item)])).digest('hex');
 }
 
 /** @param folder null keeps nothing. */
@@ -42,7 +40,7 @@ export async function cachedTrajectory(folder: string | null, key: string, steps
 /** @param options asked for anew at every step: cancel, progress within the step, what to capture there. */
 export async function computeTrajectory(pipeline: Pipeline, item: number, recipes: Record<string, LinearRecipe>, engine: Engine, options: (step: number) => PredictOptions): Promise<Trajectory> {
   const sampler = pipeline.sampler();
-  const samples = [pipeline.noise(item)];
+  const samples = [pipeline.noise()];
   const outputs: Float32Array[] = [];
   for (const [step, timestep] of sampler.timesteps.entries()) {
     const x = samples[step] ?? new Float32Array();

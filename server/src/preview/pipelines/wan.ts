@@ -1,0 +1,31 @@
+import { ModelError } from '../../models/builder';
+import { image, scalar } from './family';
+import type { Family } from './family';
+import { configNumber } from './source';
+
+/** Rows of text, those behind the prompt being zero. They pass the text MLP and are attended like any other. */
+const textRows = 512;
+
+/** WanPipeline (2.1, text to video): latents [C, T, h, w]. */
+export const wan: Family = {
+  ...image,
+  video: true,
+  text: {
+    pipeline: 'WanPipeline', width: 'text_dim', pooled: null,
+    inputs({ file, embeds, mask }) {
+      const [rows = 0, width = 0] = embeds.shape;
+      if (rows > textRows) {
+        throw new ModelError(`${file}: ${rows} rows of embeddings; Wan takes at most ${textRows}. Encode with max_sequence_length=${textRows}, as docs/prompts.md shows.`);
+      }
+      const data = new Float32Array(textRows * width);
+      data.set(embeds.data.map((value, i) => (mask?.[Math.floor(i / width)] === 0 ? 0 : value)));
+      return { encoder_hidden_states: { shape: [textRows, width], data } };
+    },
+  },
+  defaults: () => ({ steps: 20, guidance: 5, width: 448, height: 256, frames: 5 }),
+  channels: (source) => configNumber(source, 'in_channels'),
+  patch: () => 2,
+  shape: ({ channels, frames, height, width }) => [channels, frames, height, width],
+  step: (x, timestep, { channels, frames, height, width }) => ({ hidden_states: { shape: [channels, frames, height, width], data: x }, timestep: scalar(timestep) }),
+  latents: (x, { channels, frames, height, width }) => ({ shape: [channels, frames, height, width], data: x }),
+};
