@@ -2,6 +2,7 @@
 import type * as vscode from 'vscode';
 import { QuantScopeContext } from './context';
 import * as analyze from './features/analyze';
+import * as capture from './features/capture';
 import * as checkpointEditor from './features/checkpointEditor';
 import * as newConfig from './features/newConfig';
 import * as openReport from './features/openReport';
@@ -9,7 +10,7 @@ import * as preview from './features/preview';
 import * as sensitivityPanel from './features/sensitivityPanel';
 import * as status from './features/status';
 
-const features = [status, analyze, sensitivityPanel, checkpointEditor, newConfig, openReport, preview];
+const features = [status, analyze, sensitivityPanel, checkpointEditor, newConfig, openReport, preview, capture];
 
 let current: QuantScopeContext | undefined;
 

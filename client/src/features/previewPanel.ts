@@ -6,6 +6,7 @@ import type { PictureFile, PreviewSource, PreviewState, PreviewSummary } from '.
 import { openConfig, revealInConfig } from '../configs';
 import { errorMessage } from '../context';
 import type { QuantScopeContext } from '../context';
+import { unlessCancelled, withJobProgress } from '../jobs';
 import { openView } from '../webviewHost';
 
 /** Estimates above this are asked about first, seconds. */
@@ -113,26 +114,11 @@ export class PreviewPanel {
 
   private withProgress(run: Run): Thenable<PreviewResult> {
     const { session, source } = run;
-    const title = vscode.l10n.t('Previewing {0}', this.state.candidates.map(({ label }) => label).join(vscode.l10n.t(' and ')));
-    return vscode.window.withProgress({ location: vscode.ProgressLocation.Notification, title, cancellable: true }, async (progress, button) => {
-      let percent = 0;
-      const workDoneToken = `quantscope-preview-${session}`;
-      const listeners = vscode.Disposable.from(
-        button.onCancellationRequested(() => source.cancel()),
-        this.context.onProgress(workDoneToken, (value) => {
-          const next = (value.kind === 'end' ? undefined : value.percentage) ?? percent;
-          const message = value.message ?? '';
-          progress.report({ increment: next - percent, message });
-          percent = next;
-          this.progress(run, message, next);
-        }),
-      );
-      try {
-        const candidates = this.state.candidates.map(({ uri, rule }) => ({ uri, ...(rule === undefined ? {} : { rule }) }));
-        return await unlessCancelled(this.context.request('quantscope/preview', { candidates, session, workDoneToken }, source.token), source.token);
-      } finally {
-        listeners.dispose();
-      }
+    const candidates = this.state.candidates.map(({ uri, rule }) => ({ uri, ...(rule === undefined ? {} : { rule }) }));
+    return withJobProgress(this.context, {
+      title: vscode.l10n.t('Previewing {0}', this.state.candidates.map(({ label }) => label).join(vscode.l10n.t(' and '))), source,
+      request: (workDoneToken) => this.context.request('quantscope/preview', { candidates, session, workDoneToken }, source.token),
+      onProgress: (message, percent) => this.progress(run, message, percent),
     });
   }
 
@@ -182,18 +168,6 @@ export class PreviewPanel {
 
 function initialState(candidates: readonly PreviewSource[], phase: PreviewState['phase'], result: PreviewSummary | null): PreviewState {
   return { candidates: [...candidates], phase, message: null, activity: { message: '', percent: null }, items: result?.items ?? [], frames: [], result, outdated: false };
-}
-
-/** The panel answers a cancel at once; what the server still does with the request no longer matters. */
-function unlessCancelled<T>(work: Thenable<T>, token: vscode.CancellationToken): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const cancelled = (): void => reject(new vscode.CancellationError());
-    const listener = token.onCancellationRequested(cancelled);
-    if (token.isCancellationRequested) {
-      cancelled();
-    }
-    void Promise.resolve(work).then(resolve, reject).finally(() => listener.dispose());
-  });
 }
 
 async function savePicture(pictures: readonly PictureFile[], config: string): Promise<string | null> {
