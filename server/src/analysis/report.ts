@@ -4,7 +4,7 @@ import { compileGlob } from '../config/glob';
 import { EngineError } from '../engine/client';
 import type { Engine } from '../engine/client';
 import type { Measurement, MeasureRequest } from '../engine/addon';
-import type { LayerPlan, LayerReport, Plan } from '../protocol';
+import type { LayerPlan, LayerReport, Plan, Rotation, RpbhRotation } from '../protocol';
 import { reportKey } from './cache';
 import type { ReportCache } from './cache';
 
@@ -82,7 +82,12 @@ export function selectLayers(plan: Plan, patterns: readonly string[] | undefined
 
 export function measureRequest(layer: LayerPlan, sampleRows: number): MeasureRequest {
   const { file, offset, dtype, shape } = layer.tensor;
-  return { tensor: { file, offset, dtype, shape }, rotate: layer.recipe.rotate, diagnosticSeed, weights: layer.recipe.weights, histogramBins, sampleRows };
+  return { tensor: { file, offset, dtype, shape }, rotate: seededRotation(layer.recipe.rotate), diagnosticSeed, weights: layer.recipe.weights, histogramBins, sampleRows };
+}
+
+/** The weight report knows the rotation that needs no data. */
+function seededRotation(rotate: Rotation | null): RpbhRotation | null {
+  return rotate?.kind === 'rpbh' ? rotate : null;
 }
 
 function toReport(layer: LayerPlan, measured: Measurement, key: string): LayerReport {

@@ -1,10 +1,37 @@
-/** Quantizers in a few words, for tables and hovers. */
-import type { Quantizer } from '../protocol';
+/** Parts of a recipe in a few words, for tables and hovers. */
+import type { Quantizer, Recipe } from '../protocol';
 
 export function describeQuantizer(quantizer: Quantizer): string {
   switch (quantizer.kind) {
     case 'keep': return quantizer.dtype === 'original' ? 'kept' : quantizer.dtype;
     case 'codebook': return `codebook ${quantizer.bits} bit`;
-    case 'int': return `${quantizer.symmetric ? 'int' : 'uint'}${quantizer.bits} per ${typeof quantizer.group === 'number' ? `group ${quantizer.group}` : quantizer.group}`;
+    case 'midrise': return `mid-rise ${quantizer.bits} bit`;
+    case 'twin-log': return `twin-log ${quantizer.bits} bit${quantizer.form === 'released' ? ', as released' : ''}`;
+    case 'float': return quantizer.format === 'fp4' || quantizer.format === 'fp8' ? `${quantizer.format} per ${granularity(quantizer.group)}` : quantizer.format;
+    case 'int': {
+      const extras = [
+        quantizer.clip === undefined ? [] : [quantizer.clip === 'mse' ? 'clipped for least error' : `clipped to ${quantizer.clip}`],
+        quantizer.range === 'static' ? ['static range'] : [],
+        quantizer.shift === undefined ? [] : [`shifted by ${quantizer.shift}`],
+      ].flat();
+      const unsigned = !quantizer.symmetric || quantizer.shift !== undefined;
+      return [`${unsigned ? 'uint' : 'int'}${quantizer.bits} per ${granularity(quantizer.group)}`, ...extras].join(', ');
+    }
   }
+}
+
+function granularity(group: number | 'row' | 'tensor'): string {
+  return typeof group === 'number' ? `group ${group}` : group;
+}
+
+/** What happens before and beside quantizing, in order; empty for a recipe that only rounds. */
+export function describeTransforms({ smooth, permute, rotate, tail, lowRank, solver }: Recipe): string[] {
+  return [
+    ...(smooth ? [{ absmax: 'smoothed by absmax', smoothquant: 'smoothed', search: 'smoothed by search', csb: 'salience balanced' }[smooth.kind]] : []),
+    ...(permute ? [permute.kind === 'zigzag' ? 'zigzag order' : 'random order'] : []),
+    ...(rotate ? [{ rpbh: 'RPBH', hadamard: 'Hadamard', random: 'random rotation', 'outlier-aware': 'outlier-aware rotation', pca: 'PCA rotation', adaptive: 'adaptive rotation' }[rotate.kind]] : []),
+    ...(tail ? [`${Number((100 * tail.fraction).toFixed(2))} % of the inputs in ${tail.dtype}`] : []),
+    ...(lowRank ? [`rank-${lowRank.rank} branch in ${lowRank.dtype}`] : []),
+    ...(solver.kind === 'rtn' ? [] : [{ gptq: 'GPTQ', adaround: 'AdaRound' }[solver.kind]]),
+  ];
 }

@@ -1,17 +1,15 @@
 /** Text → QuantConfig. The parser never throws: it returns what it could read, every value with its range, and problems. */
 import type { TextDocument } from 'vscode-languageserver-textdocument';
-import type { IntQuantizer, KeepDtype, PreviewSettings, Range, RpbhRotation, ScaleDtype } from '../protocol';
+import type { KeepDtype, PreviewSettings, Range } from '../protocol';
 import type { Scheme } from '../methods/method';
 import type { ConfigProblem } from './codes';
+import { foreignKeys, readMethodSettings } from './methodParts';
+import type { MethodSettings } from './methodParts';
 import { find, parseTree } from './tree';
 import type { MapNode, TreeNode } from './tree';
 import { validate } from './validate';
 
 export interface Located<T> { value: T; range: Range }
-
-/** The overridable parts of a method, as written; what is missing comes from the preset. */
-export interface QuantizerOverride { kind?: 'int' | 'codebook'; symmetric?: boolean; group?: IntQuantizer['group']; scale?: ScaleDtype; norm?: ScaleDtype }
-export interface MethodSettings { name: string; weights?: QuantizerOverride; activations?: QuantizerOverride; rotate?: RpbhRotation | false }
 
 export interface Settings { scheme?: Located<Scheme>; method?: Located<MethodSettings>; keep?: Located<KeepDtype> }
 
@@ -145,43 +143,7 @@ function readMethod(node: TreeNode | undefined): Located<MethodSettings> | undef
   if (!node || !name) {
     return undefined;
   }
-  const value: MethodSettings = { name: name.value };
-  const weights = readOverride(find(node, 'weights')?.value);
-  const activations = readOverride(find(node, 'activations')?.value);
-  const rotate = find(node, 'rotate')?.value;
-  const seed = rotate && find(rotate, 'seed')?.value;
-  if (weights) {
-    value.weights = weights;
-  }
-  if (activations) {
-    value.activations = activations;
-  }
-  if (rotate?.kind === 'scalar' && rotate.value === false) {
-    value.rotate = false;
-  } else if (rotate?.kind === 'map') {
-    value.rotate = { kind: 'rpbh', seed: seed?.kind === 'scalar' && typeof seed.value === 'number' ? seed.value : 0 };
-  }
-  return { value, range: node.range };
-}
-
-function readOverride(node: TreeNode | undefined): QuantizerOverride | undefined {
-  if (node?.kind !== 'map') {
-    return undefined;
-  }
-  const override: QuantizerOverride = {};
-  for (const { key, value } of node.entries) {
-    const scalar = value.kind === 'scalar' ? value.value : null;
-    if (key === 'kind' && isOneOf(scalar, ['int', 'codebook'])) {
-      override.kind = scalar;
-    } else if (key === 'symmetric' && typeof scalar === 'boolean') {
-      override.symmetric = scalar;
-    } else if (key === 'group' && (isOneOf(scalar, ['row', 'tensor']) || (typeof scalar === 'number' && Number.isInteger(scalar) && scalar > 0))) {
-      override.group = scalar;
-    } else if ((key === 'scale' || key === 'norm') && isOneOf(scalar, ['fp16', 'bf16', 'fp32'])) {
-      override[key] = scalar;
-    }
-  }
-  return override;
+  return { value: readMethodSettings(node, name.value), range: node.range };
 }
 
 const unitBytes: ReadonlyMap<string, number> = new Map(Object.entries({ B: 1, kB: 1e3, KB: 1e3, MB: 1e6, GB: 1e9, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }));
@@ -197,17 +159,18 @@ function readBudget(node: TreeNode | undefined): Budget | undefined {
   return bits?.kind === 'scalar' && typeof bits.value === 'number' && bits.value > 0 ? { value: { bits: bits.value }, range: bits.range } : undefined;
 }
 
-/** `keep` says "do not quantize"; scheme or method beside it say the opposite. */
+/** `keep` says "do not quantize", scheme or method beside it the opposite; and keys of a method's parts that belong to another kind. */
 function settingConflicts(root: TreeNode): ConfigProblem[] {
   const rules = find(root, 'rules')?.value;
   const nodes = [find(root, 'defaults')?.value, ...(rules?.kind === 'list' ? rules.items : [])];
   return nodes.flatMap((node) => {
     const keep = find(node, 'keep');
     const other = find(node, 'scheme') ?? find(node, 'method');
+    const foreign = foreignKeys(find(node, 'method')?.value);
     return keep && other ? [{
       code: 'config/keep-and-quantize' as const, severity: 'error' as const, range: other.keyRange,
       message: `"keep" leaves these layers unquantized, so "${other.key}" beside it has no effect. Remove one of the two.`,
-    }] : [];
+    }, ...foreign] : foreign;
   });
 }
 

@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto';
 import type { Checkpoint, Decision, EntryMatch, Layer, LayerPlan, Plan, PlanTotals, Range, RuleMatch } from '../protocol';
 import type { ConfigProblem } from './codes';
+import { tailWidth } from '../methods/widths';
+import type { LayerShape } from '../methods/widths';
 import { matchList } from './match';
 import { nearest } from './nearest';
 import { codeBits, packedBytes, sharedBytes } from './packedSize';
@@ -30,9 +32,10 @@ function decide(config: QuantConfig, checkpoint: Checkpoint, matches: readonly U
   const refused = new Map<string, { layers: Layer[]; problem: ConfigProblem }>();
   const plans = checkpoint.layers.map((layer, index) => {
     const rule = config.rules[deciding[index] ?? -1];
-    const result = recipeFor(rule ?? {}, config.defaults, layer.inFeatures);
+    const shape = { inFeatures: layer.inFeatures, outFeatures: layer.outFeatures, role: layer.role, heads: headsOf(layer, checkpoint) };
+    const result = recipeFor(rule ?? {}, config.defaults, shape);
     if ('recipe' in result) {
-      return planLayer(layer, result.recipe, decisionOf(rule, config));
+      return planLayer(layer, shape, result.recipe, decisionOf(rule, config));
     }
     const range = result.range ?? rule?.range ?? config.defaults.range ?? topOfFile;
     const key = `${rule?.index ?? -1} ${result.refusal}`;
@@ -42,7 +45,7 @@ function decide(config: QuantConfig, checkpoint: Checkpoint, matches: readonly U
     } else {
       refused.set(key, { layers: [layer], problem: { code: 'plan/refused', severity: 'error', message: result.refusal, range } });
     }
-    return planLayer(layer, keepRecipe('original'), decisionOf(rule, config));
+    return planLayer(layer, shape, keepRecipe('original'), decisionOf(rule, config));
   });
   for (const { layers, problem } of refused.values()) {
     const count = layers.length === 1 ? layers[0]?.name ?? '' : `${layers.length} layers, first ${layers[0]?.name ?? ''}`;
@@ -58,12 +61,21 @@ function decisionOf(rule: Rule | undefined, config: QuantConfig): Decision | nul
   return config.defaults.range ? { rule: -1, name: 'defaults', range: config.defaults.range } : null;
 }
 
-function planLayer(layer: Layer, recipe: LayerPlan['recipe'], decidedBy: Decision | null): LayerPlan {
+/** Heads whose outputs, side by side, are the inputs of this layer. */
+function headsOf(layer: Layer, checkpoint: Checkpoint): number | null {
+  const heads = checkpoint.config?.['num_attention_heads'] ?? checkpoint.config?.['n_heads'];
+  const fromAttention = layer.role === 'attention-out' || layer.role === 'context-attention-out';
+  return fromAttention && typeof heads === 'number' && Number.isInteger(heads) && heads > 0 && layer.inFeatures % heads === 0 ? heads : null;
+}
+
+function planLayer(layer: Layer, shape: LayerShape, recipe: LayerPlan['recipe'], decidedBy: Decision | null): LayerPlan {
   const stored = layer.tensor.dtype;
-  const bytes = packedBytes(recipe.weights, layer.outFeatures, layer.inFeatures, stored);
+  const tail = tailWidth(recipe, shape) ?? 0;
+  const { heads } = shape;
+  const bytes = packedBytes(recipe, { outFeatures: layer.outFeatures, inFeatures: layer.inFeatures, stored, tail, heads });
   return {
     name: layer.name, role: layer.role, block: layer.block, inFeatures: layer.inFeatures, outFeatures: layer.outFeatures, params: layer.params, tensor: layer.tensor,
-    recipe, decidedBy,
+    recipe, decidedBy, heads, tail,
     weightBits: codeBits(recipe.weights, stored),
     activationBits: codeBits(recipe.activations, stored),
     packedBytes: bytes,

@@ -3,6 +3,7 @@
  * `defaultSnippets` follows the convention of VS Code's JSON and YAML services. schemas/quantconfig.schema.json is this object, published.
  */
 import { methods } from '../methods';
+import { method } from './methodSchema';
 
 export interface Schema {
   type?: string | string[];
@@ -38,8 +39,6 @@ export interface Schema {
   title?: string;
 }
 
-const names = [...methods.keys()];
-const methodTexts = [...methods.values()].map((method) => method.summary);
 const schemes = ['W4A4', 'W4A16', 'W8A8', 'W4A8', 'W4A6', 'W3A3', 'W2A4', 'W8A16'];
 
 const scheme: Schema = {
@@ -50,63 +49,6 @@ const scheme: Schema = {
   examples: schemes,
 };
 
-const group: Schema = {
-  type: ['integer', 'string'],
-  if: { type: 'string' },
-  then: { enum: ['row', 'tensor'] },
-  else: { minimum: 1, maximum: 65536 },
-  description: 'Group size: how many consecutive inputs share a scale. `row` is one scale per output channel (weights) or per token (activations), `tensor` one for all. It must divide the width.',
-  examples: ['row', 64, 128, 'tensor'],
-};
-
-const scaleDtype = (text: string): Schema => ({ type: 'string', enum: ['fp16', 'bf16', 'fp32'], description: text });
-
-const quantizer = (side: 'weights' | 'activations'): Schema => ({
-  type: 'object',
-  additionalProperties: false,
-  description: `Overrides parts of the method's ${side} quantizer.`,
-  properties: {
-    kind: {
-      type: 'string', enum: ['int', 'codebook'],
-      enumDescriptions: ['Integers with a scale per group (round to nearest).', 'Lloyd–Max codebook of the sphere marginal with one norm per row or token (OrbitQuant Eq 3).'],
-      description: 'The quantizer itself. Changing it keeps the rest of the method, so `orbitquant` with `kind: int` is a rotated integer quantizer.',
-    },
-    symmetric: { type: 'boolean', description: 'int only. Symmetric absmax scale (true) or min–max scale with a zero point (false).' },
-    group: { ...group, description: `int only. ${group.description ?? ''}` },
-    scale: scaleDtype('int only. Type the scales are stored and used in.'),
-    norm: scaleDtype('codebook only. Type the norms are stored and used in.'),
-  },
-});
-
-// `properties`, `required` and `additionalProperties` say nothing about strings and booleans, so a value may be either form without an `anyOf` and its noisy errors.
-const rotate: Schema = {
-  type: ['object', 'boolean'],
-  if: { type: 'boolean' },
-  then: { enum: [false] },
-  description: 'Rotation of the inputs before quantizing, or `false` for none.',
-  examples: [false],
-  additionalProperties: false,
-  required: ['kind'],
-  properties: {
-    kind: { type: 'string', enum: ['rpbh'], enumDescriptions: ['Randomised permuted block Hadamard (OrbitQuant Eq 9); works for every width.'], description: 'Which rotation.' },
-    seed: { type: 'integer', minimum: 0, maximum: 4294967295, default: 0, description: 'Seed of permutation and signs; one draw per width.' },
-  },
-};
-
-const method: Schema = {
-  type: ['string', 'object'],
-  description: 'The quantization method: a name, or a name with parts overridden.',
-  if: { type: 'string' },
-  then: { enum: names, enumDescriptions: methodTexts },
-  additionalProperties: false,
-  required: ['name'],
-  properties: {
-    name: { type: 'string', enum: names, enumDescriptions: methodTexts, description: 'The method that is the starting point.' },
-    weights: quantizer('weights'),
-    activations: quantizer('activations'),
-    rotate,
-  },
-};
 const keep: Schema = {
   type: 'string',
   enum: ['original', 'bf16', 'fp16', 'fp32'],
@@ -133,7 +75,7 @@ export const schema: Schema = {
       type: 'object', additionalProperties: false,
       description: 'What every layer gets that no rule takes, and what a rule leaves out.',
       properties: { method, scheme, keep },
-      defaultSnippets: [{ label: 'defaults', bodyText: 'defaults: { method: ${1|' + names.join(',') + '|}, scheme: ${2:W4A4} }' }],
+      defaultSnippets: [{ label: 'defaults', bodyText: 'defaults: { method: ${1|' + [...methods.keys()].join(',') + '|}, scheme: ${2:W4A4} }' }],
     },
     rules: {
       type: 'array', maxItems: 4096,

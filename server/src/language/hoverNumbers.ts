@@ -1,5 +1,5 @@
 /** The numbers of hovers: matched layers, measured errors, sizes. Every number says its unit, and which direction is better. */
-import { describeQuantizer } from '../config/describe';
+import { describeQuantizer, describeTransforms } from '../config/describe';
 import { matchList } from '../config/match';
 import type { Budget } from '../config/parse';
 import { formatBytes } from '../config/resolve';
@@ -121,8 +121,9 @@ export function layerHover(model: Model, layer: Layer, checkpoint: Checkpoint): 
   ].filter(Boolean).join('\n\n');
 }
 
-function describeRecipe({ method, weights, activations }: Recipe): string {
-  return method === 'keep' ? 'not quantized' : `${method}: weights ${describeQuantizer(weights)}, activations ${describeQuantizer(activations)}`;
+function describeRecipe(recipe: Recipe): string {
+  return recipe.method === 'keep' ? 'not quantized'
+    : `${recipe.method}: ${[...describeTransforms(recipe), `weights ${describeQuantizer(recipe.weights)}`, `activations ${describeQuantizer(recipe.activations)}`].join(', ')}`;
 }
 
 function layerReport(report: LayerReport | undefined): string {

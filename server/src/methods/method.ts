@@ -4,9 +4,6 @@ import type { Quantizer, Recipe } from '../protocol';
 /** Bits of a scheme such as W4A8; 16 leaves that side as it is. */
 export interface Scheme { weightBits: number; activationBits: number }
 
-/** What a method must know about the layer's data before it can quantize. */
-export type Statistic = 'weights' | 'activation-absmax' | 'activation-samples' | 'activation-second-moments';
-
 export interface Method {
   /** As written in a config. */
   name: string;
@@ -16,8 +13,10 @@ export interface Method {
   source: string;
   /** The preset for a layer. Sides with 16 bits are `keep`. */
   recipe(scheme: Scheme): Recipe;
-  needs: readonly Statistic[];
 }
+
+/** Quantize the inputs and weights as they are, to the nearest level: what a method starts from. */
+export const plain = { smooth: null, permute: null, rotate: null, tail: null, lowRank: null, solver: { kind: 'rtn' } } as const satisfies Partial<Recipe>;
 
 export const keepOriginal: Quantizer = { kind: 'keep', dtype: 'original' };
 

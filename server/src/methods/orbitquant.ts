@@ -1,5 +1,5 @@
 import type { Recipe } from '../protocol';
-import { quantizerFor } from './method';
+import { plain, quantizerFor } from './method';
 import type { Method, Scheme } from './method';
 
 /** OrbitQuant (arXiv 2607.02461): one seeded rotation per width and one fixed Lloyd–Max codebook for weights and activations alike. Eq 3–9. */
@@ -9,14 +9,13 @@ export const orbitquant: Method = {
   summary: 'Rotates every row with a randomised permuted block Hadamard transform, divides it by its norm and rounds to one fixed Lloyd–Max codebook. ' +
     'Needs no calibration: after the rotation every coordinate follows the same known marginal. Strongest at 2 and 3 bits and on large models.',
   source: 'OrbitQuant, arXiv 2607.02461',
-  needs: [],
   recipe({ weightBits, activationBits }: Scheme): Recipe {
     return {
+      ...plain,
       method: 'orbitquant',
       rotate: { kind: 'rpbh', seed: 0 },
       weights: quantizerFor(weightBits, { kind: 'codebook', bits: weightBits, norm: 'bf16' }),
       activations: quantizerFor(activationBits, { kind: 'codebook', bits: activationBits, norm: 'fp32' }),
-      solver: 'rtn',
     };
   },
 };

@@ -1,5 +1,5 @@
 import type { Recipe } from '../protocol';
-import { quantizerFor } from './method';
+import { plain, quantizerFor } from './method';
 import type { Method, Scheme } from './method';
 
 /** Round to nearest: symmetric absmax integers, one scale per output channel and per token. methods.md 5. */
@@ -9,14 +9,12 @@ export const rtn: Method = {
   summary: 'Round to nearest integer with an absmax scale per row (or per group, per tensor). No calibration, runs on every INT4/INT8 kernel. ' +
     'Fine at 8 bits and for weight-only 4 bits with groups of 64 or 128; outliers cost it most.',
   source: 'baseline; the INT4 group-64 form is what OrbitQuant uses for adaLN modulation',
-  needs: [],
   recipe({ weightBits, activationBits }: Scheme): Recipe {
     return {
+      ...plain,
       method: 'rtn',
-      rotate: null,
       weights: quantizerFor(weightBits, { kind: 'int', bits: weightBits, symmetric: true, group: 'row', scale: 'fp16' }),
       activations: quantizerFor(activationBits, { kind: 'int', bits: activationBits, symmetric: true, group: 'row', scale: 'fp16' }),
-      solver: 'rtn',
     };
   },
 };

@@ -23,7 +23,7 @@ export function prepare(model: Model, checkpoint: Checkpoint, given: Readonly<Re
 /** The layers of a plan that do not run in full precision, as the engine wants them. */
 export function linearRecipes(plan: Plan, only?: (name: string) => boolean): Record<string, LinearRecipe> {
   return Object.fromEntries(plan.layers.filter(({ name, recipe }) => (recipe.weights.kind !== 'keep' || recipe.activations.kind !== 'keep' || recipe.weights.dtype !== 'original') && (only?.(name) ?? true))
-    .map(({ name, recipe: { rotate, weights, activations } }) => [name, { rotate, weights, activations }]));
+    .map(({ name, recipe: { rotate, weights, activations } }) => [name, { rotate: rotate?.kind === 'rpbh' ? rotate : null, weights, activations }]));
 }
 
 export interface ForwardOptions extends JobOptions { recipes?: Record<string, LinearRecipe>; capture?: CaptureRequest }

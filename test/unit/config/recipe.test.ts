@@ -7,12 +7,12 @@ import { documentOf, parse } from './found';
 function recipe(rule: string, defaults = '{}', width = 3072): string {
   const text = `version: 1\ncheckpoint: m\ndefaults: ${defaults}\nrules:\n  - { layers: "**", ${rule} }\n`;
   const { config } = parse(text);
-  const result = recipeFor(config.rules[0] ?? {}, config.defaults, width);
+  const result = recipeFor(config.rules[0] ?? {}, config.defaults, { inFeatures: width, outFeatures: 64, role: 'other', heads: null });
   if ('refusal' in result) {
     return `refused [${result.range ? documentOf(text).getText(result.range) : ''}] ${result.refusal}`;
   }
   const { method, rotate, weights, activations } = result.recipe;
-  return `${method}: ${rotate ? `rpbh ${rotate.seed}, ` : ''}${describeQuantizer(weights)} / ${describeQuantizer(activations)}`;
+  return `${method}: ${rotate ? `${rotate.kind} ${rotate.seed}, ` : ''}${describeQuantizer(weights)} / ${describeQuantizer(activations)}`;
 }
 
 describe('recipes', () => {
@@ -54,9 +54,9 @@ describe('recipes', () => {
     ['method: { name: rtn, activations: { group: 64 } }, scheme: W4A16', '{}', 64,
       'refused [{ name: rtn, activations: { group: 64 } }] The scheme leaves activations unquantized (16 bits), so the "activations" settings of the method have no effect. Remove them or lower the bits.'],
     ['method: { name: orbitquant, weights: { group: 64 } }, scheme: W4A4', '{}', 64,
-      'refused [{ name: orbitquant, weights: { group: 64 } }] "group" belongs to integer quantizers, but weights use a codebook here. Remove it or add "kind: int".'],
+      'refused [{ name: orbitquant, weights: { group: 64 } }] "group" belongs to integer and float quantizers, but weights use a codebook here. Remove it or add "kind: int".'],
     ['method: { name: rtn, activations: { norm: bf16 } }, scheme: W4A4', '{}', 64,
-      'refused [{ name: rtn, activations: { norm: bf16 } }] "norm" belongs to codebook quantizers, but activations use an integer quantizer here. Remove it or add "kind: codebook".'],
+      'refused [{ name: rtn, activations: { norm: bf16 } }] "norm" belongs to codebook and mid-rise quantizers, but activations use an integer quantizer here. Remove it or add "kind: codebook".'],
   ];
   for (const [rule, defaults, width, expected] of refusals) {
     it(`refuses ${rule} under ${defaults} at width ${width}`, () => {

@@ -96,7 +96,7 @@ describe('hover on the checkpoint', () => {
     assert.equal(text, [
       '**`blocks.1.ff.up`**: other of `blocks.1`', '',
       '- 8 × 4 (out × in), BF16, 20.00 % of all linear weights', '- 64 B stored → 32 B packed, 8.000 bits per weight with side data',
-      '- orbitquant: weights codebook 4 bit, activations codebook 4 bit; decided by `some`', '',
+      '- orbitquant: RPBH, weights codebook 4 bit, activations codebook 4 bit; decided by `some`', '',
       'Measured:', '- SQNR 20.00 dB (higher is better), relative MSE 1.000e-2 (lower is better)', '- 1.250 × the expected 8.000e-3 (1 is what the quantizer promises)',
       '- KS distance to the marginal 0.1000 before → 0.0020 after rotation (lower is better); ρ 2.00 (far above 1: the rotation cannot promise the marginal)',
     ].join('\n'));

@@ -9,10 +9,11 @@ export function layer(name: string, role: Role, block: string | null, keep = fal
   return {
     name, role, block, inFeatures: 8, outFeatures: 4, params: 32, tensor: tensor(`${name}.weight`), decidedBy: null,
     recipe: {
-      method: keep ? 'keep' : 'orbitquant', rotate: keep ? null : { kind: 'rpbh', seed: 0 }, activations: { kind: 'keep', dtype: 'original' }, solver: 'rtn',
+      method: keep ? 'keep' : 'orbitquant', smooth: null, permute: null, rotate: keep ? null : { kind: 'rpbh', seed: 0 }, tail: null, lowRank: null,
+      activations: { kind: 'keep', dtype: 'original' }, solver: { kind: 'rtn' },
       weights: keep ? { kind: 'keep', dtype: 'bf16' } : { kind: 'codebook', bits: 4, norm: 'bf16' },
     },
-    weightBits: keep ? 16 : 4, activationBits: 16, packedBytes: keep ? 64 : 24, averageBits: keep ? 16 : 6,
+    heads: null, tail: 0, weightBits: keep ? 16 : 4, activationBits: 16, packedBytes: keep ? 64 : 24, averageBits: keep ? 16 : 6,
   };
 }
 
