@@ -4,6 +4,7 @@ import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { TensorInfo } from '../protocol';
 import { CheckpointError } from './errors';
+import { safetensorsHeader } from './writer';
 
 export interface TensorValues { shape: number[]; data: Float32Array }
 
@@ -66,21 +67,12 @@ function halfToFloat(bits: number): number {
 
 /** Writes a safetensors file of F32 tensors through a temporary file that is renamed. */
 export async function writeSafetensors(path: string, tensors: Readonly<Record<string, TensorValues>>, metadata: Readonly<Record<string, string>> = {}): Promise<void> {
-  let end = 0;
-  const header: Record<string, unknown> = Object.keys(metadata).length > 0 ? { __metadata__: metadata } : {};
-  for (const [name, { shape, data }] of Object.entries(tensors)) {
-    header[name] = { dtype: 'F32', shape, data_offsets: [end, end + data.byteLength] };
-    end += data.byteLength;
-  }
-  const text = JSON.stringify(header);
-  // Padded so that the data is aligned, as the safetensors library writes it.
-  const json = Buffer.from(text + ' '.repeat((8 - (Buffer.byteLength(text) % 8)) % 8));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(json.length));
+  const list = Object.entries(tensors);
+  const header = safetensorsHeader(list.map(([name, { shape, data }]) => ({ name, dtype: 'F32', shape, bytes: data.byteLength })), metadata);
   await mkdir(dirname(path), { recursive: true });
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {
-    await writeFile(temporary, Buffer.concat([length, json, ...Object.values(tensors).map(({ data }) => Buffer.from(data.buffer, data.byteOffset, data.byteLength))]));
+    await writeFile(temporary, Buffer.concat([header, ...list.map(([, { data }]) => Buffer.from(data.buffer, data.byteOffset, data.byteLength))]));
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
