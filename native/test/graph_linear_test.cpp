@@ -141,6 +141,10 @@ Matrix quantizePlainly(Matrix x, size_t width, const Quantizer& quantizer) {
     return x;
 }
 
+std::vector<Transform> rpbh(std::optional<uint64_t> seed) {
+    return seed ? std::vector<Transform>{RpbhTransform{*seed}} : std::vector<Transform>();
+}
+
 const Quantizer kQuantizers[] = {CodebookQuantizer{2, FloatType::Bf16},
                                  CodebookQuantizer{4, FloatType::Fp16},
                                  CodebookQuantizer{8, FloatType::Fp32},
@@ -170,7 +174,7 @@ TEST(GraphLinear, QuantizedLikeTheDefinition) {
         for (const Quantizer& weights : kQuantizers) {
             for (const Quantizer& activations : kQuantizers) {
                 Linear linear({5, kWidth}, 40, true);
-                linear.model.request.recipes["layer"] = {rotated ? std::optional<uint64_t>(7) : std::nullopt, weights,
+                linear.model.request.recipes["layer"] = {rpbh(rotated ? std::optional<uint64_t>(7) : std::nullopt), weights,
                                                          activations};
                 const auto turn = [&](Matrix rows) {
                     Matrix result;
@@ -206,7 +210,7 @@ TEST(GraphLinear, WeightErrorIsTheMeasuredOne) {
             const Buffer x = model.input({kWidth, kWidth}, identity);
             const Stored weight = model.tensor({kRows, kWidth});
             model.add(LinearOp{"layer", x, weight, {}, 0}, {kWidth, kRows});
-            model.request.recipes["layer"] = {seed, quantizer, KeepQuantizer{}};
+            model.request.recipes["layer"] = {rpbh(seed), quantizer, KeepQuantizer{}};
             const auto found = model.run();
             const auto original = model.valuesOf(weight);
             double error = 0, energy = 0;
@@ -284,7 +288,7 @@ TEST(GraphLinear, CastsLikeRoundTo) {
 
 TEST(GraphLinear, CodesAreKeptBetweenRunsWithinTheirLimit) {
     Linear linear({3, 64}, 50, false);
-    linear.model.request.recipes["layer"] = {1, CodebookQuantizer{4, FloatType::Bf16}, KeepQuantizer{}};
+    linear.model.request.recipes["layer"] = {rpbh(1), CodebookQuantizer{4, FloatType::Bf16}, KeepQuantizer{}};
     Graph graph(linear.model.program);
     const auto first = linear.model.runOn(graph).outputs;
     EXPECT_EQ(linear.model.runOn(graph).outputs, first);
@@ -292,7 +296,7 @@ TEST(GraphLinear, CodesAreKeptBetweenRunsWithinTheirLimit) {
     EXPECT_NE(linear.model.runOn(graph).outputs, first);  // another recipe, other codes
     linear.model.request.recipes.clear();
     expectClose(linear.model.runOn(graph).outputs.at("y"), product(linear.x(), linear.w(), 64, {}), 5e-6);
-    linear.model.request.recipes["layer"] = {1, CodebookQuantizer{4, FloatType::Bf16}, KeepQuantizer{}};
+    linear.model.request.recipes["layer"] = {rpbh(1), CodebookQuantizer{4, FloatType::Bf16}, KeepQuantizer{}};
     EXPECT_EQ(linear.model.runOn(graph).outputs, first);
 }
 
@@ -300,7 +304,7 @@ TEST(WeightCache, KeepsItsLimitAndDropsWhatIsNotUsed) {
     const LinearRecipe recipe{{}, CodebookQuantizer{4, FloatType::Bf16}, KeepQuantizer{}};
     const auto weight = [](size_t bytes) {
         return std::make_shared<const CodedWeight>(
-            CodedWeight{RowCodec(CodebookQuantizer{4, FloatType::Bf16}, 8, {}, kernels()), std::vector<uint8_t>(bytes), {}});
+            CodedWeight{RowCodec(CodebookQuantizer{4, FloatType::Bf16}, 8, {}, kernels()), std::vector<uint8_t>(bytes), {}, {}});
     };
     WeightCache cache(100);
     cache.startRun();
@@ -308,7 +312,7 @@ TEST(WeightCache, KeepsItsLimitAndDropsWhatIsNotUsed) {
     cache.insert("a", recipe, weight(60));
     EXPECT_FALSE(cache.makeRoom(60));  // "a" was used in this run
     EXPECT_NE(cache.find("a", recipe), nullptr);
-    EXPECT_EQ(cache.find("a", {1, recipe.weights, recipe.activations}), nullptr);
+    EXPECT_EQ(cache.find("a", {rpbh(1), recipe.weights, recipe.activations}), nullptr);
     cache.startRun();
     EXPECT_FALSE(cache.makeRoom(60));  // and in the run before
     cache.startRun();
@@ -331,13 +335,15 @@ TEST(GraphLinear, WeightsWithoutRoomInTheCacheAreTheSame) {
     Workers workers(pool, cancellation, progress, 1);
     std::vector<TileMemory> memory(2);
     for (const Quantizer& quantizer : kQuantizers) {
-        const LinearRecipe recipe{5, quantizer, KeepQuantizer{}};
+        const LinearRecipe recipe{rpbh(5), quantizer, KeepQuantizer{}};
         WeightCache roomy, full(0);
         std::vector<float> cached(kOutputs * kWidth), direct(kOutputs * kWidth);
-        WeightRows("layer", tensor, kOutputs, kWidth, &recipe, roomy, workers, memory, kernels())
-            .read(0, kOutputs, cached.data(), memory[0].stored);
-        WeightRows("layer", tensor, kOutputs, kWidth, &recipe, full, workers, memory, kernels())
-            .read(0, kOutputs, direct.data(), memory[0].stored);
+        const Transforms transforms(recipe.transforms, kWidth, workers, kernels());
+        const WeightRows::Parts parts{recipe, transforms, nullptr};
+        WeightRows("layer", tensor, kOutputs, kWidth, &parts, roomy, workers, memory, kernels())
+            .read(0, kOutputs, cached.data(), memory[0]);
+        WeightRows("layer", tensor, kOutputs, kWidth, &parts, full, workers, memory, kernels())
+            .read(0, kOutputs, direct.data(), memory[0]);
         EXPECT_EQ(cached, direct);
         EXPECT_EQ(full.bytes(), 0u);
     }
@@ -372,7 +378,7 @@ TEST(GraphRun, DoesNotDependOnTheNumberOfThreads) {
         buildBlock(model, 75, 96, 4);
         if (quantized) {
             for (const char* name : {"q", "k", "v", "out"}) {
-                model.request.recipes[name] = {1, CodebookQuantizer{4, FloatType::Bf16}, CodebookQuantizer{4, FloatType::Bf16}};
+                model.request.recipes[name] = {rpbh(1), CodebookQuantizer{4, FloatType::Bf16}, CodebookQuantizer{4, FloatType::Bf16}};
             }
             model.request.recipes["up"] = {{},
                                            IntQuantizer{4, true, Granularity::Tensor, 0, FloatType::Fp16},

@@ -60,6 +60,31 @@ private:
     std::string name_;
 };
 
+/// Calls body(name, value) for every property of an object.
+template <class Body>
+void eachField(const Napi::Value& value, const std::string& name, Body body) {
+    const Fields fields(value, name);
+    const Napi::Object object = value.As<Napi::Object>();
+    const Napi::Array names = object.GetPropertyNames();
+    for (uint32_t i = 0; i < names.Length(); ++i) {
+        const std::string key = Napi::Value(names.Get(i)).ToString().Utf8Value();
+        body(key, Napi::Value(object.Get(key)));
+    }
+}
+
+/// Calls body(index, value) for every entry of an array.
+template <class Body>
+void eachEntry(const Napi::Value& value, const std::string& name, Body body) {
+    if (!value.IsArray()) {
+        expected(name, "an array", value);
+    }
+    const Napi::Array list = value.As<Napi::Array>();
+    for (uint32_t i = 0; i < list.Length(); ++i) {
+        const Napi::HandleScope scope(value.Env());
+        body(i, Napi::Value(list.Get(i)));
+    }
+}
+
 TensorRef toTensorRef(const Napi::Value& value, const std::string& name);
 std::optional<uint64_t> toRotationSeed(const Napi::Value& value, const std::string& name);
 MeasureRequest toMeasureRequest(const Napi::Value& value);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "addon/fields.h"
+#include "addon/recipe.h"
 #include "base/error.h"
 
 namespace quantscope {
@@ -17,31 +18,6 @@ std::vector<float> toFloats(const Napi::Value& value, const std::string& name) {
     }
     const auto array = value.As<Napi::Float32Array>();
     return {array.Data(), array.Data() + array.ElementLength()};
-}
-
-/// Calls body(name, value) for every property of an object.
-template <class Body>
-void eachField(const Napi::Value& value, const std::string& name, Body body) {
-    const Fields fields(value, name);
-    const Napi::Object object = value.As<Napi::Object>();
-    const Napi::Array names = object.GetPropertyNames();
-    for (uint32_t i = 0; i < names.Length(); ++i) {
-        const std::string key = Napi::Value(names.Get(i)).ToString().Utf8Value();
-        body(key, Napi::Value(object.Get(key)));
-    }
-}
-
-/// Calls body(index, value) for every entry of an array.
-template <class Body>
-void eachEntry(const Napi::Value& value, const std::string& name, Body body) {
-    if (!value.IsArray()) {
-        expected(name, "an array", value);
-    }
-    const Napi::Array list = value.As<Napi::Array>();
-    for (uint32_t i = 0; i < list.Length(); ++i) {
-        const Napi::HandleScope scope(value.Env());
-        body(i, Napi::Value(list.Get(i)));
-    }
 }
 
 /// The fields of one op.
@@ -192,10 +168,7 @@ RunRequest toRunRequest(const Napi::Value& value) {
     eachField(fields.get("inputs"), "inputs",
               [&](const std::string& name, const Napi::Value& data) { request.inputs[name] = toFloats(data, "inputs." + name); });
     eachField(fields.get("recipes"), "recipes", [&](const std::string& layer, const Napi::Value& recipe) {
-        const Fields of(recipe, "recipes[\"" + layer + "\"]");
-        request.recipes[layer] = {toRotationSeed(of.get("rotate"), of.path("rotate")),
-                                  toQuantizer(of.get("weights"), of.path("weights")),
-                                  toQuantizer(of.get("activations"), of.path("activations"))};
+        request.recipes[layer] = toLinearRecipe(recipe, "recipes[\"" + layer + "\"]");
     });
     if (!fields.get("capture").IsNull()) {
         const Fields capture(fields.get("capture"), "capture");

@@ -40,6 +40,8 @@ private:
 struct TileMemory {
     Scratch panel;
     Scratch stored;
+    Scratch decoded;
+    Scratch spare;
 };
 
 class Workers {

@@ -59,10 +59,7 @@ void Graph::checkRequest(const RunRequest& request) const {
         if (linear == linears_.end()) {
             failArgument("recipes: the model has no linear \"" + name + "\"");
         }
-        for (const auto& [side, quantizer] :
-             {std::pair{"weights", &recipe.weights}, std::pair{"activations", &recipe.activations}}) {
-            validate(*quantizer, linear->second.width, "recipes[\"" + name + "\"]." + side);
-        }
+        validate(recipe, linear->second.width, "recipes[\"" + name + "\"]");
     }
     for (const auto& [name, linear] : linears_) {
         if ((request.capture || request.recipes.contains(name)) && linear.width > kMaxWidth) {

@@ -1,37 +1,42 @@
 #include "linear/activations.h"
 
 #include <bit>
-#include <cstring>
 #include <limits>
 #include <mutex>
 
+#include "linear/gemm.h"
 #include "quantizer/row_codec.h"
-#include "rotation/rpbh.h"
 
 namespace quantscope {
 
-void prepareActivations(const float* x, uint64_t rows, uint64_t width, const LinearRecipe& recipe, float* target,
-                        Workers& workers, const Kernels& kernels) {
-    const auto rotation = recipe.rotationSeed ? rotationFor(width, *recipe.rotationSeed) : nullptr;
+void prepareActivations(const float* x, uint64_t rows, uint64_t width, const LinearRecipe& recipe, const Transforms& transforms,
+                        const LowRankFactors* factors, float* target, float* branch, Workers& workers, std::vector<TileMemory>& memory,
+                        const Kernels& kernels) {
+    const uint64_t quantized = width - recipe.tail;
     const auto* keep = std::get_if<KeepQuantizer>(&recipe.activations);
     const auto* integer = std::get_if<IntQuantizer>(&recipe.activations);
-    const bool wholeTensor = integer != nullptr && integer->granularity == Granularity::Tensor;
+    const bool findsRange = integer != nullptr && integer->granularity == Granularity::Tensor && !recipe.activationRange;
     TensorRange range;
+    if (recipe.activationRange) {
+        range = {std::min(recipe.activationRange->low, 0.0), std::max(recipe.activationRange->high, 0.0)};
+    }
     std::mutex rangeLock;
-    workers.rows(rows, width, [&](uint64_t begin, uint64_t end) {
+    const uint64_t each = transforms.rowsAtOnce();
+    workers.tiles((rows + each - 1) / each, [&](size_t piece, unsigned worker) {
+        const uint64_t begin = piece * each;
+        const uint64_t end = std::min(rows, begin + each);
+        transforms.apply(Transforms::Side::Inputs, x + begin * width, end - begin, target + begin * width, memory[worker].spare);
+        if (factors != nullptr) {
+            multiplyTransposed(end - begin, factors->rank, width, 1.0f, target + begin * width, width, factors->down.data(), width, 0.0f,
+                               branch + begin * factors->rank, factors->rank);
+        }
         for (uint64_t i = begin; i < end; ++i) {
             float* row = target + i * width;
-            if (rotation != nullptr) {
-                rotation->apply(x + i * width, row, kernels);
-            } else {
-                std::memcpy(row, x + i * width, width * sizeof(float));
-            }
             if (keep != nullptr && keep->type) {
-                castRow(*keep->type, row, width);
+                castRow(*keep->type, row, quantized);
             }
-            if (wholeTensor &&
-                kernels.maxMagnitude(row, width) < std::bit_cast<uint32_t>(std::numeric_limits<float>::infinity())) {
-                const Range found = kernels.range(row, width);
+            if (findsRange && kernels.maxMagnitude(row, quantized) < std::bit_cast<uint32_t>(std::numeric_limits<float>::infinity())) {
+                const Range found = kernels.range(row, quantized);
                 const std::lock_guard lock(rangeLock);  // minimum and maximum: any order gives the same
                 range = {std::min<double>(range.lowest, found.lowest), std::max<double>(range.highest, found.highest)};
             }
@@ -40,9 +45,9 @@ void prepareActivations(const float* x, uint64_t rows, uint64_t width, const Lin
     if (keep != nullptr) {
         return;
     }
-    const RowCodec codec(recipe.activations, width, range, kernels);
+    const RowCodec codec(recipe.activations, quantized, range, kernels);
     workers.rows(rows, width, [&](uint64_t begin, uint64_t end) {
-        std::vector<uint8_t> codes(width);
+        std::vector<uint8_t> codes(quantized);
         std::vector<float> sides(codec.sides());
         for (uint64_t i = begin; i < end; ++i) {
             codec.encode(target + i * width, codes.data(), sides.data());

@@ -1,14 +1,17 @@
-// The inputs of a linear as its recipe leaves them: rotated, quantized, and back in float32.
+// The inputs of a linear as its recipe leaves them: transformed, quantized, and back in float32.
 #pragma once
 
 #include "base/workers.h"
 #include "cpu/kernels.h"
+#include "linear/low_rank.h"
 #include "linear/recipe.h"
 
 namespace quantscope {
 
-/// Fills target [rows, width] from x [rows, width], which it must not overlap.
-void prepareActivations(const float* x, uint64_t rows, uint64_t width, const LinearRecipe& recipe, float* target,
-                        Workers& workers, const Kernels& kernels);
+/// Fills target [rows, width] from x [rows, width], which it must not overlap, and with factors also branch [rows, rank]: what is transformed
+/// but not quantized yet times downᵀ. `factors` may be null.
+void prepareActivations(const float* x, uint64_t rows, uint64_t width, const LinearRecipe& recipe, const Transforms& transforms,
+                        const LowRankFactors* factors, float* target, float* branch, Workers& workers, std::vector<TileMemory>& memory,
+                        const Kernels& kernels);
 
 }  // namespace quantscope

@@ -20,16 +20,28 @@ constexpr uint64_t kRowBlock = 256;
 
 }  // namespace
 
-const float* Linears::prepare(const Input& x, uint64_t width, const LinearRecipe& recipe) {
-    if (!recipe.rotationSeed && isKept(recipe.activations)) {
+const Transforms& Linears::transformsFor(const LinearRecipe& recipe, uint64_t width) {
+    if (loaded_ == nullptr || loaded_->width != width || loaded_->list != recipe.transforms) {
+        loaded_.reset();
+        loaded_.reset(new Loaded{recipe.transforms, width, Transforms(recipe.transforms, width, workers_, kernels_)});
+    }
+    return loaded_->transforms;
+}
+
+const float* Linears::prepare(const Input& x, uint64_t width, const WeightRows::Parts& parts) {
+    const LinearRecipe& recipe = parts.recipe;
+    if (recipe.transforms.empty() && isKept(recipe.activations) && parts.factors == nullptr) {
         return x.values;
     }
     float* prepared = prepared_.get<float>(x.rows * width);
-    const Prepared wanted{x.id, recipe.rotationSeed, recipe.activations};
+    float* branch = branch_.get<float>(parts.factors == nullptr ? 0 : x.rows * parts.factors->rank);
+    Prepared wanted{x.id, recipe};
+    wanted.recipe.weights = KeepQuantizer{};
+    wanted.recipe.packed.reset();
     if (preparedFor_ != wanted) {
         preparedFor_.reset();
-        prepareActivations(x.values, x.rows, width, recipe, prepared, workers_, kernels_);
-        preparedFor_ = wanted;
+        prepareActivations(x.values, x.rows, width, recipe, parts.transforms, parts.factors, prepared, branch, workers_, memory_, kernels_);
+        preparedFor_ = std::move(wanted);
     }
     return prepared;
 }
@@ -38,15 +50,25 @@ void Linears::run(const Layer& layer, const Input& x, float* out) {
     captures_.add(layer.name, x.values, x.rows, layer.inputs, workers_, kernels_);
     const auto found = recipes_.find(layer.name);
     const LinearRecipe* recipe = found == recipes_.end() ? nullptr : &found->second;
-    const float* input = recipe == nullptr ? x.values : prepare(x, layer.inputs, *recipe);
-    const WeightRows weights(layer.name, layer.weight, layer.outputs, layer.inputs, recipe, cache_, workers_, memory_, kernels_);
+    std::optional<LowRankFactors> factors;
+    std::optional<WeightRows::Parts> parts;
+    if (recipe != nullptr) {
+        if (recipe->lowRank) {
+            factors = load(*recipe->lowRank, layer.outputs, layer.inputs, layer.name, kernels_);
+        }
+        parts.emplace(WeightRows::Parts{*recipe, transformsFor(*recipe, layer.inputs), factors ? &*factors : nullptr});
+    }
+    const float* input = parts ? prepare(x, layer.inputs, *parts) : x.values;
+    const float* branch = factors ? branch_.get<float>(x.rows * factors->rank) : nullptr;
+    const WeightRows weights(layer.name, layer.weight, layer.outputs, layer.inputs, parts ? &*parts : nullptr, cache_, workers_, memory_,
+                             kernels_);
     const uint64_t panel = panelRows(layer.inputs);
     std::atomic<bool> finite{true};
     workers_.tiles((layer.outputs + panel - 1) / panel, [&](size_t tile, unsigned worker) {
         const uint64_t first = tile * panel;
         const uint64_t count = std::min(panel, layer.outputs - first);
         float* rows = memory_[worker].panel.get<float>(panel * layer.inputs);
-        weights.read(first, count, rows, memory_[worker].stored);
+        weights.read(first, count, rows, memory_[worker]);
         for (uint64_t begin = 0; begin < x.rows; begin += kRowBlock) {
             const uint64_t block = std::min(kRowBlock, x.rows - begin);
             float* target = out + begin * layer.outputs + first;
@@ -60,6 +82,10 @@ void Linears::run(const Layer& layer, const Input& x, float* out) {
             workers_.checkCancelled();
             multiplyTransposed(block, count, layer.inputs, 1.0f, input + begin * layer.inputs, layer.inputs, rows, layer.inputs,
                                1.0f, target, layer.outputs);
+            if (factors) {
+                multiplyTransposed(block, count, factors->rank, 1.0f, branch + begin * factors->rank, factors->rank,
+                                   factors->up.data() + first * factors->rank, factors->rank, 1.0f, target, layer.outputs);
+            }
             uint32_t largest = 0;
             for (uint64_t i = 0; i < block; ++i) {
                 largest = std::max(largest, kernels_.maxMagnitude(target + i * layer.outputs, count));

@@ -44,7 +44,9 @@ public:
     const std::optional<std::string>& firstNonFinite() const { return firstNonFinite_; }
 
 private:
-    const float* prepare(const Input& x, uint64_t width, const LinearRecipe& recipe);
+    /// Of the last layer that had any: query, key and value projections share theirs.
+    const Transforms& transformsFor(const LinearRecipe& recipe, uint64_t width);
+    const float* prepare(const Input& x, uint64_t width, const WeightRows::Parts& parts);
 
     const Recipes& recipes_;
     Captures& captures_;
@@ -54,12 +56,19 @@ private:
     const Kernels& kernels_;
     std::optional<std::string> firstNonFinite_;
 
-    /// The last quantized input: query, key and value projections share theirs.
+    struct Loaded {
+        std::vector<Transform> list;
+        uint64_t width;
+        Transforms transforms;
+    };
+    std::unique_ptr<const Loaded> loaded_;
+
+    /// The last prepared input, shared likewise, and what it gives for a low-rank branch.
     Scratch prepared_;
+    Scratch branch_;
     struct Prepared {
         uint32_t input;
-        std::optional<uint64_t> rotationSeed;
-        Quantizer activations;
+        LinearRecipe recipe;  ///< what of it concerns the input
         bool operator==(const Prepared&) const = default;
     };
     std::optional<Prepared> preparedFor_;

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
+
+#include "linear/gemm.h"
 
 namespace quantscope {
 
@@ -42,73 +45,84 @@ void WeightCache::insert(const std::string& layer, const LinearRecipe& recipe, s
     entries_.insert_or_assign(layer, Entry{recipe, run_, std::move(weight)});
 }
 
-WeightRows::WeightRows(const std::string& layer, const Tensor& tensor, uint64_t outputs, uint64_t inputs,
-                       const LinearRecipe* recipe, WeightCache& cache, Workers& workers, std::vector<TileMemory>& memory,
-                       const Kernels& kernels)
-    : tensor_(tensor), outputs_(outputs), inputs_(inputs), kernels_(kernels) {
-    if (recipe == nullptr) {
+WeightRows::WeightRows(const std::string& layer, const Tensor& tensor, uint64_t outputs, uint64_t inputs, const Parts* parts,
+                       WeightCache& cache, Workers& workers, std::vector<TileMemory>& memory, const Kernels& kernels)
+    : tensor_(tensor), outputs_(outputs), inputs_(inputs), kernels_(kernels), parts_(parts), quantized_(inputs) {
+    if (parts == nullptr) {
         return;
     }
-    if (recipe->rotationSeed) {
-        rotation_ = rotationFor(inputs, *recipe->rotationSeed);
-    }
-    if (const auto* keep = std::get_if<KeepQuantizer>(&recipe->weights)) {
+    const LinearRecipe& recipe = parts->recipe;
+    quantized_ = inputs - recipe.tail;
+    if (const auto* keep = std::get_if<KeepQuantizer>(&recipe.weights)) {
         cast_ = keep->type;
         return;
     }
-    coded_ = cache.find(layer, *recipe);
+    coded_ = cache.find(layer, recipe);
     if (coded_ != nullptr) {
         return;
     }
-    const auto* integer = std::get_if<IntQuantizer>(&recipe->weights);
+    const auto* integer = std::get_if<IntQuantizer>(&recipe.weights);
     const bool wholeTensor = integer != nullptr && integer->granularity == Granularity::Tensor;
-    codec_.emplace(recipe->weights, inputs, wholeTensor ? findRange(workers, memory) : TensorRange{}, kernels);
-    if (cache.makeRoom(outputs * (inputs + codec_->sides() * sizeof(float)))) {
+    codec_.emplace(recipe.weights, quantized_, wholeTensor ? findRange(workers, memory) : TensorRange{}, kernels);
+    if (cache.makeRoom(outputs * (quantized_ + codec_->sides() * sizeof(float) + recipe.tail * sizeof(uint16_t)))) {
         coded_ = encodeAll(workers, memory);
-        cache.insert(layer, *recipe, coded_);
+        cache.insert(layer, recipe, coded_);
     }
 }
 
-void WeightRows::readUnquantized(uint64_t first, uint64_t count, float* panel, Scratch& scratch) const {
-    const uint64_t elements = count * inputs_;
-    if (tensor_.dtype() == Dtype::F32 && rotation_ == nullptr) {
-        tensor_.read(first * inputs_, elements, reinterpret_cast<std::byte*>(panel));
-        return;
+void WeightRows::readUnquantized(uint64_t first, uint64_t count, float* panel, TileMemory& memory) const {
+    const bool asStored = parts_ == nullptr || parts_->transforms.empty();
+    const uint64_t atOnce = asStored ? count : std::min(count, parts_->transforms.rowsAtOnce());
+    for (uint64_t begin = 0; begin < count; begin += atOnce) {
+        const uint64_t rows = std::min(atOnce, count - begin);
+        const uint64_t elements = rows * inputs_;
+        float* const target = panel + begin * inputs_;
+        float* const decoded = asStored ? target : memory.decoded.get<float>(elements);
+        if (tensor_.dtype() == Dtype::F32) {
+            tensor_.read((first + begin) * inputs_, elements, reinterpret_cast<std::byte*>(decoded));
+        } else {
+            std::byte* const stored = memory.stored.get<std::byte>(elements * tensor_.elementBytes());
+            tensor_.read((first + begin) * inputs_, elements, stored);
+            kernels_.decode(tensor_.dtype(), stored, decoded, elements);
+        }
+        if (!asStored) {
+            parts_->transforms.apply(Transforms::Side::Weights, decoded, rows, target, memory.spare);
+        }
     }
-    const uint64_t storedBytes = (elements * tensor_.elementBytes() + kAlignment - 1) / kAlignment * kAlignment;
-    std::byte* stored = scratch.get<std::byte>(storedBytes + (rotation_ != nullptr ? inputs_ * sizeof(float) : 0));
-    tensor_.read(first * inputs_, elements, stored);
-    if (rotation_ == nullptr) {
-        kernels_.decode(tensor_.dtype(), stored, panel, elements);
-        return;
-    }
-    float* row = reinterpret_cast<float*>(stored + storedBytes);
-    for (uint64_t i = 0; i < count; ++i) {
-        kernels_.decode(tensor_.dtype(), stored + i * inputs_ * tensor_.elementBytes(), row, inputs_);
-        rotation_->apply(row, panel + i * inputs_, kernels_);
+    if (parts_ != nullptr && parts_->factors != nullptr) {
+        const LowRankFactors& factors = *parts_->factors;
+        const uint64_t rank = factors.rank;
+        multiplyTransposedAlike(count, inputs_, rank, -1.0f, factors.up.data() + first * rank, rank, factors.downTransposed.data(), rank, 1.0f,
+                                panel, inputs_, memory.spare.get<float>(kAlikeRows * (rank + inputs_)));
     }
 }
 
-void WeightRows::read(uint64_t first, uint64_t count, float* panel, Scratch& scratch) const {
+void WeightRows::read(uint64_t first, uint64_t count, float* panel, TileMemory& memory) const {
+    const uint64_t tail = inputs_ - quantized_;
     if (coded_ != nullptr) {
         const size_t sides = coded_->codec.sides();
         for (uint64_t i = 0; i < count; ++i) {
-            coded_->codec.decode(coded_->codes.data() + (first + i) * inputs_, coded_->sides.data() + (first + i) * sides,
-                                 panel + i * inputs_);
+            float* const row = panel + i * inputs_;
+            coded_->codec.decode(coded_->codes.data() + (first + i) * quantized_, coded_->sides.data() + (first + i) * sides, row);
+            for (uint64_t j = 0; j < tail; ++j) {
+                row[quantized_ + j] = std::bit_cast<float>(static_cast<uint32_t>(coded_->tail[(first + i) * tail + j]) << 16);
+            }
         }
         return;
     }
-    readUnquantized(first, count, panel, scratch);
-    if (cast_) {
-        castRow(*cast_, panel, count * inputs_);
-    }
-    if (codec_) {
-        std::vector<float> sides(codec_->sides());
-        auto* codes = scratch.get<uint8_t>(inputs_);
-        for (uint64_t i = 0; i < count; ++i) {
-            codec_->encode(panel + i * inputs_, codes, sides.data());
-            codec_->decode(codes, sides.data(), panel + i * inputs_);
+    readUnquantized(first, count, panel, memory);
+    std::vector<float> sides(codec_ ? codec_->sides() : 0);
+    auto* codes = memory.stored.get<uint8_t>(quantized_);
+    for (uint64_t i = 0; i < count; ++i) {
+        float* const row = panel + i * inputs_;
+        if (cast_) {
+            castRow(*cast_, row, quantized_);
         }
+        if (codec_) {
+            codec_->encode(row, codes, sides.data());
+            codec_->decode(codes, sides.data(), row);
+        }
+        castRow(FloatType::Bf16, row + quantized_, tail);
     }
 }
 
@@ -121,11 +135,11 @@ TensorRange WeightRows::findRange(Workers& workers, std::vector<TileMemory>& mem
         const uint64_t first = piece * each;
         const uint64_t count = std::min(each, outputs_ - first);
         std::vector<float> rows(count * inputs_);
-        readUnquantized(first, count, rows.data(), memory[worker].stored);
+        readUnquantized(first, count, rows.data(), memory[worker]);
         for (uint64_t i = 0; i < count; ++i) {
             const float* row = rows.data() + i * inputs_;
-            if (kernels_.maxMagnitude(row, inputs_) < std::bit_cast<uint32_t>(std::numeric_limits<float>::infinity())) {
-                const Range range = kernels_.range(row, inputs_);
+            if (kernels_.maxMagnitude(row, quantized_) < std::bit_cast<uint32_t>(std::numeric_limits<float>::infinity())) {
+                const Range range = kernels_.range(row, quantized_);
                 found[piece].lowest = std::min<double>(found[piece].lowest, range.lowest);
                 found[piece].highest = std::max<double>(found[piece].highest, range.highest);
             }
@@ -140,17 +154,22 @@ TensorRange WeightRows::findRange(Workers& workers, std::vector<TileMemory>& mem
 
 std::shared_ptr<const CodedWeight> WeightRows::encodeAll(Workers& workers, std::vector<TileMemory>& memory) const {
     const size_t sides = codec_->sides();
-    auto result = std::make_shared<CodedWeight>(
-        CodedWeight{*codec_, std::vector<uint8_t>(outputs_ * inputs_), std::vector<float>(outputs_ * sides)});
+    const uint64_t tail = inputs_ - quantized_;
+    auto result = std::make_shared<CodedWeight>(CodedWeight{*codec_, std::vector<uint8_t>(outputs_ * quantized_),
+                                                            std::vector<float>(outputs_ * sides), std::vector<uint16_t>(outputs_ * tail)});
     const uint64_t each = rowsPerPiece(inputs_);
     workers.tiles((outputs_ + each - 1) / each, [&](size_t piece, unsigned worker) {
         const uint64_t first = piece * each;
         const uint64_t count = std::min(each, outputs_ - first);
         std::vector<float> rows(count * inputs_);
-        readUnquantized(first, count, rows.data(), memory[worker].stored);
+        readUnquantized(first, count, rows.data(), memory[worker]);
         for (uint64_t i = 0; i < count; ++i) {
-            codec_->encode(rows.data() + i * inputs_, result->codes.data() + (first + i) * inputs_,
-                           result->sides.data() + (first + i) * sides);
+            float* const row = rows.data() + i * inputs_;
+            codec_->encode(row, result->codes.data() + (first + i) * quantized_, result->sides.data() + (first + i) * sides);
+            castRow(FloatType::Bf16, row + quantized_, tail);
+            for (uint64_t j = 0; j < tail; ++j) {
+                result->tail[(first + i) * tail + j] = static_cast<uint16_t>(std::bit_cast<uint32_t>(row[quantized_ + j]) >> 16);
+            }
         }
     });
     return result;

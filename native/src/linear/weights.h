@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "base/workers.h"
+#include "linear/low_rank.h"
 #include "linear/recipe.h"
 #include "quantizer/row_codec.h"
-#include "rotation/rpbh.h"
 #include "tensor/tensor.h"
 
 namespace quantscope {
@@ -22,7 +22,8 @@ struct CodedWeight {
     RowCodec codec;
     std::vector<uint8_t> codes;
     std::vector<float> sides;
-    size_t bytes() const { return codes.size() + sides.size() * sizeof(float); }
+    std::vector<uint16_t> tail;  ///< BF16 [outputs, tail]
+    size_t bytes() const { return codes.size() + sides.size() * sizeof(float) + tail.size() * sizeof(uint16_t); }
 };
 
 /// Codes by layer name, for one model. When the limit is reached, layers that the run before last used leave first; what does not
@@ -54,16 +55,23 @@ private:
 /// A stored matrix [outputs, inputs] and what is done to its rows.
 class WeightRows {
 public:
-    /// Quantizes the whole matrix into the cache when it has room and the recipe asks for codes. `recipe` may be null.
-    WeightRows(const std::string& layer, const Tensor& tensor, uint64_t outputs, uint64_t inputs, const LinearRecipe* recipe,
-               WeightCache& cache, Workers& workers, std::vector<TileMemory>& memory, const Kernels& kernels);
+    /// What a recipe brings; the factors may be null.
+    struct Parts {
+        const LinearRecipe& recipe;
+        const Transforms& transforms;
+        const LowRankFactors* factors;
+    };
+    /// Quantizes the whole matrix into the cache when it has room and the recipe asks for codes. `parts` may be null.
+    WeightRows(const std::string& layer, const Tensor& tensor, uint64_t outputs, uint64_t inputs, const Parts* parts, WeightCache& cache,
+               Workers& workers, std::vector<TileMemory>& memory, const Kernels& kernels);
 
-    /// `count` rows from `first` on, as float32. Thread-safe with a scratch of its own for each thread.
-    void read(uint64_t first, uint64_t count, float* panel, Scratch& scratch) const;
+    /// `count` rows from `first` on, as float32 behind the transforms, without the low-rank branch. Thread-safe with a memory of its own for
+    /// each thread, whose `panel` is left alone.
+    void read(uint64_t first, uint64_t count, float* panel, TileMemory& memory) const;
+    /// The same before they are quantized. Their bits do not depend on `first` and `count`.
+    void readUnquantized(uint64_t first, uint64_t count, float* panel, TileMemory& memory) const;
 
 private:
-    /// Decoded and rotated.
-    void readUnquantized(uint64_t first, uint64_t count, float* panel, Scratch& scratch) const;
     TensorRange findRange(Workers& workers, std::vector<TileMemory>& memory) const;
     std::shared_ptr<const CodedWeight> encodeAll(Workers& workers, std::vector<TileMemory>& memory) const;
 
@@ -71,7 +79,8 @@ private:
     uint64_t outputs_;
     uint64_t inputs_;
     const Kernels& kernels_;
-    std::shared_ptr<const Rpbh> rotation_;
+    const Parts* parts_;
+    uint64_t quantized_;  ///< inputs without the tail
     std::optional<FloatType> cast_;
     std::optional<RowCodec> codec_;
     std::shared_ptr<const CodedWeight> coded_;

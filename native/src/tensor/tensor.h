@@ -17,6 +17,7 @@ struct TensorRef {
     uint64_t offset = 0;  ///< bytes from the start of the file
     Dtype dtype = Dtype::F32;
     std::vector<uint64_t> shape;  ///< outermost first; empty for a scalar
+    bool operator==(const TensorRef&) const = default;
 };
 
 /// An opened tensor: the file is there and long enough for every element.

@@ -57,8 +57,37 @@ export type Op =
   /** Stride 1. x [C, H, W] with weight [O, C, kh, kw], or x [C, T, H, W] with weight [O, C, kt, kh, kw]: zero padding k/2 in H and W, none in T. */
   | { op: 'conv'; x: Buffer; weight: TensorRef; bias: TensorRef | null; out: Buffer };
 
-/** How one linear runs: the parts of a Recipe that the engine needs. A layer without one runs in full precision. */
-export interface LinearRecipe { rotate: RpbhRotation | null; weights: Quantizer; activations: Quantizer }
+/** Done to x in order; the rows of the weight get the inverse transpose, so that x Wᵀ stays. Tensors are named by place in small files; those do not change while a graph is open. */
+export type Transform =
+  /** x_j · v_j, weights w_j / v_j. values F32 [d], finite, not 0. */
+  | { kind: 'scale'; values: TensorRef }
+  /** y_j = x[sources_j]. sources I32 [d]. */
+  | { kind: 'permute'; sources: TensorRef }
+  | RpbhRotation
+  /** Hadamard matrix over the whole width times random signs; widths that methods/hadamard.ts knows an order for. */
+  | { kind: 'hadamard'; seed: number }
+  /** Dense random orthogonal matrix, d ≤ 4608. */
+  | { kind: 'random'; seed: number }
+  /** y_block = M x_block. matrices F32 [d/b, b, b], or [1, b, b] shared by all blocks; orthogonal. */
+  | { kind: 'blocks'; matrices: TensorRef };
+
+/** How one linear runs: what a Recipe comes to once its statistics are there. A layer without one runs in full precision. */
+export interface LinearRecipe {
+  transforms: Transform[];
+  /** The last so many coordinates behind the transforms stay in high precision: weights BF16, activations as they are. */
+  tail: number;
+  /** y += (x_t downᵀ) upᵀ, x_t behind the transforms and before quantizing; the weights hold what up · down leaves. down [r, d], up [out, r], BF16 or F32. */
+  lowRank: { down: TensorRef; up: TensorRef } | null;
+  weights: Quantizer;
+  activations: Quantizer;
+  /** For activations with a static range: of calibration. */
+  activationRange: { low: number; high: number } | null;
+  /** Codes that a solver found; null rounds the transformed weight to nearest. */
+  packed: PackedWeight | null;
+}
+
+/** Little-endian bitstream of codes per row, U8 [out, ceil(n · bits / 8)], n = d − tail; what the quantizer keeps beside them; tail BF16 [out, tail]. */
+export interface PackedWeight { codes: TensorRef; sides: Record<string, TensorRef>; tail: TensorRef | null }
 
 export interface RunRequest {
   inputs: Record<string, Float32Array>;

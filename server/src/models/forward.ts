@@ -1,8 +1,9 @@
 /** One pass of a transformer or a decoder on the engine. */
 import { createHash } from 'node:crypto';
 import type { Engine, JobOptions } from '../engine/client';
-import type { CaptureRequest, LinearRecipe, Program, RunResult } from '../engine/graph';
-import type { Checkpoint, Plan } from '../protocol';
+import type { CaptureRequest, LinearRecipe, Program, RunResult, Transform } from '../engine/graph';
+import type { Checkpoint, LayerPlan, Plan } from '../protocol';
+import { ModelError } from './builder';
 import type { Given } from './builder';
 import { buildProgram } from './index';
 import type { Model } from './model';
@@ -20,10 +21,20 @@ export function prepare(model: Model, checkpoint: Checkpoint, given: Readonly<Re
   return { key: hash.digest('hex'), program };
 }
 
-/** The layers of a plan that do not run in full precision, as the engine wants them. */
+/** The layers of a plan that do not run in full precision, as the engine wants them. @throws ModelError when a recipe has parts that must be fitted first */
 export function linearRecipes(plan: Plan, only?: (name: string) => boolean): Record<string, LinearRecipe> {
   return Object.fromEntries(plan.layers.filter(({ name, recipe }) => (recipe.weights.kind !== 'keep' || recipe.activations.kind !== 'keep' || recipe.weights.dtype !== 'original') && (only?.(name) ?? true))
-    .map(({ name, recipe: { rotate, weights, activations } }) => [name, { rotate: rotate?.kind === 'rpbh' ? rotate : null, weights, activations }]));
+    .map((layer) => [layer.name, linearRecipe(layer)]));
+}
+
+function linearRecipe(layer: LayerPlan): LinearRecipe {
+  const { smooth, permute, rotate, lowRank, weights, activations, solver } = layer.recipe;
+  const transforms: Transform[] = rotate?.kind === 'rpbh' || rotate?.kind === 'hadamard' || rotate?.kind === 'random' ? [rotate] : [];
+  const fitted = [smooth && 'smooth', permute && 'permute', rotate && !transforms.length && 'rotate', lowRank && 'lowRank', solver.kind !== 'rtn' && 'solver', activations.kind === 'int' && activations.range && 'activations.range'].filter(Boolean);
+  if (fitted.length > 0) {
+    throw new ModelError(`${layer.name}: ${fitted.join(', ')} must be fitted to calibration data before this layer can run. Choose a method that needs none, or calibrate first.`);
+  }
+  return { transforms, tail: layer.tail, lowRank: null, weights, activations, activationRange: null, packed: null };
 }
 
 export interface ForwardOptions extends JobOptions { recipes?: Record<string, LinearRecipe>; capture?: CaptureRequest }

@@ -20,7 +20,7 @@ function request(file: string, rows = 4, width = 8): MeasureRequest {
 
 /** y = relu(x), 4 values. */
 const program: Program = { buffers: [[4], [4]], inputs: { x: 0 }, outputs: { y: 1 }, ops: [{ op: 'unary', kind: 'relu', x: 0, out: 1 }] };
-const keep: LinearRecipe = { rotate: null, weights: { kind: 'keep', dtype: 'original' }, activations: { kind: 'keep', dtype: 'original' } };
+const keep: LinearRecipe = { transforms: [], tail: 0, lowRank: null, weights: { kind: 'keep', dtype: 'original' }, activations: { kind: 'keep', dtype: 'original' }, activationRange: null, packed: null };
 
 /** The fake addon goes by the name of the recipe. */
 function runRequest(recipe?: string): RunRequest {

@@ -24,7 +24,7 @@ const fixed = 48 * MiB;
 const panels = threads * 1.5 * 16 * MiB;
 
 const random = (seed: number, ...shape: number[]): Given => ({ shape, data: torchRandn(shape.reduce((product, each) => product * each, 1), seed) });
-const w4a4: LinearRecipe = { rotate: { kind: 'rpbh', seed: 0 }, weights: { kind: 'codebook', bits: 4, norm: 'bf16' }, activations: { kind: 'codebook', bits: 4, norm: 'bf16' } };
+const w4a4: LinearRecipe = { transforms: [{ kind: 'rpbh', seed: 0 }], tail: 0, lowRank: null, weights: { kind: 'codebook', bits: 4, norm: 'bf16' }, activations: { kind: 'codebook', bits: 4, norm: 'bf16' }, activationRange: null, packed: null };
 
 const value = (number: number): Given => ({ shape: [1], data: Float32Array.of(number) });
 
