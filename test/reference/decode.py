@@ -174,4 +174,6 @@ cases = {
     "taehv-1": taehv_case((16, 8, 8, 4), 1, 3, 4),
     "taehv-3": taehv_case((12, 8, 4, 4), 3, 2, 3),
 }
-write(sys.argv[1], cases)
+
+if __name__ == "__main__":
+    write(sys.argv[1], cases)

@@ -15,8 +15,8 @@ F = np.float32
 random = np.random.default_rng(20)
 
 
-def save(path, tensors):
-    header, data = {}, b""
+def save(path, tensors, metadata=None):
+    header, data = {"__metadata__": metadata} if metadata else {}, b""
     for name, value in tensors.items():
         raw = np.ascontiguousarray(value, dtype="<f4").tobytes()
         header[name] = {"dtype": "F32", "shape": list(np.shape(value)), "data_offsets": [len(data), len(data) + len(raw)]}
