@@ -18,10 +18,11 @@ Graph::Graph(Program program) : program_(std::move(program)) {
         std::visit([&](auto& each) { check(each, checks); }, op);
         if (const auto* linear = std::get_if<LinearOp>(&op)) {
             const Shape& x = program_.buffers[linear->x];
-            Captures::Expected& expected = linears_.try_emplace(linear->name, Captures::Expected{0, x.back()}).first->second;
+            Captures::Expected& expected = linears_.try_emplace(linear->name, Captures::Expected{0, x.back(), {}}).first->second;
             checks.require(expected.width == x.back(),
                            "another linear of this name takes " + std::to_string(expected.width) + " features");
             expected.rows += elementsOf(x) / x.back();
+            expected.buffers.push_back(linear->x);
         }
     }
     checks.finish();
@@ -88,22 +89,27 @@ RunResult Graph::run(const RunRequest& request, ThreadPool& pool, const Cancella
                      const Kernels& kernels) {
     const std::lock_guard one(oneRun_);
     checkRequest(request);
-    Captures captures(request.capture.value_or(CaptureRequest{}), linears_);
+    Captures captures(request.capture.value_or(CaptureRequest{}), linears_, secondMoments_);
     if (places_.empty()) {
         allocate();
     }
     memory_.resize(std::max<size_t>(memory_.size(), pool.threads()));
     cache_.startRun();
 
-    Workers workers(pool, cancellation, progress, flops_);
+    Workers workers(pool, cancellation, progress, flops_ + captures.work());
     Linears linears(request.recipes, captures, cache_, workers, memory_, kernels);
     Run context{program_, places_, workers, linears, kernels, memory_};
     for (const auto& [name, values] : request.inputs) {
         std::copy(values.begin(), values.end(), context.out(program_.inputs.at(name)));
     }
-    for (const Op& op : program_.ops) {
-        workers.checkCancelled();
-        std::visit([&](const auto& each) { quantscope::run(each, context); }, op);
+    try {
+        for (const Op& op : program_.ops) {
+            workers.checkCancelled();
+            std::visit([&](const auto& each) { quantscope::run(each, context); }, op);
+        }
+    } catch (...) {
+        secondMoments_.forget();  // half of a run would count some layers more often than others
+        throw;
     }
 
     RunResult result;
@@ -116,6 +122,13 @@ RunResult Graph::run(const RunRequest& request, ThreadPool& pool, const Cancella
     result.firstNonFinite = linears.firstNonFinite();
     result.flops = flops_;
     return result;
+}
+
+std::vector<SecondMomentsFile> Graph::takeSecondMoments(const std::string& folder, ThreadPool& pool, const Cancellation& cancellation,
+                                                        const Progress& progress) {
+    const std::lock_guard one(oneRun_);
+    Workers workers(pool, cancellation, progress, static_cast<double>(secondMoments_.size()));
+    return secondMoments_.take(folder, workers);
 }
 
 }  // namespace quantscope

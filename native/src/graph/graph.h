@@ -48,6 +48,11 @@ public:
     RunResult run(const RunRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress,
                   const Kernels& kernels);
 
+    /// Writes the second moments that runs added up into the folder, which exists, and forgets them. Runs without an error only: one
+    /// that fails or is cancelled forgets everything before it too. Throws Error: Io, Argument, Cancelled.
+    std::vector<SecondMomentsFile> takeSecondMoments(const std::string& folder, ThreadPool& pool, const Cancellation& cancellation,
+                                                     const Progress& progress);
+
 private:
     void checkRequest(const RunRequest& request) const;
     /// Allocates the block and finds every buffer's address in it.
@@ -64,6 +69,7 @@ private:
     std::vector<float*> places_;   ///< by buffer, in the arena or in a constant's data
     std::vector<TileMemory> memory_;
     WeightCache cache_;
+    SecondMomentsStore secondMoments_;
 };
 
 }  // namespace quantscope

@@ -10,8 +10,9 @@
 
 namespace quantscope {
 
-Captures::Captures(const CaptureRequest& request, const std::map<std::string, Expected>& layers)
-    : request_(request), grid_(request.histogramBins) {
+Captures::Captures(const CaptureRequest& request, const std::map<std::string, Expected>& layers, SecondMomentsStore& secondMoments)
+    : request_(request), grid_(request.histogramBins), secondMoments_(secondMoments) {
+    std::vector<SecondMomentsStore::Layer> adding;
     for (const std::string& name : request.layers) {
         const auto found = layers.find(name);
         if (found == layers.end()) {
@@ -25,7 +26,19 @@ Captures::Captures(const CaptureRequest& request, const std::map<std::string, Ex
         state.sample.reserve(std::min(request.sampleRows, found->second.rows) * width);
         state.beforeCounts.resize(grid_.countsSize());
         state.afterCounts.resize(grid_.countsSize());
+        if (request.secondMoments) {
+            adding.push_back({name, found->second.buffers, width});
+        }
     }
+    secondMoments_.startRun(adding, request.secondMoments.value_or(UINT64_MAX));
+}
+
+double Captures::work() const {
+    double work = 0;
+    for (const auto& [name, state] : states_) {
+        work += secondMoments_.workOf(name, state.expected.rows);
+    }
+    return work;
 }
 
 void Captures::takeSample(State& state, const float* x, uint64_t rows) const {
@@ -47,6 +60,7 @@ void Captures::add(const std::string& layer, const float* x, uint64_t rows, uint
         return;
     }
     State& state = found->second;
+    secondMoments_.add(layer, x, rows, workers, kernels);
     takeSample(state, x, rows);
     state.seen += rows;
 

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/workers.h"
 #include "cpu/kernels.h"
+#include "linear/second_moments.h"
 #include "stats/marginal.h"
 
 namespace quantscope {
@@ -17,6 +19,8 @@ struct CaptureRequest {
     uint64_t seed = 0;            ///< of the RPBH rotation that `after` is taken behind
     uint32_t histogramBins = 96;  ///< 1..4096
     uint64_t sampleRows = 0;      ///< rows kept per layer, number floor((i + 1/2) rows / sampleRows)
+    /// Adds the rows to the second moments of the layers as well, which may take so many bytes in all.
+    std::optional<uint64_t> secondMoments{};
 };
 
 struct CapturedLayer {
@@ -35,15 +39,20 @@ struct CapturedLayer {
 /// The captures of one run.
 class Captures {
 public:
-    /// `rows` are those of all linears of that name together, `width` is their inputs.
+    /// `rows` are those of all linears of that name together, `width` is their inputs, `buffers` where these come from.
     struct Expected {
-        uint64_t rows;
-        uint64_t width;
+        uint64_t rows = 0;
+        uint64_t width = 0;
+        SecondMomentsStore::Inputs buffers;
     };
-    Captures(const CaptureRequest& request, const std::map<std::string, Expected>& layers);
+    /// Throws Error: Argument when a layer is not in `layers`, Memory when second moments take more than they may.
+    Captures(const CaptureRequest& request, const std::map<std::string, Expected>& layers, SecondMomentsStore& secondMoments);
 
     /// Takes x [rows, width] into the description of the layer, if it is captured.
     void add(const std::string& layer, const float* x, uint64_t rows, uint64_t width, Workers& workers, const Kernels& kernels);
+
+    /// What add() advances the workers by beside the layer itself, over all rows.
+    double work() const;
 
     /// In the order of the request.
     std::vector<CapturedLayer> finish() const;
@@ -67,6 +76,7 @@ private:
 
     CaptureRequest request_;
     MarginalGrid grid_;
+    SecondMomentsStore& secondMoments_;
     std::map<std::string, State> states_;
 };
 

@@ -60,4 +60,11 @@ void multiply(size_t rows, size_t columns, size_t width, const float* x, size_t 
                 count(wStride), keep, y, count(yStride));
 }
 
+void multiplyColumns(size_t rows, size_t columns, size_t width, const float* x, size_t xStride, const float* w, size_t wStride, float* y,
+                     size_t yStride) {
+    oneThreadPerCall();
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, count(rows), count(columns), count(width), 1.0f, x, count(xStride), w,
+                count(wStride), 0.0f, y, count(yStride));
+}
+
 }  // namespace quantscope

@@ -20,6 +20,10 @@ void multiplyTransposedAlike(size_t rows, size_t columns, size_t width, float fa
 void multiply(size_t rows, size_t columns, size_t width, const float* x, size_t xStride, const float* w, size_t wStride,
               float keep, float* y, size_t yStride);
 
+/// y[rows, columns] = x[width, rows]ᵀ · w[width, columns]
+void multiplyColumns(size_t rows, size_t columns, size_t width, const float* x, size_t xStride, const float* w, size_t wStride, float* y,
+                     size_t yStride);
+
 /// Before OpenBLAS is called directly: a product runs on the thread that calls.
 void oneThreadPerCall();
 
