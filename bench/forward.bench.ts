@@ -18,7 +18,7 @@ import { torchRandn } from '../server/src/samplers/noise';
 import { writeFullSize } from '../test/fixtures/fullSize';
 
 const root = resolve(__dirname, '..');
-const rounds = 15;
+const rounds = 9;
 const image = { shape: [4, 32, 32], data: torchRandn(4 * 32 * 32, 1) };
 const given = { hidden_states: image, timestep: { shape: [1], data: Float32Array.of(500) }, class_labels: { shape: [1], data: Float32Array.of(7) } };
 

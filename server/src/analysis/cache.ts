@@ -1,11 +1,13 @@
 /** Reports on disk, one small JSON file per key. A file that cannot be read or understood counts as absent; writes go to a temporary file and are renamed. */
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { tidy } from '../cacheFolder';
 import type { MeasureRequest } from '../engine/addon';
 import type { LayerReport } from '../protocol';
 
 const maxFiles = 20_000;
+const maxBytes = 2 ** 30;
 
 /** Tensor identity, everything that changes the numbers, build of the engine. Activation settings are not part of it: they change no weight report. */
 export function reportKey(request: MeasureRequest, revision: string, build: string): string {
@@ -14,7 +16,7 @@ export function reportKey(request: MeasureRequest, revision: string, build: stri
 
 export class ReportCache {
   private readonly recent = new Map<string, LayerReport>();
-  private pruned = false;
+  private tidied = false;
 
   /** @param folder created on first use; null keeps reports in memory only. */
   constructor(private readonly folder: string | null) {}
@@ -44,9 +46,9 @@ export class ReportCache {
     const temporary = join(this.folder, `${report.key}.${randomUUID()}.tmp`);
     await writeFile(temporary, JSON.stringify(report));
     await rename(temporary, this.path(report.key));
-    if (!this.pruned) {
-      this.pruned = true;
-      await this.prune(this.folder);
+    if (!this.tidied) {
+      this.tidied = true;
+      await tidy(this.folder, { files: maxFiles, bytes: maxBytes });
     }
   }
 
@@ -61,16 +63,5 @@ export class ReportCache {
 
   private path(key: string): string {
     return join(this.folder ?? '', `${key}.json`);
-  }
-
-  /** Once per process: the oldest files go when there are too many. */
-  private async prune(folder: string): Promise<void> {
-    const names = await readdir(folder);
-    if (names.length <= maxFiles) {
-      return;
-    }
-    const aged = await Promise.all(names.map(async (name) => ({ name, time: await stat(join(folder, name)).then((found) => found.mtimeMs, () => 0) })));
-    aged.sort((a, b) => a.time - b.time);
-    await Promise.all(aged.slice(0, names.length - maxFiles / 2).map(({ name }) => rm(join(folder, name), { force: true })));
   }
 }

@@ -1,5 +1,6 @@
 /** Plan → LayerReport per layer: asks the engine for what the cache does not know. */
 import type { CancellationToken } from 'vscode-jsonrpc';
+import { requireUnchanged } from '../checkpoint';
 import { compileGlob } from '../config/glob';
 import { EngineError } from '../engine/client';
 import type { Engine } from '../engine/client';
@@ -24,7 +25,7 @@ export interface AnalyzeOptions {
 
 export interface Analysis { layers: LayerReport[]; failures: { name: string; message: string }[]; cached: number }
 
-/** One layer's failure (a damaged tensor) is reported and the rest goes on; a dead engine or a cancel ends the run. @throws EngineError */
+/** One layer's failure (a damaged tensor) is reported and the rest goes on; a dead engine, a cancel or a checkpoint that changes ends the run. @throws EngineError, CheckpointError */
 export async function analyze(plan: Plan, engine: Engine, cache: ReportCache, options: AnalyzeOptions = {}): Promise<Analysis> {
   const build = engine.identity();
   const selected = selectLayers(plan, options.layers);
@@ -48,6 +49,7 @@ export async function analyze(plan: Plan, engine: Engine, cache: ReportCache, op
           cancellation: options.cancellation,
           progress: (fraction) => options.onProgress?.((done + fraction * layer.params) / total, layer.name),
         });
+        await requireUnchanged(plan);
         report = toReport(layer, measured, key);
         await cache.put(report);
       } catch (error) {

@@ -7,6 +7,7 @@ export const checkpointCodes = {
   'checkpoint/not-found': 'There is no such file or folder.',
   'checkpoint/permission': 'The file may not be read.',
   'checkpoint/io': 'The operating system could not read the file.',
+  'checkpoint/changed': 'The file changed while numbers were taken from it.',
   'checkpoint/not-a-file': 'A folder, pipe, socket or device stands where a file is needed.',
   'checkpoint/empty': 'The file holds no bytes.',
   'checkpoint/header-too-large': 'The first 8 bytes announce a header above 100,000,000 bytes.',

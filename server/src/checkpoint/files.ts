@@ -87,13 +87,19 @@ export class Files {
   /** Identity of everything that was read. Folders are left out: a new neighbour alone does not make another checkpoint. */
   revision(): string {
     const hash = createHash('sha256');
-    for (const [path, stamp] of [...this.stamps].sort(([a], [b]) => (a < b ? -1 : 1))) {
-      if (!stamp.startsWith('folder')) {
-        hash.update(`${path}\0${stamp}\0`);
-      }
+    for (const [path, stamp] of this.fileStamps().sort(([a], [b]) => (a < b ? -1 : 1))) {
+      hash.update(`${path}\0${stamp}\0`);
     }
     return hash.digest('hex').slice(0, 32);
   }
+
+  /** The first file that no longer looks as it did when it was read. */
+  async changedFile(): Promise<string | undefined> {
+    const current = await Promise.all(this.fileStamps().map(async ([path, stamp]) => ({ path, same: (await stampNow(path)) === stamp })));
+    return current.find(({ same }) => !same)?.path;
+  }
+
+  private fileStamps(): [path: string, stamp: string][] { return [...this.stamps].filter(([, stamp]) => !stamp.startsWith('folder')); }
 
   /** True while every file and folder looks as it did when it was read. */
   async unchanged(): Promise<boolean> {

@@ -46,7 +46,30 @@ async function open(path: string): Promise<Opened> {
     problems: [...problems, ...shardProblems, ...configProblems, ...described.problems],
     revision: files.revision(),
   };
+  remember(checkpoint.revision, files);
   return { checkpoint, files };
+}
+
+/** What was read for the checkpoints opened last, by revision. */
+const readings = new Map<string, Files>();
+
+function remember(revision: string, files: Files): void {
+  readings.delete(revision);
+  readings.set(revision, files);
+  for (const oldest of [...readings.keys()].slice(0, -64)) {
+    readings.delete(oldest);
+  }
+}
+
+/**
+ * To be called when numbers have been taken from a checkpoint's weights and before they are kept: they belong to this revision only if the files are still those
+ * whose headers were read. @throws CheckpointError when one was written, replaced or removed meanwhile.
+ */
+export async function requireUnchanged({ revision }: Pick<Checkpoint, 'revision'>): Promise<void> {
+  const changed = await readings.get(revision)?.changedFile();
+  if (changed !== undefined) {
+    throw new CheckpointError('checkpoint/changed', changed, `changed during this run, so its numbers would mix two models. Run it again once the file is complete.`);
+  }
 }
 
 /** Which file to read for a path, and as what. */

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { openCheckpoint } from '../checkpoint';
+import { openCheckpoint, requireUnchanged } from '../checkpoint';
 import { readValues, writeSafetensors } from '../checkpoint/values';
 import type { LinearRecipe } from '../engine/graph';
 import { decoderFor, modelFor } from '../models';
@@ -47,6 +47,7 @@ async function runOnce(context: CommandContext, find: (checkpoint: Checkpoint) =
   const { sample, firstNonFinite, flops } = await runForward(prepare(model, checkpoint, unbatched), unbatched, context.engine, {
     recipes, cancellation: context.cancel.token, progress: (fraction) => context.progress(fraction, model.classes[0] ?? ''),
   });
+  await requireUnchanged(checkpoint);
   const shape = withBatch(model, sample.shape);
   await writeSafetensors(resolve(out), { sample: { shape, data: sample.data } });
   const quantizedLayers = Object.keys(recipes).length;

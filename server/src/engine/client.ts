@@ -9,9 +9,9 @@ import { IPCMessageReader, IPCMessageWriter, createMessageConnection } from 'vsc
 import { CancellationToken, ResponseError } from 'vscode-jsonrpc';
 import type { MessageConnection, RequestType } from 'vscode-jsonrpc';
 import type { EngineInfo, StatusParams } from '../protocol';
-import type { Measurement, MeasureRequest, StatsRequest, StatsResult } from './addon';
+import type { ColumnRange, Measurement, MeasureRequest, StatsRequest, StatsResult, TensorRef } from './addon';
 import type { Program, RunRequest, RunResult } from './graph';
-import { CloseGraphRequest, InfoRequest, JobProgress, MeasureJob, OpenGraphRequest, RunJob, StatsJob } from './rpc';
+import { CloseGraphRequest, ColumnRangeJob, InfoRequest, JobProgress, MeasureJob, OpenGraphRequest, RunJob, StatsJob } from './rpc';
 import type { JobErrorData, JobParams } from './rpc';
 
 export interface EngineOptions {
@@ -48,7 +48,8 @@ export interface EngineGraph {
 export interface Engine {
   measure(request: MeasureRequest, options?: JobOptions): Promise<Measurement>;
   stats(request: StatsRequest, options?: JobOptions): Promise<StatsResult>;
-  /** Checks the program and opens its files; ARGUMENT, IO or MEMORY tell what is wrong. A second program under the same key replaces the first. */
+  columnRange(request: { tensor: TensorRef }, options?: JobOptions): Promise<ColumnRange>;
+  /** Checks the program and opens its files; ARGUMENT, IO or MEMORY tell what is wrong. Another program under the same key replaces the first; the same object stays open, with its memory and codes. */
   openGraph(key: string, program: Program): Promise<EngineGraph>;
   info(): Promise<EngineInfo>;
   /** Names this build of the addon without starting it: reports of another build are measured again. */
@@ -58,7 +59,7 @@ export interface Engine {
   dispose(): Promise<void>;
 }
 
-interface Running { child: ChildProcess; connection: MessageConnection; died: Promise<EngineError>; info: EngineInfo }
+interface Running { child: ChildProcess; connection: MessageConnection; died: Promise<EngineError>; info: EngineInfo; /** What it was sent, by key; it may have closed some. */ graphs: Map<string, Program> }
 
 const maxRestarts = 4;
 const restartWindow = 3 * 60_000;
@@ -73,10 +74,17 @@ export class EngineClient implements Engine {
 
   measure(request: MeasureRequest, options?: JobOptions): Promise<Measurement> { return this.job(MeasureJob, request, options); }
   stats(request: StatsRequest, options?: JobOptions): Promise<StatsResult> { return this.job(StatsJob, request, options); }
+  columnRange(request: { tensor: TensorRef }, options?: JobOptions): Promise<ColumnRange> { return this.job(ColumnRangeJob, request, options); }
   async info(): Promise<EngineInfo> { return (await this.start()).info; }
 
   async openGraph(key: string, program: Program): Promise<EngineGraph> {
-    const open = (): Promise<null> => this.request((connection) => connection.sendRequest(OpenGraphRequest, { key, program }));
+    const open = async (): Promise<void> => {
+      const engine = await this.start();
+      if (engine.graphs.get(key) !== program) {
+        await this.guard(engine, engine.connection.sendRequest(OpenGraphRequest, { key, program }));
+        engine.graphs.set(key, program);
+      }
+    };
     await open();
     return {
       run: async (run, options) => {
@@ -87,6 +95,7 @@ export class EngineClient implements Engine {
           if (!(error instanceof EngineError && error.code === 'NOT_OPEN')) {
             throw error;
           }
+          (await this.start()).graphs.delete(key);
           await open();
           return await attempt();
         }
@@ -94,7 +103,9 @@ export class EngineClient implements Engine {
       close: async () => {
         // Not worth starting an engine for.
         if (this.running) {
-          await this.request((connection) => connection.sendRequest(CloseGraphRequest, { key }));
+          const engine = await this.start();
+          engine.graphs.delete(key);
+          await this.guard(engine, engine.connection.sendRequest(CloseGraphRequest, { key }));
         }
       },
     };
@@ -136,11 +147,6 @@ export class EngineClient implements Engine {
     } finally {
       subscription?.dispose();
     }
-  }
-
-  private async request<R>(send: (connection: MessageConnection) => Promise<R>): Promise<R> {
-    const engine = await this.start();
-    return this.guard(engine, send(engine.connection));
   }
 
   /** The answer, or the engine's death, whichever comes first. */
@@ -201,7 +207,7 @@ export class EngineClient implements Engine {
         resolve(new EngineError('CRASHED', `The engine process ended in the middle of this job (${how}${reason ? `: ${reason}` : ''}). The next job starts it again; the log has more.`));
       };
       child.once('error', (error) => gone(error.message));
-      child.once('exit', (code, signal) => gone(signal ?? `exit code ${code}`));
+      child.once('exit', (code, signal) => gone(signal === 'SIGKILL' ? 'SIGKILL, which is also how the system ends processes when memory runs out' : signal ?? `exit code ${code}`));
     });
     connection.onError(([error]) => this.options.log(`engine: ${error.message}`));
     connection.listen();
@@ -213,6 +219,6 @@ export class EngineClient implements Engine {
     });
     this.options.log(`engine: started, version ${info.version}, ${info.cpuLevel}, ${info.threads} threads, process ${info.pid}`);
     this.options.onState?.('running', 'Engine ready.');
-    return { child, connection, died, info };
+    return { child, connection, died, info, graphs: new Map() };
   }
 }

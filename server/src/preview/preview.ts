@@ -1,6 +1,7 @@
 /** The quantized preview: pictures and numbers of one or more plans beside full precision. Reference and quantized passes run the same kernels. */
 import type { CancellationToken } from 'vscode-jsonrpc';
 import type { Engine, JobOptions } from '../engine/client';
+import { requireUnchanged } from '../checkpoint';
 import { sharedBytes } from '../config/packedSize';
 import { linearRecipes } from '../models/forward';
 import type { Plan, PreviewAgreement, PreviewCandidate, PreviewFrame, PreviewResult, PreviewScope, PreviewSettings, PreviewStep } from '../protocol';
@@ -94,6 +95,7 @@ async function forcedOutputs(pipeline: Pipeline, item: number, reference: Trajec
   for (const step of comparedSteps(settings)) {
     outputs[step] = await pipeline.predict(item, reference.samples[step] ?? new Float32Array(), timesteps[step] ?? 0, recipes, engine, options());
   }
+  await requireUnchanged(pipeline.checkpoint);
   return { samples: reference.samples, outputs, cached: false };
 }
 

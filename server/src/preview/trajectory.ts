@@ -1,12 +1,16 @@
 /** A sampling run of one item: every x_t, the model's output there, and the finished sample. The full-precision one is computed once and kept on disk. */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { tidy } from '../cacheFolder';
 import type { Engine } from '../engine/client';
 import type { LinearRecipe } from '../engine/graph';
-import { CheckpointError, openCheckpoint } from '../checkpoint';
+import { CheckpointError, openCheckpoint, requireUnchanged } from '../checkpoint';
 import { readValues, writeSafetensors } from '../checkpoint/values';
 import type { TensorValues } from '../checkpoint/values';
 import type { Pipeline, PredictOptions } from './pipelines';
+
+/** A trajectory takes a megabyte for a picture of DiT, hundreds for a video. */
+const limits = { files: 5_000, bytes: 4 * 2 ** 30 };
 
 export interface Trajectory { /** x at each step, then the finished sample. */ samples: Float32Array[]; /** Guided output at each step. */ outputs: Float32Array[]; cached: boolean }
 
@@ -48,6 +52,7 @@ export async function computeTrajectory(pipeline: Pipeline, item: number, recipe
     outputs.push(output);
     samples.push(sampler.step(output, step, x));
   }
+  await requireUnchanged(pipeline.checkpoint);
   return { samples, outputs, cached: false };
 }
 
@@ -57,4 +62,5 @@ export async function storeTrajectory(folder: string | null, key: string, { samp
   }
   const named = (name: string, list: Float32Array[]): [string, TensorValues][] => list.map((data, i) => [`${name}.${i}`, { shape, data }]);
   await writeSafetensors(join(folder, `${key}.safetensors`), Object.fromEntries([...named('sample', samples), ...named('output', outputs)]));
+  await tidy(folder, limits);
 }

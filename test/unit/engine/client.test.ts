@@ -148,6 +148,12 @@ describe('engine client', () => {
       assert.deepEqual(fractions, [0.5, 1]);
     });
 
+    it('opens the same program once, and another one under the same key anew', async () => {
+      const engine = client();
+      const opened = async (which: Program): Promise<number | undefined> => (await (await engine.openGraph('a', which)).run(runRequest())).outputs['opened']?.[0];
+      assert.deepEqual([await opened(program), await opened(program), await opened({ ...program }), await opened(program)], [1, 1, 2, 3]);
+    });
+
     it('hands on what is wrong with a program or a run', async () => {
       const engine = client();
       await assert.rejects(engine.openGraph('a', { ...program, ops: [] }), failsWith('ARGUMENT', /no ops/));
