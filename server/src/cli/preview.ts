@@ -37,7 +37,7 @@ export const preview: Command = {
   },
 };
 
-/** <item>-<reference | candidate>[-step][-frame].png */
+/** item<i>-<reference | quantized[-n]>[-step<k>][-frame<f>].png; frames of a video count with as many digits as the last one needs. */
 async function writePictures(result: PreviewResult, folder: string): Promise<Record<string, unknown>[]> {
   await mkdir(folder, { recursive: true });
   const images: Record<string, unknown>[] = [];
@@ -52,9 +52,9 @@ async function writePictures(result: PreviewResult, folder: string): Promise<Rec
   return images;
 }
 
-function fileName({ candidate, item, frame, step }: PreviewFrame, { candidates }: PreviewResult): string {
+function fileName({ candidate, item, frame, step }: PreviewFrame, { candidates, settings: { frames } }: PreviewResult): string {
   const who = candidate < 0 ? 'reference' : candidates.length > 1 ? `quantized-${candidate + 1}` : 'quantized';
-  return [`item${item}`, who, ...(step === null ? [] : [`step${step}`]), ...(frame > 0 ? [`frame${frame}`] : [])].join('-') + '.png';
+  return [`item${item}`, who, ...(step === null ? [] : [`step${step}`]), ...(frames > 1 ? [`frame${String(frame).padStart(String(frames - 1).length, '0')}`] : [])].join('-') + '.png';
 }
 
 function describe({ candidates, settings, items, frames }: PreviewResult, folder: string): string {
@@ -63,7 +63,7 @@ function describe({ candidates, settings, items, frames }: PreviewResult, folder
     ...candidates.map(({ label, scope, perStep, metrics }) => `${label}: ${scope.quantizedLayers} of ${scope.layers} layers quantized, ${scope.paramsPercent.toFixed(2)} % of the weights, ${scope.averageBits.toFixed(3)} bits on average\n\n${
       table(['step', 't', 'output error ↓', 'latent cosine ↑', 'latent PSNR dB ↑', 'PSNR dB ↑', 'SSIM ↑'], perStep.map((each) => [String(each.step), each.timestep.toFixed(0), significant(each.outputRelativeMse), each.latentCosine.toFixed(5), db(each.latentPsnrDb), db(each.psnrDb), each.ssim.toFixed(4)]))
     }\n${settings.mode === 'forced' ? 'mean of the compared steps' : 'finished sample'}: PSNR ${db(metrics.psnrDb)} dB, SSIM ${metrics.ssim.toFixed(4)}, latent cosine ${metrics.latentCosine.toFixed(5)}\n`),
-    `${frames.length} pictures of ${items.length} items in ${folder} (${settings.mode}, ${settings.steps} steps, guidance ${settings.guidance}, seed ${settings.seed}).`,
+    `${frames.length} pictures of ${items.length} items in ${folder} (${settings.width} × ${settings.height}${settings.frames > 1 ? `, ${settings.frames} frames` : ''}, ${settings.mode}, ${settings.steps} steps, guidance ${settings.guidance}, seed ${settings.seed}).`,
   ].join('\n');
 }
 
@@ -72,6 +72,6 @@ function warn(context: CommandContext, { reference }: PreviewResult): void {
     context.note('The full-precision reference holds NaN or infinite values: no comparison with it means anything. Check the checkpoint with "quantscope stats".');
   }
   if (reference.uniform) {
-    context.note('The full-precision reference is one flat colour: check class, steps and guidance before comparing.');
+    context.note('The full-precision reference is one flat colour: check prompt or class, steps and guidance before comparing.');
   }
 }
