@@ -11,6 +11,7 @@
 #include "quantizer/codebook.h"
 #include "quantizer/expected.h"
 #include "rotation/rpbh.h"
+#include "stats/columns.h"
 
 namespace quantscope {
 
@@ -90,6 +91,14 @@ Napi::Value toJs(Napi::Env env, const ValueStats& stats) {
     object.Set("inf", number(env, stats.inf));
     object.Set("zeros", number(env, stats.zeros));
     object.Set("histogram", stats.histogram ? toJs(env, *stats.histogram) : env.Null());
+    return object;
+}
+
+Napi::Value toJs(Napi::Env env, const std::vector<float>& values);
+
+Napi::Value toJs(Napi::Env env, const ColumnRange& range) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("absMax", toJs(env, range.absMax));
     return object;
 }
 
@@ -195,6 +204,14 @@ Napi::Value measureJob(const Napi::CallbackInfo& info) {
 
 Napi::Value statsJob(const Napi::CallbackInfo& info) { return submit(info, toStatsRequest, valueStats); }
 
+Napi::Value columnRangeJob(const Napi::CallbackInfo& info) {
+    const auto parse = +[](const Napi::Value& value) { return ColumnRequest{toTensorRef(Fields(value, "").get("tensor"), "tensor")}; };
+    const auto run = [](const ColumnRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress) {
+        return columnRange(request, pool, cancellation, progress, kernels());
+    };
+    return submit(info, parse, run);
+}
+
 /// { run(request, progress), close() } around a Graph. The graph lives until it is closed or collected, and until its last run ends.
 Napi::Value openGraph(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
@@ -263,6 +280,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     exports.Set("setThreads", Napi::Function::New(env, setThreads));
     exports.Set("measure", Napi::Function::New(env, measureJob));
     exports.Set("stats", Napi::Function::New(env, statsJob));
+    exports.Set("columnRange", Napi::Function::New(env, columnRangeJob));
     exports.Set("openGraph", Napi::Function::New(env, openGraph));
     exports.Set("codebook", Napi::Function::New(env, codebook));
     exports.Set("rotation", Napi::Function::New(env, rotation));

@@ -40,6 +40,9 @@ export interface Measurement {
 export interface StatsRequest { tensor: TensorRef; histogramBins: number }
 export type StatsResult = Omit<TensorStats, 'name' | 'dtype' | 'shape'> & { histogram: Histogram | null };
 
+/** Largest |w| per input channel, [width]; infinite where a column holds a NaN. */
+export interface ColumnRange { absMax: Float32Array }
+
 export interface Job<T> { promise: Promise<T>; cancel(): void }
 
 export interface Codebook {
@@ -68,6 +71,8 @@ export interface Addon {
   setThreads(count: number): void;
   measure(request: MeasureRequest, progress: (fraction: number) => void): Job<Measurement>;
   stats(request: StatsRequest, progress: (fraction: number) => void): Job<StatsResult>;
+  /** One pass over a weight [out, …]. */
+  columnRange(request: { tensor: TensorRef }, progress: (fraction: number) => void): Job<ColumnRange>;
   /** Checks the program and opens its files. Throws with `code` ARGUMENT (naming the op), IO or MEMORY. */
   openGraph(program: Program): Graph;
   codebook(width: number, bits: number): Codebook;

@@ -7,7 +7,7 @@ import { IPCMessageReader, IPCMessageWriter, createMessageConnection } from 'vsc
 import { ErrorCodes, ResponseError } from 'vscode-jsonrpc';
 import type { CancellationToken } from 'vscode-jsonrpc';
 import type { Addon, Graph, Job } from './addon';
-import { CloseGraphRequest, InfoRequest, JobProgress, MeasureJob, OpenGraphRequest, RunJob, StatsJob, openGraphs } from './rpc';
+import { CloseGraphRequest, ColumnRangeJob, InfoRequest, JobProgress, MeasureJob, OpenGraphRequest, RunJob, StatsJob, openGraphs } from './rpc';
 import type { JobErrorData } from './rpc';
 
 const [, , addonPath = '', threads = '0'] = process.argv;
@@ -81,6 +81,7 @@ connection.onRequest(RunJob, ({ request, token }, cancellation) => run((progress
 
 connection.onRequest(MeasureJob, ({ request, token }, cancellation) => run((progress) => addon.measure(request, progress), token, cancellation));
 connection.onRequest(StatsJob, ({ request, token }, cancellation) => run((progress) => addon.stats(request, progress), token, cancellation));
+connection.onRequest(ColumnRangeJob, ({ request, token }, cancellation) => run((progress) => addon.columnRange(request, progress), token, cancellation));
 connection.onRequest(InfoRequest, () => {
   const cpu = addon.cpu();
   return {

@@ -1,7 +1,7 @@
 /** Messages between the engine's client and its host process. Both ends are built together, so they carry no version. The channel clones structures, so typed arrays travel as they are. */
 import { ProgressType, RequestType, RequestType0 } from 'vscode-jsonrpc';
 import type { EngineInfo } from '../protocol';
-import type { Measurement, MeasureRequest, StatsRequest, StatsResult } from './addon';
+import type { ColumnRange, Measurement, MeasureRequest, StatsRequest, StatsResult, TensorRef } from './addon';
 import type { Program, RunRequest, RunResult } from './graph';
 
 /** `token` names the progress stream of this job. */
@@ -15,6 +15,7 @@ export const openGraphs = 2;
 export const InfoRequest = new RequestType0<EngineInfo, JobErrorData>('info');
 export const MeasureJob = new RequestType<JobParams<MeasureRequest>, Measurement, JobErrorData>('measure');
 export const StatsJob = new RequestType<JobParams<StatsRequest>, StatsResult, JobErrorData>('stats');
+export const ColumnRangeJob = new RequestType<JobParams<{ tensor: TensorRef }>, ColumnRange, JobErrorData>('columnRange');
 /** `key` names the graph from then on. */
 export const OpenGraphRequest = new RequestType<{ key: string; program: Program }, null, JobErrorData>('openGraph');
 export const CloseGraphRequest = new RequestType<{ key: string }, null, JobErrorData>('closeGraph');
