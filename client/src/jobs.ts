@@ -22,7 +22,7 @@ export function withJobProgress<T>(context: QuantScopeContext, { title, source, 
       context.onProgress(workDoneToken, (value) => {
         const next = (value.kind === 'end' ? undefined : value.percentage) ?? percent;
         const message = value.message ?? '';
-        progress.report({ increment: next - percent, message });
+        progress.report({ increment: next - percent, message: message.length > 100 ? `${message.slice(0, 99)}…` : message });
         percent = next;
         onProgress?.(message, next);
       }),

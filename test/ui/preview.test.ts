@@ -2,18 +2,30 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Locator } from 'playwright-core';
+import { PROMPT, writeVideoPipeline } from '../fixtures/video';
 import { EXAMPLE, open, themes } from './vscode';
 import type { Workbench } from './vscode';
 
 /** 64 free runs take minutes, and the first picture comes after a hundredth of them. */
 const LONG = 'long.quant.yaml';
 const OTHER = 'other.quant.yaml';
+const VIDEO = 'video.quant.yaml';
+const LONG_VIDEO = 'long-video.quant.yaml';
 
 function addConfigs(folder: string): void {
   const base = 'version: 1\ncheckpoint: ./glyph-dit\ndefaults: { method: rtn, scheme: W4A4 }\n';
   const classes = Array.from({ length: 64 }, (_, index) => index % 10).join(', ');
   writeFileSync(join(folder, LONG), `${base}preview: { classes: [${classes}], steps: 60, mode: free }\n`);
   writeFileSync(join(folder, OTHER), base);
+}
+
+async function addVideo(folder: string): Promise<void> {
+  await writeVideoPipeline(folder);
+  const base = 'version: 1\ncheckpoint: ./wan\ndefaults: { method: rtn, scheme: W4A4 }\n';
+  const settings = 'decoder: taew.safetensors, width: 96, height: 64, frames: 9';
+  writeFileSync(join(folder, VIDEO), `${base}preview: { prompts: [prompts/fox.safetensors], ${settings}, steps: 6, compareSteps: 2 }\n`);
+  const prompts = Array.from({ length: 24 }, () => 'prompts/fox.safetensors').join(', ');
+  writeFileSync(join(folder, LONG_VIDEO), `${base}preview: { prompts: [${prompts}], ${settings}, steps: 60, mode: free }\n`);
 }
 
 async function choose(workbench: Workbench, label: string, option: string): Promise<void> {
@@ -201,6 +213,111 @@ for (const theme of themes) {
         await view.locator('#root[data-state="finished"] .scope', { hasText: OTHER }).waitFor();
         assert.equal(await view.locator('.scope').count(), 1);
         assert.equal(await workbench.page.locator('.editor-group-container').count(), 2);
+      });
+    }
+  });
+}
+
+for (const theme of themes) {
+  describe(`Preview panel with a video, ${theme}`, function suite() {
+    this.timeout(180_000);
+    let workbench: Workbench;
+
+    before(async () => {
+      workbench = await open({ theme, prepare: addVideo });
+      await workbench.openFile(VIDEO);
+      await workbench.run('QuantScope: Preview Quantized Model');
+      await workbench.webview.locator('#root[data-state="finished"]').waitFor();
+    });
+    after(() => workbench.close());
+
+    const sources = (): Promise<(string | null)[]> => workbench.webview.locator('.picture img').evaluateAll((images) => images.map((image) => image.getAttribute('src')));
+
+    it('shows prompt, size, frames and decoder, and pictures of that shape', async () => {
+      const view = workbench.webview;
+      assert.equal(await view.locator('.item-title').innerText(), PROMPT);
+      const facts = await view.locator('.summary .fact').allInnerTexts();
+      for (const fact of ['96 × 64 pixels', '9 frames', 'decoder taew.safetensors']) {
+        assert.ok(facts.includes(fact), facts.join());
+      }
+      for (const image of await view.locator('.picture img').all()) {
+        const { width = 0, height = 1 } = await image.boundingBox() ?? {};
+        assert.ok(Math.abs(width / height - 1.5) < 0.02, `${width} × ${height}`);
+      }
+    });
+
+    it('moves through the frames by keyboard, every picture in step', async () => {
+      const view = workbench.webview;
+      const range = view.getByRole('slider', { name: 'Frame' });
+      const first = await sources();
+      await range.focus();
+      await workbench.page.keyboard.press('ArrowRight');
+      assert.equal(await range.getAttribute('aria-valuetext'), 'frame 2 of 9');
+      const second = await sources();
+      assert.equal(first.length, 2);
+      first.forEach((source, index) => assert.notEqual(second[index], source));
+      await workbench.page.keyboard.press('ArrowLeft');
+      assert.deepEqual(await sources(), first);
+      await workbench.screenshot('preview-video');
+    });
+
+    it('plays once and slowly where less motion is wanted, and pauses', async () => {
+      const view = workbench.webview;
+      const range = view.getByRole('slider', { name: 'Frame' });
+      await range.focus();
+      await workbench.page.keyboard.press('End');
+      await view.getByRole('button', { name: 'Play' }).click();
+      assert.equal(await range.inputValue(), '0');
+      await view.locator('.player output', { hasText: 'frame 3 of 9' }).waitFor();
+      await view.getByRole('button', { name: 'Pause' }).click();
+      await view.getByRole('button', { name: 'Play' }).waitFor();
+      assert.ok(Number(await range.inputValue()) < 8);
+      await range.focus();
+      await workbench.page.keyboard.press(' ');
+      await view.getByRole('button', { name: 'Pause' }).waitFor();
+      await view.getByRole('button', { name: 'Play' }).waitFor();
+      assert.equal(await range.inputValue(), '8');
+    });
+
+    it('maps the difference of each frame', async () => {
+      const view = workbench.webview;
+      await choose(workbench, 'View', 'Difference');
+      const canvas = view.locator('.picture canvas');
+      await canvas.waitFor();
+      const pixels = (): Promise<string> => canvas.evaluate((element: HTMLCanvasElement) => element.toDataURL());
+      const [last, label] = [await pixels(), await canvas.getAttribute('aria-label')];
+      await view.getByRole('slider', { name: 'Frame' }).focus();
+      await workbench.page.keyboard.press('Home');
+      await view.locator(`.picture canvas:not([aria-label="${label}"])`).waitFor();
+      assert.notEqual(await pixels(), last);
+      assert.equal(await canvas.evaluate((element: HTMLCanvasElement) => element.width), 96);
+      await workbench.screenshot('preview-video-difference');
+    });
+
+    if (theme === 'dark') {
+      it('saves the frame in view', async () => {
+        const view = workbench.webview;
+        await workbench.page.keyboard.press('ArrowRight');
+        await view.getByRole('button', { name: 'Save Picture…' }).click();
+        await workbench.page.locator('.quick-input-list .monaco-list-row', { hasText: 'Full precision' }).click();
+        await workbench.page.locator('.quick-input-list .monaco-list-row', { hasText: '.vscode' }).waitFor();
+        await workbench.page.waitForFunction(() => document.querySelector<HTMLInputElement>('.quick-input-widget input')?.value.endsWith('/video-reference-item1-step6-frame2.png'));
+        await workbench.page.keyboard.press('Escape');
+      });
+
+      it('shows the frames that are there while it runs', async () => {
+        await workbench.editor.click();
+        await workbench.openFile(LONG_VIDEO);
+        await workbench.run('QuantScope: Preview Quantized Model');
+        const view = workbench.webview;
+        await view.locator('#root[data-state="running"] .picture img').first().waitFor();
+        await view.getByRole('slider', { name: 'Frame' }).focus();
+        await workbench.page.keyboard.press('End');
+        await view.locator('.player output', { hasText: 'frame 9 of 9' }).waitFor();
+        await workbench.screenshot('preview-video-running');
+        await view.getByRole('button', { name: 'Cancel' }).click();
+        await view.locator('#root[data-state="cancelled"]').waitFor();
+        assert.match(await view.locator('.notice.warning').innerText(), /partial/);
       });
     }
   });

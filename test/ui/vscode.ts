@@ -28,7 +28,7 @@ export const CHECKPOINT = 'glyph-dit/transformer/diffusion_pytorch_model.safeten
 export interface OpenOptions {
   theme?: Theme;
   /** Changes the copy of examples/ before VS Code sees it; Quick Open does not find files that appear later. */
-  prepare?: (folder: string) => void;
+  prepare?: (folder: string) => void | Promise<void>;
   /** Runs dist/test-host in the extension host; see test/host. */
   runHostTests?: { log: (line: string) => void; exit: (code: number) => void };
 }
@@ -110,7 +110,7 @@ function copyWorkspace(theme: Theme): string {
 
 export async function open({ theme = 'dark', prepare, runHostTests }: OpenOptions = {}): Promise<Workbench> {
   const folder = copyWorkspace(theme);
-  prepare?.(folder);
+  await prepare?.(folder);
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, reducedMotion: 'reduce' });
   const page = await context.newPage();
   const remote = (path: string): string => `vscode-remote://${new URL(address).host}${path}`;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { elideStart, formatBytes, formatCount, formatDecibel, formatNumber, formatPercent, formatRatio, formatShape, NONE } from '../../../webview/src/model/format';
+import { elideEnd, elideStart, formatBytes, formatCount, formatDecibel, formatNumber, formatPercent, formatRatio, formatShape, NONE } from '../../../webview/src/model/format';
 
 describe('webview: numbers as text', () => {
   it('writes bytes in decimal units with three digits', () => {
@@ -31,5 +31,10 @@ describe('webview: numbers as text', () => {
   it('keeps the end of a long name', () => {
     assert.equal(elideStart('transformer_blocks.3.attn1.to_q', 14), '….3.attn1.to_q');
     assert.equal(elideStart('short', 14), 'short');
+  });
+
+  it('keeps the start of a long sentence', () => {
+    assert.equal(elideEnd('a red fox in the snow', 11), 'a red fox…');
+    assert.equal(elideEnd('a red fox', 9), 'a red fox');
   });
 });

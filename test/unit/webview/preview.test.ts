@@ -82,8 +82,9 @@ describe('webview: numbers of a preview', () => {
   it('writes scope and settings', () => {
     const { candidates, settings } = summary();
     assert.deepEqual(candidates.map(scopeText), ['42 of 56 layers · 84.31 % of the weights · 6.016 bits average', '6 of 56 layers · 100 % of the weights · 6.016 bits average']);
-    assert.deepEqual(settingTexts(settings), ['forced: 2 of 20 reference steps compared', 'seed 5', 'guidance 4']);
-    assert.deepEqual(settingTexts({ ...settings, mode: 'free', guidance: 1 }), ['free: 20 sampling steps', 'seed 5', 'no guidance']);
+    assert.deepEqual(settingTexts(settings), ['forced: 2 of 20 reference steps compared', '16 × 16 pixels', 'seed 5', 'guidance 4']);
+    assert.deepEqual(settingTexts({ ...settings, mode: 'free', guidance: 0, width: 832, height: 480, frames: 17, decoder: '../decoders/taew2_1.safetensors' }),
+      ['free: 20 sampling steps', '832 × 480 pixels', '17 frames', 'seed 5', 'guidance 0', 'decoder taew2_1.safetensors']);
   });
 
   it('warns of a reference that nothing can be compared with', () => {
@@ -126,7 +127,7 @@ describe('webview: a preview as Markdown', () => {
 
   it('tells scope, bits and settings', () => {
     assert.match(lines[0] ?? '', /^### Quantized preview: a\.quant\.yaml and b\\\|x\.quant\.yaml$/);
-    assert.match(lines[2] ?? '', /DiTTransformer2DModel · forced: 2 of 20 reference steps compared · seed 5 · guidance 4 · class 3: digit 3 · class 7: digit 7/);
+    assert.match(lines[2] ?? '', /DiTTransformer2DModel · forced: 2 of 20 reference steps compared · 16 × 16 pixels · seed 5 · guidance 4 · class 3: digit 3 · class 7: digit 7/);
     assert.ok(lines.includes('| a.quant.yaml | 42 of 56 | 84.31 % | 6.016 |'), text);
   });
 

@@ -70,3 +70,8 @@ export function formatShape(shape: readonly number[]): string {
 export function elideStart(name: string, characters: number): string {
   return name.length <= characters ? name : `…${name.slice(name.length - characters + 1)}`;
 }
+
+/** Keeps the start of a sentence, such as a prompt. */
+export function elideEnd(text: string, characters: number): string {
+  return text.length <= characters ? text : `${text.slice(0, characters - 1).trimEnd()}…`;
+}

@@ -63,9 +63,12 @@ export function scopeText({ scope }: PreviewSummary['candidates'][number]): stri
   return `${formatInteger(scope.quantizedLayers)} of ${formatInteger(scope.layers)} layers · ${share} of the weights · ${scope.averageBits.toFixed(3)} bits average`;
 }
 
-export function settingTexts({ mode, steps, compareSteps, seed, guidance }: PreviewSettings): string[] {
+export function settingTexts({ mode, steps, compareSteps, seed, guidance, width, height, frames, decoder }: PreviewSettings): string[] {
   const how = mode === 'forced' ? `forced: ${Math.min(compareSteps, steps)} of ${steps} reference steps compared` : `free: ${steps} sampling steps`;
-  return [how, `seed ${seed}`, guidance === 1 ? 'no guidance' : `guidance ${guidance}`];
+  return [
+    how, `${width} × ${height} pixels`, ...(frames > 1 ? [`${frames} frames`] : []), `seed ${seed}`, `guidance ${guidance}`,
+    ...(decoder === 'vae' ? [] : [`decoder ${decoder.slice(decoder.lastIndexOf('/') + 1)}`]),
+  ];
 }
 
 /** Why the comparison says nothing, or null when the reference is sound. */

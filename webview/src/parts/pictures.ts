@@ -32,8 +32,12 @@ export function createPictures(events: { onWipe: (percent: number) => void }): {
   const element = h('div', { class: 'pictures' });
   const range = h('input', { type: 'range', min: 0, max: 100, step: 1, class: 'wipe-range', 'aria-label': 'Wipe: width that shows full precision, percent' });
   const canvas = h('canvas', { role: 'img', class: 'sized' });
+  const legend = h('div', {});
+  const about = h('p', { class: 'muted' });
   let moveWipe: (percent: number) => void = () => undefined;
   let drawn = 0;
+  /** All that is drawn but the pictures themselves: while it stays, they are exchanged in place, so that a video neither flickers nor breaks a drag. */
+  let layout = '';
   let painted: Difference | undefined;
   range.addEventListener('input', () => moveWipe(Number(range.value)));
 
@@ -42,14 +46,33 @@ export function createPictures(events: { onWipe: (percent: number) => void }): {
     painted = undefined;
     element.style.setProperty('--columns', String(data.view === 'side' ? data.candidates.length + 1 : 1));
     const candidate = data.candidates[data.chosen] ?? { label: 'Quantized', frame: undefined };
-    if (data.view === 'side') {
-      element.replaceChildren(...[data.reference, ...data.candidates].map((shown) => figure(shown, data)));
-    } else if (data.reference.frame === undefined || candidate.frame === undefined) {
-      element.replaceChildren(figure(data.reference.frame === undefined ? data.reference : candidate, data));
-    } else if (data.view === 'wipe') {
-      element.replaceChildren(wipe(data, data.reference.frame, candidate.label, candidate.frame));
+    const shown = data.view === 'side' ? [data.reference, ...data.candidates] : [data.reference, candidate];
+    const size = shown.find(({ frame }) => frame !== undefined)?.frame ?? { width: 1, height: 1 };
+    element.style.setProperty('--ratio', String(size.width / size.height));
+    const next = JSON.stringify([data.view, data.zoom, data.running, shown.map(({ label, frame }) => [label, frame?.width, frame?.height])]);
+    const place = (...children: HTMLElement[]): void => {
+      layout = next;
+      element.replaceChildren(...children);
+    };
+    const { frame: reference } = data.reference;
+    const { frame, label } = candidate;
+    if (data.view === 'difference' && reference !== undefined && frame !== undefined) {
+      void showDifference(data, reference, label, frame, () => ticket === drawn, (make) => {
+        if (next !== layout) {
+          place(make());
+        }
+      });
+    } else if (next === layout) {
+      const frames = shown.flatMap(({ frame: each }) => each ?? []);
+      element.querySelectorAll('img').forEach((image, index) => {
+        image.src = source(frames[index] ?? { png: '' });
+      });
+    } else if (data.view === 'side') {
+      place(...shown.map((each) => figure(each, data)));
+    } else if (reference === undefined || frame === undefined) {
+      place(figure(reference === undefined ? data.reference : candidate, data));
     } else {
-      void showDifference(data, data.reference.frame, candidate.label, candidate.frame, () => ticket === drawn);
+      place(wipe(data, reference, label, frame));
     }
   }
 
@@ -82,8 +105,7 @@ export function createPictures(events: { onWipe: (percent: number) => void }): {
     return h('figure', { class: 'picture' }, scroller(reference, data.zoom, h('figcaption', { class: 'wipe-labels' }, h('span', {}, data.reference.label), h('span', {}, label)), box, range));
   }
 
-  async function showDifference(data: PicturesData, reference: PreviewFrame, label: string, frame: PreviewFrame, current: () => boolean): Promise<void> {
-    const about = h('p', { class: 'muted' });
+  async function showDifference(data: PicturesData, reference: PreviewFrame, label: string, frame: PreviewFrame, current: () => boolean, place: (make: () => HTMLElement) => void): Promise<void> {
     try {
       const [a, b] = await Promise.all([decode(reference), decode(frame)]);
       if (!current()) {
@@ -98,10 +120,11 @@ export function createPictures(events: { onWipe: (percent: number) => void }): {
       canvas.setAttribute('aria-label', `Difference between full precision and ${label}: largest ${found.largest}, mean ${formatNumber(found.mean)} of 255 levels`);
       painted = found;
       about.textContent = `Largest of |Δ red|, |Δ green|, |Δ blue| in each pixel. Largest ${found.largest}, mean ${formatNumber(found.mean)} of 255 levels.`;
-      element.replaceChildren(h('figure', { class: 'picture' }, h('figcaption', {}, `Difference: ${label} against full precision`),
-        scroller(reference, data.zoom, canvas), ramp(end), about));
+      legend.replaceChildren(ramp(end));
+      place(() => h('figure', { class: 'picture' }, h('figcaption', {}, `Difference: ${label} against full precision`), scroller(reference, data.zoom, canvas), legend, about));
     } catch (error) {
       if (current()) {
+        layout = '';
         element.replaceChildren(notice('error', error instanceof Error ? error.message : String(error)));
       }
     }
@@ -122,7 +145,7 @@ function picture(frame: PreviewFrame, label: string): HTMLImageElement {
   return image;
 }
 
-function source({ png }: PreviewFrame): string {
+function source({ png }: Pick<PreviewFrame, 'png'>): string {
   return `data:image/png;base64,${png}`;
 }
 

@@ -3,10 +3,12 @@ import { button, dropdown } from '../controls';
 import { h } from '../dom';
 import type { PictureFile, PreviewState } from '../messages';
 import { SCALES } from '../model/difference';
+import { elideEnd } from '../model/format';
 import { findFrame, latestStep, pictureFileName, positions, REFERENCE, stepTitle, videoFrames } from '../model/previewPlace';
 import type { Place } from '../model/previewPlace';
 import { createPictures } from './pictures';
 import type { PictureView, Shown } from './pictures';
+import { createPlayer, createScrubber } from './scrubber';
 
 /** Kept over reloads by the view. */
 export interface StageSettings {
@@ -43,18 +45,25 @@ export interface Stage {
 export function createStage(events: StageEvents): Stage {
   const pictures = createPictures({ onWipe: (wipe) => events.onRemember({ wipe }) });
   const choices = h('div', { class: 'toolbar' });
+  const title = h('p', { class: 'item-title' });
   const dropdowns = new Map<string, { key: string; element: ReturnType<typeof dropdown> }>();
-  const stepRange = scrubber('Step', (index) => events.onChange({ step: stops[index] ?? 'finished' }));
-  const frameRange = scrubber('Frame', (frame) => events.onChange({ frame }));
+  const stepRange = createScrubber('Step', (index) => events.onChange({ step: stops[index] ?? 'finished' }));
+  const player = createPlayer((frame) => {
+    events.onRemember({ frame });
+    if (last !== undefined) {
+      show(last.state, { ...last.settings, frame });
+    }
+  });
   const save = button('Save Picture…', () => events.onSave(files()));
-  const element = h('section', { class: 'stage', 'aria-label': 'Pictures' }, choices, pictures.element, stepRange.element, frameRange.element, h('div', { class: 'toolbar' }, save));
+  const element = h('section', { class: 'stage', 'aria-label': 'Pictures' }, choices, title, pictures.element, stepRange.element, player.element, h('div', { class: 'toolbar' }, save));
+  let last: { state: PreviewState; settings: StageSettings } | undefined;
   let at: Place = { item: 0, step: null, frame: 0 };
   let stops: (number | null)[] = [];
   let shown: { config: string; pictures: Shown[] } = { config: '', pictures: [] };
 
   /** What is in view, the heat map too where there is one. */
   function files(): PictureFile[] {
-    const named = (what: string): string => pictureFileName(shown.config, what, at, !frameRange.element.hidden);
+    const named = (what: string): string => pictureFileName(shown.config, what, at, !player.element.hidden);
     const list = shown.pictures.flatMap(({ label, frame }, index) => {
       const what = index === 0 ? 'reference' : shown.pictures.length > 2 ? `quantized${index}` : 'quantized';
       return frame === undefined ? [] : [{ title: label, png: frame.png, fileName: named(what) }];
@@ -83,11 +92,14 @@ export function createStage(events: StageEvents): Stage {
 
   function show(state: PreviewState, settings: StageSettings): void {
     const { frames, items, candidates, result, phase } = state;
+    last = { state, settings };
     at = place(state, settings);
+    title.textContent = items[at.item] ?? '';
+    title.title = title.textContent;
     const reference: Shown = { label: 'Full precision', frame: findFrame(frames, REFERENCE, at) };
     const others: Shown[] = candidates.map(({ label }, index) => ({ label: result?.candidates[index]?.label ?? label, frame: findFrame(frames, index, at) }));
     const several = candidates.length > 1 && settings.show !== 'side';
-    choose('item', 'Item', items.length > 1 ? items.map((title, index) => ({ id: String(index), title })) : [], String(at.item), (id) => events.onChange({ item: Number(id) }));
+    choose('item', 'Item', items.length > 1 ? items.map((item, index) => ({ id: String(index), title: elideEnd(item, 48) })) : [], String(at.item), (id) => events.onChange({ item: Number(id) }));
     choose('view', 'View', VIEWS, settings.show, (id) => events.onChange({ show: id as PictureView }));
     choose('candidate', 'Candidate', several ? others.map(({ label }, index) => ({ id: String(index), title: label })) : [], String(settings.candidate), (id) => events.onChange({ candidate: Number(id) }));
     choose('zoom', 'Zoom', ZOOMS, settings.zoom, (zoom) => events.onChange({ zoom }));
@@ -100,7 +112,7 @@ export function createStage(events: StageEvents): Stage {
     const timestep = result?.candidates[0]?.perStep.find(({ step }) => step === at.step)?.timestep;
     stepRange.show(stops.length, stops.indexOf(at.step), stepTitle(at.step, result?.settings.steps, timestep));
     const count = videoFrames(frames, at.item);
-    frameRange.show(count, at.frame, `frame ${at.frame + 1} of ${count}`);
+    player.show(count, at.frame, `frame ${at.frame + 1} of ${count}`);
 
     shown = { config: decodeURIComponent(candidates[0]?.uri ?? '').replace(/^.*\//, ''), pictures: [reference, ...others] };
     save.disabled = shown.pictures.every(({ frame }) => frame === undefined);
@@ -115,21 +127,4 @@ function place({ frames, items }: PreviewState, settings: StageSettings): Place 
   const wanted = settings.step === 'finished' ? null : settings.step;
   const step = wanted !== 'latest' && positions(frames, item).includes(wanted) ? wanted : latestStep(frames, item, settings.candidate);
   return { item, step, frame: Math.min(settings.frame, videoFrames(frames, item) - 1) };
-}
-
-function scrubber(label: string, onMove: (index: number) => void): { element: HTMLElement; show(count: number, index: number, text: string): void } {
-  const range = h('input', { type: 'range', min: 0, step: 1, 'aria-label': label });
-  const output = h('output', { class: 'muted' });
-  const element = h('label', { class: 'scrubber' }, h('span', {}, label), range, output);
-  range.addEventListener('input', () => onMove(Number(range.value)));
-  return {
-    element,
-    show: (count, index, text) => {
-      element.hidden = count < 2;
-      range.max = String(Math.max(0, count - 1));
-      range.value = String(index);
-      range.setAttribute('aria-valuetext', text);
-      output.textContent = text;
-    },
-  };
 }

@@ -150,6 +150,7 @@ function renderHeader({ candidates, phase, message, activity, result, frames, ou
     return h('p', { class: 'scope' }, seriesKey(index), h('span', { class: 'label' }, measured?.label ?? label), measured === undefined ? null : h('span', { class: 'muted' }, scopeText(measured)), link);
   }));
   doing.textContent = activity.percent === null ? activity.message : `${Math.floor(activity.percent)} % · ${activity.message}`;
+  doing.title = doing.textContent;
   const list: HTMLElement[] = [];
   const broken = result === null ? null : referenceWarning(result.reference);
   if (broken !== null) {
