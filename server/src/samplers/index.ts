@@ -8,6 +8,25 @@ import { unipc } from './unipc';
 
 export class SamplerError extends Error {}
 
+const never = [false, null];
+
+/** Options that change the update rule, with the values that are implemented. Absent ones have these values by default, or the class does not look at them. */
+const options: Readonly<Record<string, Readonly<Record<string, readonly unknown[]>>>> = {
+  DDIMScheduler: { clip_sample: never, thresholding: never, rescale_betas_zero_snr: never, trained_betas: never, timestep_spacing: ['leading', 'trailing'], prediction_type: ['epsilon', 'v_prediction'] },
+  DPMSolverMultistepScheduler: {
+    algorithm_type: ['dpmsolver++'], solver_order: [2], solver_type: ['midpoint'], prediction_type: ['epsilon'], timestep_spacing: ['linspace'], final_sigmas_type: ['zero'], lower_order_final: [true],
+    euler_at_final: never, thresholding: never, use_karras_sigmas: never, use_exponential_sigmas: never, use_beta_sigmas: never, use_lu_lambdas: never, use_flow_sigmas: never, rescale_betas_zero_snr: never, trained_betas: never,
+  },
+  FlowMatchEulerDiscreteScheduler: {
+    invert_sigmas: never, shift_terminal: never, use_karras_sigmas: never, use_exponential_sigmas: never, use_beta_sigmas: never, stochastic_sampling: never, time_shift_type: ['exponential'],
+  },
+  UniPCMultistepScheduler: {
+    solver_order: [2], solver_type: ['bh2'], prediction_type: ['flow_prediction'], predict_x0: [true], use_flow_sigmas: [true], final_sigmas_type: ['zero'], lower_order_final: [true], thresholding: never,
+    use_karras_sigmas: never, use_exponential_sigmas: never, use_beta_sigmas: never, use_dynamic_shifting: never, shift_terminal: never,
+  },
+  CogVideoXDDIMScheduler: { prediction_type: ['v_prediction'], timestep_spacing: ['trailing'], rescale_betas_zero_snr: [true], set_alpha_to_one: [true], beta_schedule: ['scaled_linear'], trained_betas: never },
+};
+
 /** @param tokens image tokens, which FLUX's dynamic shift depends on. */
 export function samplerFor(config: Readonly<Record<string, unknown>>, steps: number, tokens: number): Sampler {
   const name = String(config['_class_name']);
@@ -15,6 +34,11 @@ export function samplerFor(config: Readonly<Record<string, unknown>>, steps: num
   const total = number('num_train_timesteps', 1000);
   if (!Number.isInteger(steps) || steps < 1 || steps > total) {
     throw new SamplerError(`Steps must be a whole number from 1 to ${total}, not ${steps}.`);
+  }
+  for (const [key, allowed] of Object.entries(options[name] ?? {})) {
+    if (key in config && !allowed.includes(config[key])) {
+      throw new SamplerError(`scheduler_config.json: ${name} with "${key}": ${JSON.stringify(config[key])} is not known; ${allowed.map((value) => JSON.stringify(value)).join(' or ')} can be run.`);
+    }
   }
   const schedule = config['beta_schedule'] === 'scaled_linear' ? 'scaled_linear' : 'linear';
   if (config['beta_schedule'] !== undefined && !['linear', 'scaled_linear'].includes(String(config['beta_schedule']))) {

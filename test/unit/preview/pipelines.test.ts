@@ -79,6 +79,25 @@ describe('preview pipelines', () => {
     });
   });
 
+  describe('pipeline folders', () => {
+    it('may hold the infinities that Python writes', async () => {
+      const place = await pixart();
+      const path = join(place, 'model/scheduler/scheduler_config.json');
+      writeFileSync(path, readFileSync(path, 'utf8').replace('{', '{"lambda_min_clipped": -Infinity, "list": [Infinity,NaN], '));
+      const pipeline = await open(place, fox);
+      assert.equal(pipeline.sampler().timesteps.length, 20);
+    });
+
+    it('with options or models that are not implemented are refused, not run another way', async () => {
+      const [image, video] = [await pixart(), await wan()];
+      await change(join(image, 'model/scheduler/scheduler_config.json'), (scheduler) => { scheduler['use_karras_sigmas'] = true; });
+      const pipeline = await open(image, fox);
+      assert.throws(() => pipeline.sampler(), /DPMSolverMultistepScheduler with "use_karras_sigmas": true is not known; false or null can be run/);
+      await change(join(video, 'model/model_index.json'), (index) => { index['boundary_ratio'] = 0.9; });
+      await refuses(video, { ...fox, decoder: 'taehv.safetensors' }, /Wan 2\.2.*previews run Wan 2\.1/);
+    });
+  });
+
   describe('decoders', () => {
     it('must be for this kind of model and its latents', async () => {
       const [image, video] = [await pixart(), await wan()];

@@ -40,13 +40,16 @@ export function configNumber({ checkpoint }: Source, key: string): number {
   return value;
 }
 
+/** Python writes infinite defaults of schedulers (lambda_min_clipped) as no JSON knows them. */
+const notJson = /([:[,]\s*)(?:-?Infinity|NaN)(?=\s*[,}\]])/g;
+
 async function readJson(path: string): Promise<Json | undefined> {
   try {
     const { size } = await stat(path);
     if (size > maxBytes) {
       throw new Error(`it holds ${size} bytes, more than any such file`);
     }
-    const value: unknown = JSON.parse(await readFile(path, 'utf8'));
+    const value: unknown = JSON.parse((await readFile(path, 'utf8')).replace(notJson, '$1null'));
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       throw new Error('it holds no JSON object');
     }

@@ -12,7 +12,10 @@ export const wan: Family = {
   video: true,
   text: {
     pipeline: 'WanPipeline', width: 'text_dim', pooled: null,
-    inputs({ file, embeds, mask }) {
+    inputs({ file, embeds, mask }, { source: { index, folder } }) {
+      if ((index?.['boundary_ratio'] ?? null) !== null || index?.['expand_timesteps'] === true) {
+        throw new ModelError(`${folder} is a pipeline of Wan 2.2, which changes its transformer or its time steps along the way; previews run Wan 2.1. "quantscope forward" runs a transformer of 2.2 on inputs you give.`);
+      }
       const [rows = 0, width = 0] = embeds.shape;
       if (rows > textRows) {
         throw new ModelError(`${file}: ${rows} rows of embeddings; Wan takes at most ${textRows}. Encode with max_sequence_length=${textRows}, as docs/prompts.md shows.`);
