@@ -56,7 +56,7 @@ function toProblem(root: TreeNode, error: ErrorObject): ConfigProblem {
     case 'maxProperties': return problem('config/value', `${subject} takes only one of ${Object.keys(parent.properties ?? {}).join(', ')}.`);
     case 'minProperties': return problem('config/value', `${subject} needs one of ${Object.keys(parent.properties ?? {}).join(', ')}.`);
     case 'minItems': case 'minLength': return problem('config/value', `${subject} must not be empty.`);
-    case 'maxItems': return problem('config/value', `${subject} holds more than ${String(error.params['limit'])} entries. Use patterns instead of listing layers.`);
+    case 'maxItems': return problem('config/value', `${subject} holds more than ${String(error.params['limit'])} entries. ${entry?.key === 'layers' || entry?.key === 'rules' ? 'Use patterns instead of listing layers.' : 'Remove some.'}`);
     case 'maxLength': return problem('config/value', `${subject} is longer than ${String(error.params['limit'])} characters. Shorten it.`);
     default: return problem('config/value', `${subject} ${error.message ?? 'is not valid'}.`);
   }

@@ -66,7 +66,7 @@ function statistics(config: Json, key: string, channels: number): number[] {
   return list as number[];
 }
 
-/** @param named `vae`, or a path relative to `base`. @returns null where samples are pixels. @throws ModelError, CheckpointError */
+/** @param named `vae`, or a path relative to `base`. Where the pipeline has no VAE, samples are the pictures. @throws ModelError, CheckpointError */
 export async function openDecoder({ folder, vae }: Source, named: string, base: string, { channels, video }: { channels: number; video: boolean }): Promise<{ decoder: Decoder; factors: Factors }> {
   if (named === 'vae' && vae === null) {
     if (video || (channels !== 1 && channels !== 3)) {

@@ -25,6 +25,22 @@ describe('parse', () => {
     assert.deepEqual(config.budget?.value, { bytes: 6_900_000_000 });
   });
 
+  it('reads how a preview runs, and leaves out what the schema refuses', () => {
+    assert.deepEqual(configOf('preview: { prompts: [a fox, p.safetensors], width: 512, height: 256, frames: 9, decoder: ./taesd, guidance: 0, steps: 4, seed: 1, mode: free, compareSteps: 2 }').preview?.value,
+      { prompts: ['a fox', 'p.safetensors'], width: 512, height: 256, frames: 9, decoder: './taesd', guidance: 0, steps: 4, seed: 1, mode: 'free', compareSteps: 2 });
+    const wrong = parse(`version: 1\ncheckpoint: ./m\npreview: { prompts: [5], width: wide, frames: 0, decoder: " ", guidance: -1, heigth: 5, classes: [${'1,'.repeat(65)}] }`);
+    assert.deepEqual(wrong.problems.map(({ code, message }) => `${code} ${message}`).sort(), [
+      'config/type "width" must be a whole number.',
+      'config/type Each entry of "prompts" must be text. Put it in quotes: "5".',
+      'config/unknown-key "heigth" is not known here. Known: classes, prompts, width, height, frames, decoder, steps, seed, guidance, mode, compareSteps. Did you mean "height"?',
+      'config/value "classes" holds more than 64 entries. Remove some.',
+      'config/value "decoder" is vae, or the path of a tiny decoder.',
+      'config/value "frames" must be >= 1.',
+      'config/value "guidance" must be >= 0.',
+    ]);
+    assert.deepEqual(wrong.config.preview?.value.prompts, []);
+  });
+
   it('gives the same ranges in CRLF text', () => {
     const windows = text.replaceAll('\n', '\r\n');
     assert.deepEqual(parse(windows).problems, []);
