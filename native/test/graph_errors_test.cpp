@@ -10,17 +10,8 @@
 namespace quantscope {
 namespace {
 
+using test::expectError;
 using test::Model;
-
-void expectError(ErrorCode code, const std::string& part, const std::function<void()>& body) {
-    try {
-        body();
-        ADD_FAILURE() << "no error; expected: " << part;
-    } catch (const Error& error) {
-        EXPECT_EQ(error.code(), code) << error.what();
-        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what() << "\nexpected: " << part;
-    }
-}
 
 /// A program with one op that is wrong. `build` adds it and returns nothing; x is [4, 6].
 void expectRefused(const std::string& part, const std::function<void(Model&, Buffer)>& build) {

@@ -9,11 +9,13 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <numbers>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/random.h"
 #include "rotation/rpbh.h"
 #include "tensor/tensor.h"
@@ -95,6 +97,17 @@ inline std::vector<double> rotatePlainly(const Rpbh& rotation, std::span<const d
 
 inline TensorRef tensorIn(const TemporaryFile& file, Dtype dtype, std::vector<uint64_t> shape, uint64_t offset = 0) {
     return {file.path(), offset, dtype, std::move(shape)};
+}
+
+/// The body throws an Error with this code, and `part` is in its message.
+inline void expectError(ErrorCode code, const std::string& part, const std::function<void()>& body) {
+    try {
+        body();
+        ADD_FAILURE() << "no error; expected: " << part;
+    } catch (const Error& error) {
+        EXPECT_EQ(error.code(), code) << error.what();
+        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what() << "\nexpected: " << part;
+    }
 }
 
 }  // namespace quantscope::test

@@ -1,5 +1,6 @@
 #include "rotation/rpbh.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <string>
@@ -31,6 +32,16 @@ void Rpbh::apply(const float* source, float* target, const Kernels& kernels) con
     const size_t h = block();
     kernels.gatherSigned(source, sources_.data(), n, target);
     kernels.hadamard(target, n, h, static_cast<float>(1.0 / std::sqrt(static_cast<double>(h))));
+}
+
+void Rpbh::undo(const float* target, float* source, float* spare, const Kernels& kernels) const {
+    const size_t n = sources_.size();
+    const size_t h = block();
+    std::copy_n(target, n, spare);
+    kernels.hadamard(spare, n, h, static_cast<float>(1.0 / std::sqrt(static_cast<double>(h))));
+    for (size_t i = 0; i < n; ++i) {
+        source[this->source(i)] = sign(i) < 0 ? -spare[i] : spare[i];
+    }
 }
 
 std::shared_ptr<const Rpbh> rotationFor(uint64_t width, uint64_t seed, const Cancellation* cancellation) {

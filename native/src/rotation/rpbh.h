@@ -32,6 +32,8 @@ public:
 
     /// target = rotated source, both `width()` floats, not overlapping. Orthogonal: keeps the norm.
     void apply(const float* source, float* target, const Kernels& kernels) const;
+    /// The inverse: source from target; `spare` holds `width()` floats.
+    void undo(const float* target, float* source, float* spare, const Kernels& kernels) const;
 
 private:
     /// Source index, with the sign in the top bit: one load serves both.

@@ -155,6 +155,9 @@ HadamardRotation::HadamardRotation(uint64_t width, uint64_t seed) : order_(*hada
     if (order_ > 1) {
         const auto matrix = hadamardMatrix(order_);
         matrix_.assign(matrix.begin(), matrix.end());
+        for (uint64_t i = 0; i < order_ * order_; ++i) {
+            transposed_.push_back(matrix[i % order_ * order_ + i / order_]);
+        }
     }
 }
 
@@ -171,10 +174,22 @@ void HadamardRotation::apply(const float* x, float* y, float* spare, const Kerne
     kernels.hadamard(y, width, block, static_cast<float>(1.0 / std::sqrt(static_cast<double>(width))));
 }
 
+void HadamardRotation::undo(const float* y, float* x, float* spare, const Kernels& kernels) const {
+    const size_t width = signs_.size();
+    const size_t block = width / order_;
+    if (order_ == 1) {
+        std::copy_n(y, width, spare);
+    } else {
+        multiply(order_, block, order_, transposed_.data(), order_, y, block, 0.0f, spare, block);
+    }
+    kernels.hadamard(spare, width, block, static_cast<float>(1.0 / std::sqrt(static_cast<double>(width))));
+    kernels.gatherSigned(spare, signs_.data(), width, x);
+}
+
 std::shared_ptr<const HadamardRotation> hadamardFor(uint64_t width, uint64_t seed) {
     constexpr size_t kCacheBytes = size_t{64} << 20;
     static LruCache<std::pair<uint64_t, uint64_t>, HadamardRotation> cache(kCacheBytes);
-    return cache.get({width, seed}, (width + kMaxHadamardOrder) * sizeof(uint32_t), [&] { return HadamardRotation(width, seed); });
+    return cache.get({width, seed}, (width + 2 * kMaxHadamardOrder) * sizeof(uint32_t), [&] { return HadamardRotation(width, seed); });
 }
 
 }  // namespace quantscope

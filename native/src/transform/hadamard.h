@@ -30,10 +30,14 @@ public:
     /// y = rotated x, both `width` floats; `spare` holds `width` more. None may overlap.
     void apply(const float* x, float* y, float* spare, const Kernels& kernels) const;
 
+    /// The inverse: x from y.
+    void undo(const float* y, float* x, float* spare, const Kernels& kernels) const;
+
 private:
     uint64_t order_;
     std::vector<uint32_t> signs_;  ///< as gatherSigned() takes them: index, sign in the top bit
     std::vector<float> matrix_;    ///< H_K, empty for K = 1
+    std::vector<float> transposed_;
 };
 
 /// From a bounded cache.

@@ -1,5 +1,7 @@
 #include "transform/orthogonal.h"
 
+#include <cblas.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -8,7 +10,7 @@
 #include "base/lru_cache.h"
 #include "base/random.h"
 #include "linear/gemm.h"
-#include "transform/lapack.h"
+#include "solver/dense.h"
 
 namespace quantscope {
 
@@ -22,20 +24,17 @@ void orthonormalize(std::vector<double>& a, uint64_t n, Workers& workers) {
     const uint64_t panels = (n + kPanel - 1) / kPanel;
     const auto countOf = [&](uint64_t panel) { return static_cast<blasint>(std::min(kPanel, n - panel * kPanel)); };
     std::vector<double> gram(n * n);
-    workers.tiles(panels, [&](size_t panel, unsigned) {  // rows of the upper triangle
+    workers.tiles(panels, [&](size_t panel, unsigned) {  // rows of the lower triangle
         const uint64_t first = panel * kPanel;
-        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, countOf(panel), static_cast<blasint>(n - first), size, 1.0, a.data() + first, size,
-                    a.data() + first, size, 0.0, gram.data() + first * n + first, size);
+        const blasint rows = countOf(panel);
+        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rows, static_cast<blasint>(first) + rows, size, 1.0, a.data() + first, size,
+                    a.data(), size, 0.0, gram.data() + first * n, size);
     });
-    workers.checkCancelled();
-    // The upper triangle by rows is the lower one by columns: gram = L Lᵀ, R = Lᵀ.
-    blasint info = 0;
-    dpotrf_("L", &size, gram.data(), &size, &info, 1);
-    if (info != 0) {
+    if (!factorLower(gram.data(), n, workers)) {
         failArgument("A random matrix of width " + std::to_string(n) + " was singular. Choose another seed.");
     }
     workers.tiles(panels, [&](size_t panel, unsigned) {
-        cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, CblasNoTrans, CblasNonUnit, countOf(panel), size, 1.0, gram.data(), size,
+        cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, countOf(panel), size, 1.0, gram.data(), size,
                     a.data() + panel * kPanel * n, size);
     });
 }

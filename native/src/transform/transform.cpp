@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <span>
+#include <type_traits>
 #include <utility>
 
 #include "base/error.h"
@@ -19,6 +19,8 @@ public:
     static constexpr uint64_t kSpareRows = 2 * kAlikeRows;
     virtual ~Step() = default;
     virtual void apply(Side side, const float* x, uint64_t rows, float* y, float* spare, const Kernels& kernels) const = 0;
+    /// x from the weight side's y.
+    virtual void restore(const float* y, uint64_t rows, float* x, float* spare, const Kernels& kernels) const = 0;
     /// Products with a matrix read all of it for every call.
     virtual bool isDense() const { return false; }
 };
@@ -41,6 +43,10 @@ public:
         }
     }
 
+    void restore(const float* y, uint64_t rows, float* x, float* spare, const Kernels& kernels) const override {
+        apply(Side::Inputs, y, rows, x, spare, kernels);
+    }
+
 private:
     std::vector<float> values_;
 };
@@ -56,27 +62,43 @@ public:
         }
     }
 
-private:
-    std::vector<uint32_t> sources_;
-};
-
-class RowByRow final : public Transforms::Step {
-public:
-    using Rotation = std::variant<std::shared_ptr<const Rpbh>, std::shared_ptr<const HadamardRotation>>;
-    RowByRow(Rotation rotation, uint64_t width) : rotation_(std::move(rotation)), width_(width) {}
-
-    void apply(Side, const float* x, uint64_t rows, float* y, float* spare, const Kernels& kernels) const override {
-        for (uint64_t i = 0; i < rows; ++i, x += width_, y += width_) {
-            if (const auto* rpbh = std::get_if<std::shared_ptr<const Rpbh>>(&rotation_)) {
-                (*rpbh)->apply(x, y, kernels);
-            } else {
-                std::get<std::shared_ptr<const HadamardRotation>>(rotation_)->apply(x, y, spare, kernels);
+    void restore(const float* y, uint64_t rows, float* x, float*, const Kernels&) const override {
+        const size_t width = sources_.size();
+        for (uint64_t i = 0; i < rows; ++i, x += width, y += width) {
+            for (size_t j = 0; j < width; ++j) {
+                x[sources_[j]] = y[j];
             }
         }
     }
 
 private:
-    Rotation rotation_;
+    std::vector<uint32_t> sources_;
+};
+
+/// Rpbh or HadamardRotation.
+template <class Rotation>
+class RowByRow final : public Transforms::Step {
+public:
+    RowByRow(std::shared_ptr<const Rotation> rotation, uint64_t width) : rotation_(std::move(rotation)), width_(width) {}
+
+    void apply(Side, const float* x, uint64_t rows, float* y, float* spare, const Kernels& kernels) const override {
+        for (uint64_t i = 0; i < rows; ++i) {
+            if constexpr (std::is_same_v<Rotation, Rpbh>) {
+                rotation_->apply(x + i * width_, y + i * width_, kernels);
+            } else {
+                rotation_->apply(x + i * width_, y + i * width_, spare, kernels);
+            }
+        }
+    }
+
+    void restore(const float* y, uint64_t rows, float* x, float* spare, const Kernels& kernels) const override {
+        for (uint64_t i = 0; i < rows; ++i) {
+            rotation_->undo(y + i * width_, x + i * width_, spare, kernels);
+        }
+    }
+
+private:
+    std::shared_ptr<const Rotation> rotation_;
     uint64_t width_;
 };
 
@@ -89,14 +111,21 @@ public:
     bool isDense() const override { return true; }
 
     void apply(Side, const float* x, uint64_t rows, float* y, float* spare, const Kernels&) const override {
-        const uint64_t step = matrices_->size() > block_ * block_ ? block_ * block_ : 0;
         for (uint64_t b = 0; b < width_ / block_; ++b) {
-            multiplyTransposedAlike(rows, block_, block_, 1.0f, x + b * block_, width_, matrices_->data() + b * step, block_, 0.0f,
+            multiplyTransposedAlike(rows, block_, block_, 1.0f, x + b * block_, width_, matrixOf(b), block_, 0.0f,
                                     y + b * block_, width_, spare);
         }
     }
 
+    void restore(const float* y, uint64_t rows, float* x, float*, const Kernels&) const override {
+        for (uint64_t b = 0; b < width_ / block_; ++b) {
+            multiply(rows, block_, block_, y + b * block_, width_, matrixOf(b), block_, 0.0f, x + b * block_, width_);
+        }
+    }
+
 private:
+    const float* matrixOf(uint64_t b) const { return matrices_->data() + (matrices_->size() > block_ * block_ ? b * block_ * block_ : 0); }
+
     std::shared_ptr<const std::vector<float>> matrices_;
     uint64_t block_;
     uint64_t width_;
@@ -199,10 +228,10 @@ Transforms::Transforms(const std::vector<Transform>& list, uint64_t width, Worke
             return std::make_unique<Permute>(readSources(permute->sources));
         }
         if (const auto* rpbh = std::get_if<RpbhTransform>(&transform)) {
-            return std::make_unique<RowByRow>(rotationFor(width, rpbh->seed), width);
+            return std::make_unique<RowByRow<Rpbh>>(rotationFor(width, rpbh->seed), width);
         }
         if (const auto* hadamard = std::get_if<HadamardTransform>(&transform)) {
-            return std::make_unique<RowByRow>(hadamardFor(width, hadamard->seed), width);
+            return std::make_unique<RowByRow<HadamardRotation>>(hadamardFor(width, hadamard->seed), width);
         }
         if (const auto* random = std::get_if<RandomTransform>(&transform)) {
             return std::make_unique<Blocks>(orthogonalFor(width, random->seed, workers), width, width);
@@ -221,20 +250,33 @@ Transforms::Transforms(const std::vector<Transform>& list, uint64_t width, Worke
 
 Transforms::~Transforms() = default;
 
-void Transforms::apply(Side side, const float* x, uint64_t rows, float* y, Scratch& scratch) const {
+template <class Body>
+void Transforms::chain(bool forward, const float* source, uint64_t rows, float* target, Scratch& scratch, Body body) const {
     if (steps_.empty()) {
-        std::copy_n(x, rows * width_, y);
+        std::copy_n(source, rows * width_, target);
         return;
     }
     float* const other = scratch.get<float>((rows + Step::kSpareRows) * width_);
     float* const spare = other + rows * width_;
-    // Back and forth between two buffers, so that the last step writes y.
-    float* target = steps_.size() % 2 == 1 ? y : other;
-    for (const auto& step : steps_) {
-        step->apply(side, x, rows, target, spare, kernels_);
-        x = target;
-        target = target == y ? other : y;
+    // Back and forth between two buffers, so that the last step writes the target.
+    float* next = steps_.size() % 2 == 1 ? target : other;
+    for (size_t i = 0; i < steps_.size(); ++i) {
+        body(*steps_[forward ? i : steps_.size() - 1 - i], source, next, spare);
+        source = next;
+        next = next == target ? other : target;
     }
+}
+
+void Transforms::apply(Side side, const float* x, uint64_t rows, float* y, Scratch& scratch) const {
+    chain(true, x, rows, y, scratch, [&](const Step& step, const float* source, float* target, float* spare) {
+        step.apply(side, source, rows, target, spare, kernels_);
+    });
+}
+
+void Transforms::restoreWeights(const float* y, uint64_t rows, float* x, Scratch& scratch) const {
+    chain(false, y, rows, x, scratch, [&](const Step& step, const float* source, float* target, float* spare) {
+        step.restore(source, rows, target, spare, kernels_);
+    });
 }
 
 }  // namespace quantscope

@@ -64,8 +64,14 @@ public:
     uint64_t rowsAtOnce() const { return rowsAtOnce_; }
     /// y = transformed x, both [rows, width], not overlapping. The bits of a row do not depend on `rows`.
     void apply(Side side, const float* x, uint64_t rows, float* y, Scratch& scratch) const;
+    /// The inverse of the weight side: x = rows [rows, width] in the layer's own coordinates, y = transformed rows, not overlapping.
+    void restoreWeights(const float* y, uint64_t rows, float* x, Scratch& scratch) const;
 
 private:
+    /// Runs body(step, source, target) for the steps in one of both directions, from `source` to `target` by way of spare memory.
+    template <class Body>
+    void chain(bool forward, const float* source, uint64_t rows, float* target, Scratch& scratch, Body body) const;
+
     uint64_t width_;
     const Kernels& kernels_;
     uint64_t rowsAtOnce_;
