@@ -1,14 +1,8 @@
 /** Combinations of a recipe and a layer that cannot be, each with its reason and what to do instead. */
+import { hadamardOrder } from '../methods/hadamard';
 import { groupOf, tailWidth } from '../methods/widths';
 import type { LayerShape } from '../methods/widths';
 import type { Quantizer, Recipe } from '../protocol';
-
-/** Odd-part matrices that native/src/rotation can build; times powers of two they give the widths of a whole-width Hadamard matrix. */
-export const hadamardOrders: readonly number[] = [1, 12, 20, 28, 36, 40, 52, 60, 108, 140, 156, 172];
-
-export function hasHadamard(width: number): boolean {
-  return hadamardOrders.some((order) => width % order === 0 && Number.isInteger(Math.log2(width / order)));
-}
 
 export function refusalOf(recipe: Recipe, layer: LayerShape): string | undefined {
   return ofTail(recipe, layer) ?? ofQuantizer(recipe.weights, 'weights', recipe, layer) ?? ofQuantizer(recipe.activations, 'activations', recipe, layer)
@@ -87,11 +81,11 @@ function ofTransforms({ rotate, permute }: Recipe, { inFeatures: width }: LayerS
     return 'A PCA rotation is the same whatever the order of its inputs, so "permute" has no effect. Remove it.';
   }
   switch (rotate?.kind) {
-    case 'hadamard': return hasHadamard(width) ? undefined : hadamardRefusal(width);
+    case 'hadamard': return hadamardOrder(width) ? undefined : hadamardRefusal(width);
     case 'random': return width <= maxDense ? undefined
       : `A dense random matrix for the width ${width} would take ${((4 * width ** 2) / 1e6).toFixed(0)} MB and minutes to make; the widest is ${maxDense}. Use "rotate: { kind: rpbh }", which works for every width.`;
     case 'outlier-aware': return width % rotate.block === 0 ? undefined : blockRefusal('rotate', rotate.block, width);
-    case 'adaptive': return !hasHadamard(width) ? hadamardRefusal(width) : width % 128 === 0 ? undefined
+    case 'adaptive': return !hadamardOrder(width) ? hadamardRefusal(width) : width % 128 === 0 ? undefined
       : `The rotation for outliers works in blocks of 128, which do not divide the width ${width}. Use "rotate: { kind: rpbh }", or "kind: outlier-aware" with a smaller block.`;
     default: return undefined;
   }
