@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "graph_support.h"
 #include "measure/measure.h"
+#include "quantizer/codebook.h"
 #include "quantizer/row_codec.h"
 
 namespace quantscope {

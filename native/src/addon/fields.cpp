@@ -1,6 +1,8 @@
 #include "addon/fields.h"
 
+#include <algorithm>
 #include <cmath>
+#include <initializer_list>
 
 #include "base/error.h"
 
@@ -51,22 +53,73 @@ FloatType toFloatType(const Fields& fields, const char* key) {
     return *type;
 }
 
-IntQuantizer toIntQuantizer(const Fields& fields) {
-    IntQuantizer quantizer;
-    quantizer.bits = static_cast<int>(fields.integer("bits", 1, 8));
-    quantizer.symmetric = fields.boolean("symmetric");
-    quantizer.scale = toFloatType(fields, "scale");
+/// A field that is one of these words, as its place in the list.
+size_t toChoice(const Fields& fields, const char* key, std::initializer_list<const char*> words) {
+    const std::string text = fields.string(key);
+    const auto found = std::find(words.begin(), words.end(), text);
+    if (found == words.end()) {
+        std::string list;
+        for (const char* word : words) {
+            list += (list.empty() ? "" : ", ") + std::string(word);
+        }
+        expected(fields.path(key), "one of " + list, fields.get(key));
+    }
+    return static_cast<size_t>(found - words.begin());
+}
+
+int toBits(const Fields& fields) { return static_cast<int>(fields.integer("bits", 1, 8)); }
+
+/// "row", "tensor" or a group size.
+template <class T>
+void readGranularity(const Fields& fields, T& quantizer) {
     const Napi::Value group = fields.get("group");
     if (group.IsNumber()) {
         quantizer.granularity = Granularity::Group;
         quantizer.group = fields.integer("group", 1, kMaxSafeInteger);
-    } else if (group.IsString() && group.As<Napi::String>().Utf8Value() == "row") {
+        return;
+    }
+    quantizer.group = 0;
+    if (group.IsString() && group.As<Napi::String>().Utf8Value() == "row") {
         quantizer.granularity = Granularity::Row;
     } else if (group.IsString() && group.As<Napi::String>().Utf8Value() == "tensor") {
         quantizer.granularity = Granularity::Tensor;
     } else {
         expected(fields.path("group"), "\"row\", \"tensor\" or a group size", group);
     }
+}
+
+std::optional<double> toOptionalNumber(const Fields& fields, const char* key) {
+    const Napi::Value value = fields.get(key);
+    if (value.IsUndefined()) {
+        return std::nullopt;
+    }
+    if (!value.IsNumber()) {
+        expected(fields.path(key), "a number", value);
+    }
+    return value.As<Napi::Number>().DoubleValue();
+}
+
+IntQuantizer toIntQuantizer(const Fields& fields) {
+    IntQuantizer quantizer;
+    quantizer.bits = toBits(fields);
+    quantizer.symmetric = fields.boolean("symmetric");
+    quantizer.scale = toFloatType(fields, "scale");
+    readGranularity(fields, quantizer);
+    if (fields.get("clip").IsString()) {
+        quantizer.clipSearch = toChoice(fields, "clip", {"mse"}) == 0;
+    } else {
+        quantizer.clip = toOptionalNumber(fields, "clip");
+    }
+    quantizer.staticRange = !fields.get("range").IsUndefined() && toChoice(fields, "range", {"static"}) == 0;
+    quantizer.shift = toOptionalNumber(fields, "shift");
+    return quantizer;
+}
+
+FloatQuantizer toFloatQuantizer(const Fields& fields) {
+    constexpr FloatFormat kFormats[] = {FloatFormat::Fp4, FloatFormat::Nvfp4, FloatFormat::Mxfp4, FloatFormat::Fp8, FloatFormat::Mxfp8};
+    FloatQuantizer quantizer;
+    quantizer.format = kFormats[toChoice(fields, "format", {"fp4", "nvfp4", "mxfp4", "fp8", "mxfp8"})];
+    readGranularity(fields, quantizer);
     return quantizer;
 }
 
@@ -136,7 +189,16 @@ Quantizer toQuantizer(const Napi::Value& value, const std::string& name) {
         return toIntQuantizer(fields);
     }
     if (kind == "codebook") {
-        return CodebookQuantizer{static_cast<int>(fields.integer("bits", 1, 8)), toFloatType(fields, "norm")};
+        return CodebookQuantizer{toBits(fields), toFloatType(fields, "norm")};
+    }
+    if (kind == "midrise") {
+        return MidRiseQuantizer{toBits(fields), toFloatType(fields, "norm")};
+    }
+    if (kind == "twin-log") {
+        return TwinLogQuantizer{toBits(fields), toChoice(fields, "form", {"corrected", "released"}) == 1};
+    }
+    if (kind == "float") {
+        return toFloatQuantizer(fields);
     }
     if (kind == "keep") {
         const std::string type = fields.string("dtype");
@@ -148,7 +210,7 @@ Quantizer toQuantizer(const Napi::Value& value, const std::string& name) {
         }
         expected(fields.path("dtype"), "original, bf16, fp16 or fp32", fields.get("dtype"));
     }
-    expected(fields.path("kind"), "int, codebook or keep", fields.get("kind"));
+    expected(fields.path("kind"), "int, codebook, midrise, twin-log, float or keep", fields.get("kind"));
 }
 
 MeasureRequest toMeasureRequest(const Napi::Value& value) {

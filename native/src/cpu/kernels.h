@@ -78,6 +78,8 @@ struct Kernels {
     double (*codebookError)(const float* x, size_t n, float scale, float ratio, const LevelTable& table);
     /// Sum of (x - q scale)^2.
     double (*integerError)(const float* x, size_t n, const IntegerGrid& grid);
+    /// Sum of |x - q scale|^2.4, the norm that ranges are clipped by. |x - q scale| below 2^40.
+    double (*clipError)(const float* x, size_t n, const IntegerGrid& grid);
     /// Sum of (x - x rounded to type)^2 for Fp16 and Bf16, saturating; 0 for Fp32.
     double (*castError)(const float* x, size_t n, FloatType type);
     /// Activation functions, y may be x. silu: x / (1 + exp(-x)); geluTanh: x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2.

@@ -8,6 +8,8 @@
 
 #include <hwy/highway.h>
 
+#include <hwy/contrib/math/math-inl.h>
+
 #include <algorithm>
 
 #include "cpu/kernels.h"
@@ -152,6 +154,22 @@ inline double IntegerError(const float* x, size_t n, const IntegerGrid& grid) {
         return hn::NegMulAdd(q, scale, v);
     });
     return sum + scalarKernels().integerError(x + done, n - done, grid);
+}
+
+inline double ClipError(const float* x, size_t n, const IntegerGrid& grid) {
+    const hn::ScalableTag<float> d;
+    const auto scale = hn::Set(d, grid.scale);
+    const auto lowest = hn::Set(d, grid.lowest);
+    const auto highest = hn::Set(d, grid.highest);
+    const auto least = hn::Set(d, 1e-20f);  // stands for 0, which has no logarithm: its power vanishes beside any other
+    const auto power = hn::Set(d, 1.2f);
+    size_t done = 0;
+    const double sum = SumSquaredErrors(x, n, done, [&](auto v) HWY_ATTR {
+        const auto q = hn::Round(hn::Min(hn::Max(hn::Div(v, scale), lowest), highest));
+        const auto error = hn::Max(hn::Abs(hn::NegMulAdd(q, scale, v)), least);
+        return hn::Exp(d, hn::Mul(power, hn::Log(d, error)));  // its square is the 2.4th power
+    });
+    return sum + scalarKernels().clipError(x + done, n - done, grid);
 }
 
 /// Float bits rounded to nearest even with the lowest `kDropped` mantissa bits cleared.

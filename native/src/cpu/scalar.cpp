@@ -126,6 +126,15 @@ double integerError(const float* x, size_t n, const IntegerGrid& grid) {
     return sum;
 }
 
+double clipError(const float* x, size_t n, const IntegerGrid& grid) {
+    double sum = 0;
+    for (size_t i = 0; i < n; ++i) {
+        const float q = std::clamp(std::nearbyint(x[i] / grid.scale), grid.lowest, grid.highest);
+        sum += std::pow(std::fabs(static_cast<double>(x[i]) - static_cast<double>(q) * grid.scale), 2.4);
+    }
+    return sum;
+}
+
 double castError(const float* x, size_t n, FloatType type) {
     double sum = 0;
     for (size_t i = 0; i < n; ++i) {
@@ -168,7 +177,7 @@ double expSum(float* x, size_t n, float shift) {
 
 const Kernels& scalarKernels() {
     static const Kernels table{"scalar",     decode,       maxMagnitude, range,         sumSquares,   multiply,
-                               binAndSum,    gatherSigned, hadamard,     codebookError, integerError, castError,
+                               binAndSum,    gatherSigned, hadamard,     codebookError, integerError, clipError, castError,
                                silu,         geluTanh,     tanh,         expSum};
     return table;
 }

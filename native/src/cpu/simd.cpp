@@ -19,7 +19,7 @@ namespace HWY_NAMESPACE {
 
 inline constexpr Kernels makeTable(const char* name) {
     return {name,      Decode,       MaxMagnitude, FindRange,     SumSquares,   Multiply,
-            BinAndSum, GatherSigned, Hadamard,     CodebookError, IntegerError, CastError,
+            BinAndSum, GatherSigned, Hadamard,     CodebookError, IntegerError, ClipError, CastError,
             Silu,      GeluTanh,     Tanh,         ExpSum};
 }
 

@@ -14,11 +14,10 @@ void prepareActivations(const float* x, uint64_t rows, uint64_t width, const Lin
                         const Kernels& kernels) {
     const uint64_t quantized = width - recipe.tail;
     const auto* keep = std::get_if<KeepQuantizer>(&recipe.activations);
-    const auto* integer = std::get_if<IntQuantizer>(&recipe.activations);
-    const bool findsRange = integer != nullptr && integer->granularity == Granularity::Tensor && !recipe.activationRange;
+    const bool findsRange = needsTensorRange(recipe.activations) && !recipe.activationRange;
     TensorRange range;
     if (recipe.activationRange) {
-        range = {std::min(recipe.activationRange->low, 0.0), std::max(recipe.activationRange->high, 0.0)};
+        range = {std::min(recipe.activationRange->low, 0.0), std::max(recipe.activationRange->high, 0.0), {}};
     }
     std::mutex rangeLock;
     const uint64_t each = transforms.rowsAtOnce();
@@ -36,9 +35,10 @@ void prepareActivations(const float* x, uint64_t rows, uint64_t width, const Lin
                 castRow(*keep->type, row, quantized);
             }
             if (findsRange && kernels.maxMagnitude(row, quantized) < std::bit_cast<uint32_t>(std::numeric_limits<float>::infinity())) {
-                const Range found = kernels.range(row, quantized);
+                TensorRange found;
+                observe(recipe.activations, row, quantized, 0, kernels, found);
                 const std::lock_guard lock(rangeLock);  // minimum and maximum: any order gives the same
-                range = {std::min<double>(range.lowest, found.lowest), std::max<double>(range.highest, found.highest)};
+                range.merge(found);
             }
         }
     });

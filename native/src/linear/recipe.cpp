@@ -36,8 +36,14 @@ void validate(const LinearRecipe& recipe, uint64_t inputs, const std::string& na
     }
     validate(recipe.weights, inputs - recipe.tail, name + ".weights");
     validate(recipe.activations, inputs - recipe.tail, name + ".activations");
+    const auto* integer = std::get_if<IntQuantizer>(&recipe.activations);
+    if (integer != nullptr && integer->staticRange && !recipe.activationRange) {
+        failArgument(name + ".activationRange: a static range comes from calibration, and none is given. Capture activations first");
+    }
+    if (std::holds_alternative<TwinLogQuantizer>(recipe.activations)) {
+        failArgument(name + ".activations: twin-log ranges are fitted to weights; take integers or a codebook for activations");
+    }
     if (recipe.activationRange) {
-        const auto* integer = std::get_if<IntQuantizer>(&recipe.activations);
         if (integer == nullptr || integer->granularity != Granularity::Tensor) {
             failArgument(name + ".activationRange: only integers with one scale per tensor have a range of their own");
         }

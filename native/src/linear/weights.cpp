@@ -61,9 +61,7 @@ WeightRows::WeightRows(const std::string& layer, const Tensor& tensor, uint64_t 
     if (coded_ != nullptr) {
         return;
     }
-    const auto* integer = std::get_if<IntQuantizer>(&recipe.weights);
-    const bool wholeTensor = integer != nullptr && integer->granularity == Granularity::Tensor;
-    codec_.emplace(recipe.weights, quantized_, wholeTensor ? findRange(workers, memory) : TensorRange{}, kernels);
+    codec_.emplace(recipe.weights, quantized_, needsTensorRange(recipe.weights) ? findRange(workers, memory) : TensorRange{}, kernels);
     if (cache.makeRoom(outputs * (quantized_ + codec_->sides() * sizeof(float) + recipe.tail * sizeof(uint16_t)))) {
         coded_ = encodeAll(workers, memory);
         cache.insert(layer, recipe, coded_);
@@ -139,15 +137,13 @@ TensorRange WeightRows::findRange(Workers& workers, std::vector<TileMemory>& mem
         for (uint64_t i = 0; i < count; ++i) {
             const float* row = rows.data() + i * inputs_;
             if (kernels_.maxMagnitude(row, quantized_) < std::bit_cast<uint32_t>(std::numeric_limits<float>::infinity())) {
-                const Range range = kernels_.range(row, quantized_);
-                found[piece].lowest = std::min<double>(found[piece].lowest, range.lowest);
-                found[piece].highest = std::max<double>(found[piece].highest, range.highest);
+                observe(parts_->recipe.weights, row, quantized_, 0, kernels_, found[piece]);
             }
         }
     });
     TensorRange all;
     for (const TensorRange& range : found) {
-        all = {std::min(all.lowest, range.lowest), std::max(all.highest, range.highest)};
+        all.merge(range);
     }
     return all;
 }

@@ -28,8 +28,7 @@ struct TileSums {
     double peak = 0;  ///< largest d max(x)^2 / |x|^2
     uint64_t zeroRows = 0;
     uint64_t nonFinite = 0;
-    double lowest = 0;  ///< of the whole-tensor pass
-    double highest = 0;
+    TensorRange range;  ///< of the whole-tensor pass
 
     void merge(const TileSums& other) {
         energy += other.energy;
@@ -39,8 +38,7 @@ struct TileSums {
         peak = std::max(peak, other.peak);
         zeroRows += other.zeroRows;
         nonFinite += other.nonFinite;
-        lowest = std::min(lowest, other.lowest);
-        highest = std::max(highest, other.highest);
+        range.merge(other.range);
     }
 };
 
@@ -107,12 +105,12 @@ public:
         for (unsigned i = 0; i < pool_.threads(); ++i) {
             workspaces_.emplace_back(all, width, grid_);
         }
-        const auto* integer = std::get_if<IntQuantizer>(&request_.weights);
-        if (integer != nullptr && integer->granularity == Granularity::Tensor && width > 0) {
+        if (needsTensorRange(request_.weights) && width > 0) {
             totalTiles_ = all.tiles() + tiles.tiles();
-            const TileSums sums = pass(all, [this](const RowTiles& t, uint64_t tile, Workspace& w) { return rangeOfTile(t, tile, w); });
-            sharedExponent_ = exponentFor(static_cast<float>(std::max(-sums.lowest, sums.highest)));
-            range_ = {std::ldexp(sums.lowest, -*sharedExponent_), std::ldexp(sums.highest, -*sharedExponent_)};
+            range_ = pass(all, [this](const RowTiles& t, uint64_t tile, Workspace& w) { return rangeOfTile(t, tile, w); }).range;
+            if (std::holds_alternative<IntQuantizer>(request_.weights)) {
+                sharedExponent_ = exponentFor(static_cast<float>(range_.largest()));
+            }
         } else {
             totalTiles_ = tiles.tiles();
         }
@@ -155,7 +153,7 @@ private:
         return false;
     }
 
-    /// Smallest and largest value of the coordinates that are quantized.
+    /// What the quantizer has to know of all coordinates that are quantized.
     TileSums rangeOfTile(const RowTiles& tiles, uint64_t tile, Workspace& work) const {
         TileSums sums;
         tiles.read(tile, work.stored.get());
@@ -172,9 +170,7 @@ private:
             if (request_.rotationSeed) {
                 rotation_->apply(work.values.get(), work.rotated.get(), kernels_);
             }
-            const Range range = kernels_.range(request_.rotationSeed ? work.rotated.get() : work.values.get(), n);
-            sums.lowest = std::min(sums.lowest, std::ldexp(static_cast<double>(range.lowest), exponent));
-            sums.highest = std::max(sums.highest, std::ldexp(static_cast<double>(range.highest), exponent));
+            observe(request_.weights, request_.rotationSeed ? work.rotated.get() : work.values.get(), n, exponent, kernels_, sums.range);
         }
         return sums;
     }

@@ -1,6 +1,7 @@
 #include "quantizer/codebook.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -8,22 +9,12 @@
 
 #include "base/error.h"
 #include "base/lru_cache.h"
+#include "quantizer/half_marginal.h"
 #include "rotation/rpbh.h"
-#include "stats/sphere.h"
 
 namespace quantscope {
 
 namespace {
-
-/// The marginal in standard deviations, x = sqrt(d) t, positive half. Levels there are of order 1 whatever the width.
-struct HalfMarginal {
-    explicit HalfMarginal(uint64_t width) : sphere(width), unit(std::sqrt(sphere.dimension())) {}
-    SphereMarginal sphere;
-    double unit;
-    double mass(double a, double b) const { return sphere.tail(a / unit) - sphere.tail(b / unit); }
-    double moment(double a, double b) const { return unit * sphere.partialMoment(a / unit, b / unit); }
-    double density(double x) const { return sphere.density(x / unit) / unit; }
-};
 
 /// Start: quantiles of density^(1/3), the level density of an optimal fine quantizer (Panter and Dite 1951).
 std::vector<double> initialLevels(const HalfMarginal& marginal, size_t count) {
@@ -197,6 +188,79 @@ std::shared_ptr<const Codebook> codebookFor(uint64_t width, int bits) {
     validate(CodebookQuantizer{bits, FloatType::Fp32}, width);
     static LruCache<std::pair<uint64_t, int>, Codebook> cache(256);
     return cache.get({width, bits}, 1, [&] { return makeCodebook(width, bits); });
+}
+
+namespace {
+
+class CodebookCoder final : public Coder {
+public:
+    CodebookCoder(const CodebookQuantizer& quantizer, uint64_t width, const Kernels& kernels)
+        : Coder({width, width, 1, quantizer.bits}), norm_(quantizer.norm), codebook_(codebookFor(width, quantizer.bits)), kernels_(kernels) {
+        const LevelTable& table = codebook_->table;
+        for (size_t i = 0; i < table.size; ++i) {
+            levels_.push_back(-table.levels[table.size - 1 - i]);
+        }
+        levels_.insert(levels_.end(), table.levels.begin(), table.levels.begin() + table.size);
+        for (const LevelPair& pair : table.candidates) {
+            const auto end = table.levels.begin() + table.size;
+            starts_.push_back(static_cast<uint8_t>(std::lower_bound(table.levels.begin(), end, pair.lower) - table.levels.begin()));
+        }
+    }
+
+    void encode(const float* unscaled, float largest, uint8_t* codes, float* sides) const override {
+        const size_t width = layout.width;
+        const int exponent = exponentFor(largest);
+        const ScaledRow scaled(unscaled, width, exponent, kernels_);
+        const float* const row = scaled.values();
+        const LevelTable& table = codebook_->table;
+        const double norm = std::sqrt(kernels_.sumSquares(row, width));
+        const double root = std::sqrt(static_cast<double>(width));
+        sides[0] = static_cast<float>(roundTo(norm_, std::ldexp(norm, exponent)) / root);
+        const float scale = static_cast<float>(root / norm);
+        const float perUnit = table.cellsPerUnit;
+        const float last = static_cast<float>(starts_.size() - 1);
+        const auto half = static_cast<int32_t>(table.size);
+        // Local: a store through uint8_t* could otherwise change them, as far as the compiler knows.
+        const uint8_t* const starts = starts_.data();
+        const float* const thresholds = table.thresholds.data();
+        constexpr size_t kPiece = 256;
+        float magnitudes[kPiece];
+        int32_t cells[kPiece];
+        for (size_t begin = 0; begin < width; begin += kPiece) {
+            const size_t count = std::min(kPiece, width - begin);
+            for (size_t i = 0; i < count; ++i) {  // arithmetic that the compiler does on vectors
+                magnitudes[i] = std::fabs(row[begin + i]) * scale;
+                cells[i] = static_cast<int32_t>(std::min(magnitudes[i] * perUnit, last));
+            }
+            for (size_t i = 0; i < count; ++i) {  // look-ups
+                const int32_t start = starts[cells[i]];
+                const int32_t index = start + (magnitudes[i] >= thresholds[start] ? 1 : 0);
+                const int32_t sign = std::bit_cast<int32_t>(row[begin + i]) >> 31;  // 0 or -1
+                codes[begin + i] = static_cast<uint8_t>(half + (index ^ sign));     // half + index, or half - 1 - index
+            }
+        }
+    }
+
+    void decode(const uint8_t* codes, const float* sides, float* row) const override {
+        const float* const levels = levels_.data();
+        const float unit = sides[0];
+        for (size_t i = 0, n = layout.width; i < n; ++i) {
+            row[i] = levels[codes[i]] * unit;
+        }
+    }
+
+private:
+    FloatType norm_;
+    std::shared_ptr<const Codebook> codebook_;
+    const Kernels& kernels_;
+    std::vector<float> levels_;    ///< all, ascending, in standard deviations
+    std::vector<uint8_t> starts_;  ///< by cell of LevelTable::candidates: index of the lower candidate
+};
+
+}  // namespace
+
+std::shared_ptr<const Coder> makeCodebookCoder(const CodebookQuantizer& quantizer, uint64_t width, const Kernels& kernels) {
+    return std::make_shared<CodebookCoder>(quantizer, width, kernels);
 }
 
 CodebookRows::CodebookRows(const CodebookQuantizer& quantizer, uint64_t width)

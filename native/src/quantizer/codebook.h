@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "quantizer/coder.h"
 #include "quantizer/quantizer.h"
 
 namespace quantscope {
@@ -20,6 +21,9 @@ struct Codebook {
 /// line between. From a bounded cache. Throws Error(Argument) for bits outside 1..8 and widths outside
 /// 1..kMaxWidth.
 std::shared_ptr<const Codebook> codebookFor(uint64_t width, int bits);
+
+/// Sides of a row: one number, its norm over sqrt(width), the norm rounded to its type. Codes are the levels from the lowest on.
+std::shared_ptr<const Coder> makeCodebookCoder(const CodebookQuantizer& quantizer, uint64_t width, const Kernels& kernels);
 
 /// Row norm r, index = nearest level to w / r, dequantized = (r rounded to the norm's type) * level.
 class CodebookRows final : public RowQuantizer {

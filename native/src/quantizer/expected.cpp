@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "base/lru_cache.h"
 #include "base/special.h"
 #include "quantizer/codebook.h"
 #include "quantizer/integer.h"
+#include "quantizer/midrise.h"
+#include "quantizer/small_float.h"
 
 namespace quantscope {
 
@@ -179,6 +182,29 @@ private:
     Quadrature sizes_ = gaussLegendre(40);
 };
 
+/// Groups of g with the scale max|w| / (largest element): the largest value is an element, the others are Gaussian within it.
+double floatDistortion(double g, const std::vector<float>& elements) {
+    const auto [low, high] = maximumRange(g, 2.0);
+    const Quadrature rule = gaussLegendre(200);
+    const double start = std::max(low, 0.0);
+    double sum = 0;
+    for (size_t i = 0; i < rule.nodes.size(); ++i) {
+        const double m = start + 0.5 * (high - start) * (rule.nodes[i] + 1);
+        const double scale = m / elements.back();
+        const double outside = 2 * normalTail(m);
+        const double density = 2 * g * normalDensity(m) * std::exp((g - 1) * std::log1p(-outside));
+        double error = 0;
+        Edge left = edgeAt(0);
+        for (size_t k = 0; k < elements.size(); ++k) {
+            const Edge right = edgeAt(k + 1 < elements.size() ? 0.5 * scale * (static_cast<double>(elements[k]) + elements[k + 1]) : m);
+            error += 2 * cellError(left, right, scale * elements[k]);
+            left = right;
+        }
+        sum += rule.weights[i] * density * error / (1 - outside);
+    }
+    return (g - 1) / g * 0.5 * (high - start) * sum;
+}
+
 double integerDistortion(const IntQuantizer& quantizer, uint64_t group) {
     if (group == 1) {
         return 0.0;  // a lone weight is its own scale
@@ -194,14 +220,24 @@ std::optional<double> expectedDistortion(const Quantizer& quantizer, uint64_t wi
     if (const auto* codebook = std::get_if<CodebookQuantizer>(&quantizer)) {
         return codebookFor(width, codebook->bits)->distortion;
     }
+    if (const auto* midRise = std::get_if<MidRiseQuantizer>(&quantizer)) {
+        return midRiseStep(width, midRise->bits).distortion;
+    }
+    const auto groupOf = [&](const auto& q) { return q.granularity == Granularity::Group ? q.group : q.granularity == Granularity::Row ? width : width * rows; };
+    if (const auto* small = std::get_if<FloatQuantizer>(&quantizer)) {
+        const uint64_t group = groupOf(*small);
+        if ((small->format != FloatFormat::Fp4 && small->format != FloatFormat::Fp8) || group == 0) {
+            return std::nullopt;
+        }
+        static LruCache<std::pair<uint64_t, FloatFormat>, double> cache(256);
+        return *cache.get({group, small->format}, 1,
+                          [&] { return group == 1 ? 0.0 : floatDistortion(static_cast<double>(group), elementValues(small->format)); });
+    }
     const auto* integer = std::get_if<IntQuantizer>(&quantizer);
-    if (integer == nullptr) {
+    if (integer == nullptr || integer->clip || integer->clipSearch || integer->shift) {
         return std::nullopt;
     }
-    uint64_t group = integer->granularity == Granularity::Group ? integer->group : width;
-    if (integer->granularity == Granularity::Tensor) {
-        group *= rows;
-    }
+    const uint64_t group = groupOf(*integer);
     if (group == 0) {
         return std::nullopt;
     }

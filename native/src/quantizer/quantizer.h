@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "base/rounding.h"
 #include "cpu/kernels.h"
@@ -19,11 +20,15 @@ enum class Granularity { Row, Tensor, Group };
 
 /// Integer round to nearest, see integer.h.
 struct IntQuantizer {
-    int bits = 4;  ///< 2..8 symmetric, 1..8 asymmetric
+    int bits = 4;  ///< 2..8 symmetric, 1..8 asymmetric or shifted
     bool symmetric = true;
     Granularity granularity = Granularity::Row;
     uint64_t group = 0;  ///< consecutive inputs that share a scale, when granularity is Group
     FloatType scale = FloatType::Fp16;
+    std::optional<double> clip{};   ///< share of the range that is kept, in (0, 1]; absent: all of it
+    bool clipSearch = false;        ///< the share with the least error, group by group
+    bool staticRange = false;       ///< activations: the range comes from calibration; Granularity::Tensor
+    std::optional<double> shift{};  ///< activations: added before, taken off after; codes are unsigned
     bool operator==(const IntQuantizer&) const = default;
 };
 
@@ -34,13 +39,36 @@ struct CodebookQuantizer {
     bool operator==(const CodebookQuantizer&) const = default;
 };
 
+/// Equal steps without a level at zero, one norm per row, see midrise.h.
+struct MidRiseQuantizer {
+    int bits = 4;  ///< 1..8
+    FloatType norm = FloatType::Bf16;
+    bool operator==(const MidRiseQuantizer&) const = default;
+};
+
+/// Uniform in log2, the signs apart, see twin_log.h.
+struct TwinLogQuantizer {
+    int bits = 4;  ///< 2..8, as released 2..7
+    bool released = false;
+    bool operator==(const TwinLogQuantizer&) const = default;
+};
+
+/// Small floats with a scale per group, see small_float.h.
+enum class FloatFormat { Fp4, Nvfp4, Mxfp4, Fp8, Mxfp8 };
+struct FloatQuantizer {
+    FloatFormat format = FloatFormat::Nvfp4;
+    Granularity granularity = Granularity::Group;
+    uint64_t group = 16;
+    bool operator==(const FloatQuantizer&) const = default;
+};
+
 /// No quantization: values are stored as this type, or as they are.
 struct KeepQuantizer {
     std::optional<FloatType> type;
     bool operator==(const KeepQuantizer&) const = default;
 };
 
-using Quantizer = std::variant<IntQuantizer, CodebookQuantizer, KeepQuantizer>;
+using Quantizer = std::variant<IntQuantizer, CodebookQuantizer, MidRiseQuantizer, TwinLogQuantizer, FloatQuantizer, KeepQuantizer>;
 
 /// One row in the coordinates it is quantized in (rotated or not).
 struct Row {
@@ -64,15 +92,27 @@ public:
     virtual double squaredError(const Row& row, const Kernels& kernels) const = 0;
 };
 
-/// Smallest and largest value of a whole tensor, times 2^-exponent like the rows it is used on.
+/// What a quantizer has to know of a whole tensor before it can code a row of it, in the tensor's own units. Filled by observe().
 struct TensorRange {
     double lowest = 0;
     double highest = 0;
+    std::vector<double> errors{};  ///< twin-log as released: squared error of every candidate
+
+    double largest() const { return std::max(-lowest, highest); }
+    void merge(const TensorRange& other);
 };
 
-/// Throws Error(Argument) when the numbers are out of range or the group does not divide the width. `range` is used with
-/// Granularity::Tensor only. `name` is how messages call the quantizer.
+/// True for quantizers with a number for the whole tensor: a scale, or parameters searched over all rows.
+bool needsTensorRange(const Quantizer& quantizer);
+
+/// Adds a row of finite values, which stand multiplied by 2^-exponent.
+void observe(const Quantizer& quantizer, const float* row, size_t width, int exponent, const Kernels& kernels, TensorRange& range);
+
+/// Throws Error(Argument) when the numbers are out of range or the group does not divide the width. `name` is how messages call
+/// the quantizer.
 void validate(const Quantizer& quantizer, uint64_t width, const std::string& name = "weights");
+
+/// `range` is used where needsTensorRange() says so.
 std::unique_ptr<RowQuantizer> makeRowQuantizer(const Quantizer& quantizer, uint64_t width, const TensorRange& range);
 
 }  // namespace quantscope
