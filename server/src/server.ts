@@ -9,7 +9,7 @@ import { ReportCache } from './analysis/cache';
 import { buildEvidence, writeEvidence } from './analysis/evidence';
 import { analyze, knownReports } from './analysis/report';
 import { findTensor, tensorStats } from './analysis/tensorStats';
-import { CheckpointError, CheckpointStore } from './checkpoint';
+import { CheckpointError, CheckpointStore, isUnchanged } from './checkpoint';
 import { newConfigText } from './config/template';
 import { EngineError } from './engine/client';
 import { ModelError } from './models/builder';
@@ -256,8 +256,22 @@ class Server {
 
   // ------------------------------------------------------------------------------------------------------------- analysis
 
-  private async planned(uri: string): Promise<Model & { plan: NonNullable<Model['plan']> }> {
+  /** What a job works on: the checkpoint as it is on the disk now, whether or not the editor has seen it change. */
+  private async current(uri: string): Promise<Model | undefined> {
     const model = await this.model(uri);
+    if (model?.plan && await isUnchanged(model.plan)) {
+      return model;
+    }
+    this.models.delete(uri);
+    const now = await this.model(uri);
+    if (now?.plan?.revision !== model?.plan?.revision) {
+      this.refreshAll();
+    }
+    return now;
+  }
+
+  private async planned(uri: string): Promise<Model & { plan: NonNullable<Model['plan']> }> {
+    const model = await this.current(uri);
     if (!model) {
       throw new ResponseError(ErrorCodes.InvalidParams, `${uri} is not open in the editor.`);
     }

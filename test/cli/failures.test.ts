@@ -58,7 +58,7 @@ describe('command line, in the middle of long work', function () {
       for (let attempt = 0; attempt < 3; attempt++) {
         const run = preview(cache);
         const engine = await run.engine;
-        await wait(next() * 1200);
+        await wait(next() * 700);
         kill(victim === 'engine' ? engine : run.pid);
         const { code, err } = await run.ended;
         if (victim === 'engine' && code !== 0) {
@@ -93,7 +93,7 @@ describe('command line, in the middle of long work', function () {
         assert.equal(existsSync(out), false);
         await assertWhole(cache);
         work.restore();
-        if (command === 'preview') {
+        if (command === 'preview' && what === 'written over in place') {
           assert.deepEqual(await candidates(preview(cache)), numbers);
         }
       });

@@ -5,6 +5,7 @@ import { describe } from './architecture';
 import { findComponent, hasComponentName, readConfig } from './diffusers';
 import { CheckpointError, quoted } from './errors';
 import { Files } from './files';
+import { readPacked } from './packed';
 import { readHeader } from './safetensors';
 import { readSharded } from './sharded';
 
@@ -34,7 +35,9 @@ async function open(path: string): Promise<Opened> {
   const { config, problems: configProblems } = kind === 'diffusers' || hasComponentName(weights)
     ? await readConfig(weights, files)
     : { config: null, problems: [] };
-  const described = describe(weights, tensors, config);
+  const packed = readPacked(weights, metadata, tensors);
+  // Roles and blocks come from the names of the weights that the packed parts stand for.
+  const described = describe(weights, packed ? [...packed.rest, ...packed.weights] : tensors, config);
   const checkpoint: Checkpoint = {
     path,
     kind,
@@ -43,7 +46,7 @@ async function open(path: string): Promise<Opened> {
     metadata,
     tensors,
     layers: described.layers,
-    problems: [...problems, ...shardProblems, ...configProblems, ...described.problems],
+    problems: [...problems, ...shardProblems, ...configProblems, ...(packed?.problems ?? []), ...described.problems],
     revision: files.revision(),
   };
   remember(checkpoint.revision, files);
@@ -61,12 +64,21 @@ function remember(revision: string, files: Files): void {
   }
 }
 
+/** False when a file that was read for this revision looks different now. */
+export async function isUnchanged({ revision }: Pick<Checkpoint, 'revision'>): Promise<boolean> {
+  return await changedFile(revision) === undefined;
+}
+
+async function changedFile(revision: string): Promise<string | undefined> {
+  return readings.get(revision)?.changedFile();
+}
+
 /**
  * To be called when numbers have been taken from a checkpoint's weights and before they are kept: they belong to this revision only if the files are still those
  * whose headers were read. @throws CheckpointError when one was written, replaced or removed meanwhile.
  */
 export async function requireUnchanged({ revision }: Pick<Checkpoint, 'revision'>): Promise<void> {
-  const changed = await readings.get(revision)?.changedFile();
+  const changed = await changedFile(revision);
   if (changed !== undefined) {
     throw new CheckpointError('checkpoint/changed', changed, `changed during this run, so its numbers would mix two models. Run it again once the file is complete.`);
   }
