@@ -47,7 +47,7 @@ std::vector<float> planted(size_t rows, size_t width, size_t rank, double streng
 std::vector<float> residualOf(const std::vector<float>& weights, size_t rows, size_t width, size_t rank, unsigned threads = 2) {
     Context context(threads);
     SubspaceIteration subspace(rows, width, rank);
-    const LowRank branch = subspace.approximate(weights.data(), context.workers);
+    const LowRankBranch branch = subspace.approximate(weights.data(), context.workers);
     std::vector<float> residual(weights.size());
     subtractProduct(branch, weights.data(), rows, width, residual.data(), context.workers);
     return residual;

@@ -52,8 +52,11 @@ void validate(const LinearRecipe& recipe, uint64_t inputs, const std::string& na
             failArgument(name + ".activationRange: expected two finite numbers, low first");
         }
     }
-    if (recipe.packed) {
-        failArgument(name + ".packed: this engine cannot read packed weights");
+    if (recipe.packed && std::holds_alternative<KeepQuantizer>(recipe.weights)) {
+        failArgument(name + ".packed: weights that are kept have no codes");
+    }
+    if (recipe.packed && recipe.packed->tail.has_value() != (recipe.tail > 0)) {
+        failArgument(name + ".packed.tail: expected " + (recipe.tail > 0 ? "the tail's weights" : "null, because there is no tail"));
     }
 }
 

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "linear/gemm.h"
+#include "packed/packed_weight.h"
 
 namespace quantscope {
 
@@ -61,11 +62,27 @@ WeightRows::WeightRows(const std::string& layer, const Tensor& tensor, uint64_t 
     if (coded_ != nullptr) {
         return;
     }
+    if (recipe.packed) {
+        coded_ = load(*recipe.packed);
+        if (cache.makeRoom(coded_->bytes())) {
+            cache.insert(layer, recipe, coded_);
+        }
+        return;
+    }
     codec_.emplace(recipe.weights, quantized_, needsTensorRange(recipe.weights) ? findRange(workers, memory) : TensorRange{}, kernels);
     if (cache.makeRoom(outputs * (quantized_ + codec_->sides() * sizeof(float) + recipe.tail * sizeof(uint16_t)))) {
         coded_ = encodeAll(workers, memory);
         cache.insert(layer, recipe, coded_);
     }
+}
+
+std::shared_ptr<const CodedWeight> WeightRows::load(const PackedWeight& packed) const {
+    const Quantizer& quantizer = parts_->recipe.weights;
+    const RowCodec codec(quantizer, quantized_, {}, kernels_);  // decodes without the range
+    const uint64_t tail = inputs_ - quantized_;
+    return std::make_shared<CodedWeight>(CodedWeight{codec, loadCodes(packed.codes, codec, outputs_),
+                                                     loadSides(packed.sides, packed.codes.file, quantizer, codec, outputs_, kernels_),
+                                                     packed.tail ? loadTail(*packed.tail, outputs_, tail) : std::vector<uint16_t>()});
 }
 
 void WeightRows::readUnquantized(uint64_t first, uint64_t count, float* panel, TileMemory& memory) const {

@@ -73,6 +73,7 @@ public:
 
 private:
     TensorRange findRange(Workers& workers, std::vector<TileMemory>& memory) const;
+    std::shared_ptr<const CodedWeight> load(const PackedWeight& packed) const;
     std::shared_ptr<const CodedWeight> encodeAll(Workers& workers, std::vector<TileMemory>& memory) const;
 
     const Tensor& tensor_;

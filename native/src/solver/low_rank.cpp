@@ -138,7 +138,7 @@ void SubspaceIteration::multiplyByColumns(const float* weights, Workers& workers
     });
 }
 
-LowRank SubspaceIteration::approximate(const float* weights, Workers& workers) {
+LowRankBranch SubspaceIteration::approximate(const float* weights, Workers& workers) {
     for (int pass = started_ ? kLaterPasses : kFirstPasses; pass > 0; --pass) {
         workers.checkCancelled();
         orthonormalize(right_, vectors_, width_);
@@ -159,7 +159,7 @@ LowRank SubspaceIteration::approximate(const float* weights, Workers& workers) {
     std::iota(order.begin(), order.end(), size_t{0});
     std::stable_sort(order.begin(), order.end(),
                      [&](size_t a, size_t b) { return gram[a * vectors_ + a] > gram[b * vectors_ + b]; });
-    LowRank result{rank_, std::vector<float>(rows_ * rank_), std::vector<float>(rank_ * width_)};
+    LowRankBranch result{rank_, std::vector<float>(rows_ * rank_), std::vector<float>(rank_ * width_)};
     for (size_t r = 0; r < rank_; ++r) {
         const double root = std::sqrt(std::sqrt(std::max(0.0, gram[order[r] * vectors_ + order[r]])));  // of the singular value
         if (root == 0) {
@@ -180,7 +180,7 @@ LowRank SubspaceIteration::approximate(const float* weights, Workers& workers) {
     return result;
 }
 
-void subtractProduct(const LowRank& branch, const float* weights, size_t rows, size_t width, float* residual, Workers& workers) {
+void subtractProduct(const LowRankBranch& branch, const float* weights, size_t rows, size_t width, float* residual, Workers& workers) {
     workers.tiles((rows + kTile - 1) / kTile, [&](size_t tile, unsigned) {
         const size_t first = tile * kTile;
         const size_t count = std::min(kTile, rows - first);
@@ -199,7 +199,7 @@ LowRankFit fitLowRank(const std::vector<float>& weights, size_t rows, size_t wid
     std::vector<float> residual(weights.size());
     std::vector<float> quantized(weights.size());
     while (best.iterations < std::max(1u, iterations)) {
-        LowRank branch = subspace.approximate(rest.data(), workers);
+        LowRankBranch branch = subspace.approximate(rest.data(), workers);
         subtractProduct(branch, weights.data(), rows, width, residual.data(), workers);
         const double error = quantize(residual, quantized);
         const bool better = best.iterations++ == 0 || error < best.error;

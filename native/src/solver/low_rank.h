@@ -10,7 +10,7 @@
 namespace quantscope {
 
 /// up [rows, rank] · down [rank, width], both already rounded to BF16, the type they are stored in.
-struct LowRank {
+struct LowRankBranch {
     size_t rank = 0;
     std::vector<float> up;
     std::vector<float> down;
@@ -24,7 +24,7 @@ public:
     SubspaceIteration(size_t rows, size_t width, size_t rank);
 
     /// The best approximation of weights [rows, width] with `rank` terms, the singular values shared between both factors.
-    LowRank approximate(const float* weights, Workers& workers);
+    LowRankBranch approximate(const float* weights, Workers& workers);
 
 private:
     void multiplyByRows(const float* weights, Workers& workers);     ///< left_ = right_ Wᵀ
@@ -40,13 +40,13 @@ private:
 };
 
 /// residual [rows, width] = weights - up · down.
-void subtractProduct(const LowRank& branch, const float* weights, size_t rows, size_t width, float* residual, Workers& workers);
+void subtractProduct(const LowRankBranch& branch, const float* weights, size_t rows, size_t width, float* residual, Workers& workers);
 
 /// What a residual loses by quantizing: fills quantized [rows, width] with Q(residual) and returns the error that is to be small.
 using QuantizeResidual = std::function<double(const std::vector<float>& residual, std::vector<float>& quantized)>;
 
 struct LowRankFit {
-    LowRank branch;
+    LowRankBranch branch;
     std::vector<float> residual;  ///< weights - up · down
     unsigned iterations = 0;      ///< done, the one that was no better included
     double error = 0;             ///< of the branch that is returned
