@@ -15,6 +15,7 @@ export function codeBits(quantizer: Quantizer, stored: Dtype): number {
   switch (quantizer.kind) {
     case 'keep': return keptBits(quantizer.dtype, stored);
     case 'float': return { fp4: 4, nvfp4: 4, mxfp4: 4, fp8: 8, mxfp8: 8 }[quantizer.format];
+    case 'twin-log': return quantizer.bits + (quantizer.form === 'released' ? 1 : 0);  // one negative level more, and a code for zero
     default: return quantizer.bits;
   }
 }

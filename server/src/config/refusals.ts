@@ -34,6 +34,9 @@ function ofQuantizer(quantizer: Quantizer, side: 'weights' | 'activations', reci
       if (side === 'activations') {
         return 'Twin-log ranges are fitted to weights that stay as they are; activations change. Use "kind: int" or "kind: codebook" for activations.';
       }
+      if (quantizer.form === 'released' && quantizer.bits === 8) {
+        return 'Twin-log as released has 2^bits + 2 codes, more than a byte holds at 8 bits. Use 7 bits or less, or "form: corrected".';
+      }
       return quantizer.bits < 2 ? 'Twin-log needs a level for either sign, so 2 bits or more. Use "kind: codebook" for 1 bit.' : undefined;
     case 'float': {
       const fixed = { fp4: undefined, nvfp4: 16, mxfp4: 32, fp8: undefined, mxfp8: 32 }[quantizer.format];

@@ -27,6 +27,7 @@ describe('packed size', () => {
     ['OrbitQuant 2 bits, d = 12288', codebook(2), 12288, 2 + 16 / 12288],
     ['mid-rise 2 bits', { kind: 'midrise', bits: 2, norm: 'fp32' }, 3072, 2 + 32 / 3072],
     ['twin-log 4 bits, d = 1152: five FP16 numbers per row', { kind: 'twin-log', bits: 4, form: 'corrected' }, 1152, 4 + 80 / 1152],
+    ['twin-log 4 bits as released: 18 codes', { kind: 'twin-log', bits: 4, form: 'released' }, 1152, 5 + 80 / 1152],
     ['int4 per group of 64', int(4, { group: 64 }), 3072, 4.25],
     ['uint4 per group of 64: a zero point too', int(4, { group: 64, symmetric: false }), 3072, 4.3125],
     ['int4 per group of 64, float32 scales', int(4, { group: 64, scale: 'fp32' }), 3072, 4.5],
