@@ -53,12 +53,18 @@ PackedWeight toPackedWeight(const Fields& fields) {
 
 }  // namespace
 
+std::vector<Transform> toTransforms(const Napi::Value& value, const std::string& name) {
+    std::vector<Transform> list;
+    eachEntry(value, name, [&](uint32_t i, const Napi::Value& transform) {
+        list.push_back(toTransform(transform, name + "[" + std::to_string(i) + "]"));
+    });
+    return list;
+}
+
 LinearRecipe toLinearRecipe(const Napi::Value& value, const std::string& name) {
     const Fields fields(value, name);
     LinearRecipe recipe;
-    eachEntry(fields.get("transforms"), fields.path("transforms"), [&](uint32_t i, const Napi::Value& transform) {
-        recipe.transforms.push_back(toTransform(transform, fields.path("transforms") + "[" + std::to_string(i) + "]"));
-    });
+    recipe.transforms = toTransforms(fields.get("transforms"), fields.path("transforms"));
     recipe.tail = fields.integer("tail", 0, kMaxSafeInteger);
     recipe.weights = toQuantizer(fields.get("weights"), fields.path("weights"));
     recipe.activations = toQuantizer(fields.get("activations"), fields.path("activations"));

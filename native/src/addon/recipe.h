@@ -4,12 +4,14 @@
 #include <napi.h>
 
 #include <string>
+#include <vector>
 
 #include "linear/recipe.h"
 
 namespace quantscope {
 
-/// Throws Error(Argument) naming the field.
+/// Both throw Error(Argument) naming the field.
+std::vector<Transform> toTransforms(const Napi::Value& value, const std::string& name);
 LinearRecipe toLinearRecipe(const Napi::Value& value, const std::string& name);
 
 }  // namespace quantscope
