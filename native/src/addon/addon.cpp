@@ -5,7 +5,9 @@
 #include <memory>
 
 #include "addon/fields.h"
+#include "addon/fit.h"
 #include "addon/jobs.h"
+#include "addon/layer.h"
 #include "addon/program.h"
 #include "base/error.h"
 #include "quantizer/codebook.h"
@@ -149,6 +151,18 @@ Napi::Value toJs(Napi::Env env, const RunResult& result) {
     return object;
 }
 
+Napi::Value toJs(Napi::Env env, const std::vector<SecondMomentsFile>& files) {
+    Napi::Array list = Napi::Array::New(env, files.size());
+    for (uint32_t i = 0; i < files.size(); ++i) {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("layer", Napi::String::New(env, files[i].layer));
+        object.Set("file", Napi::String::New(env, files[i].file));
+        object.Set("rows", number(env, files[i].rows));
+        list.Set(i, object);
+    }
+    return list;
+}
+
 // ---- exports -------------------------------------------------------------------------------------------------------------
 
 Napi::Value version(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), QUANTSCOPE_VERSION); }
@@ -212,7 +226,29 @@ Napi::Value columnRangeJob(const Napi::CallbackInfo& info) {
     return submit(info, parse, run);
 }
 
-/// { run(request, progress), close() } around a Graph. The graph lives until it is closed or collected, and until its last run ends.
+/// A job of transform/jobs.h or solver/layer.h.
+template <class Request, class Summary>
+Napi::Value fitJob(const Napi::CallbackInfo& info, Request (*parse)(const Napi::Value&),
+                   Summary (*run)(const Request&, ThreadPool&, const Cancellation&, const Progress&, const Kernels&)) {
+    return submit(info, parse, [run](const Request& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress) {
+        return run(request, pool, cancellation, progress, kernels());
+    });
+}
+
+Napi::Value fitOutlierRotationJob(const Napi::CallbackInfo& info) {
+    return fitJob<OutlierRotationRequest, OutlierRotationSummary>(info, toOutlierRotationRequest, runJob);
+}
+Napi::Value fitBasisJob(const Napi::CallbackInfo& info) { return fitJob<BasisRequest, BasisSummary>(info, toBasisRequest, runJob); }
+Napi::Value applyTransformsJob(const Napi::CallbackInfo& info) {
+    return fitJob<TransformRequest, TransformSummary>(info, toTransformRequest, runJob);
+}
+
+Napi::Value quantizeLayerJob(const Napi::CallbackInfo& info) { return fitJob<QuantizeLayerRequest, LayerFit>(info, toQuantizeLayerRequest, quantizeLayer); }
+Napi::Value dequantizeLayerJob(const Napi::CallbackInfo& info) {
+    return fitJob<DequantizeLayerRequest, DequantizedLayer>(info, toDequantizeLayerRequest, dequantizeLayer);
+}
+
+/// { run(request, progress), takeSecondMoments(folder, progress), close() } around a Graph. The graph lives until it is closed or collected, and until its last run ends.
 Napi::Value openGraph(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     return guarded(env, [&] {
@@ -225,6 +261,16 @@ Napi::Value openGraph(const Napi::CallbackInfo& info) {
                                failArgument("This graph was closed.");
                            }
                            return graph->run(request, pool, cancellation, progress, kernels());
+                       });
+                   }));
+        object.Set("takeSecondMoments", Napi::Function::New(env, [holder](const Napi::CallbackInfo& call) {
+                       const auto parse = +[](const Napi::Value& value) { return Fields(value, "").string("folder"); };
+                       return submit(call, parse, [graph = *holder](const std::string& folder, ThreadPool& pool,
+                                                                    const Cancellation& cancellation, const Progress& progress) {
+                           if (graph == nullptr) {
+                               failArgument("This graph was closed.");
+                           }
+                           return graph->takeSecondMoments(folder, pool, cancellation, progress);
                        });
                    }));
         object.Set("close", Napi::Function::New(env, [holder](const Napi::CallbackInfo&) { holder->reset(); }));
@@ -281,6 +327,11 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     exports.Set("measure", Napi::Function::New(env, measureJob));
     exports.Set("stats", Napi::Function::New(env, statsJob));
     exports.Set("columnRange", Napi::Function::New(env, columnRangeJob));
+    exports.Set("fitOutlierRotation", Napi::Function::New(env, fitOutlierRotationJob));
+    exports.Set("fitBasis", Napi::Function::New(env, fitBasisJob));
+    exports.Set("applyTransforms", Napi::Function::New(env, applyTransformsJob));
+    exports.Set("quantizeLayer", Napi::Function::New(env, quantizeLayerJob));
+    exports.Set("dequantizeLayer", Napi::Function::New(env, dequantizeLayerJob));
     exports.Set("openGraph", Napi::Function::New(env, openGraph));
     exports.Set("codebook", Napi::Function::New(env, codebook));
     exports.Set("rotation", Napi::Function::New(env, rotation));

@@ -182,6 +182,9 @@ RunRequest toRunRequest(const Napi::Value& value) {
         request.capture->seed = capture.integer("seed", 0, kMaxSafeInteger);
         request.capture->histogramBins = static_cast<uint32_t>(capture.integer("histogramBins", 1, 4096));
         request.capture->sampleRows = capture.integer("sampleRows", 0, kMaxSafeInteger);
+        if (!capture.get("secondMoments").IsNull()) {
+            request.capture->secondMoments = Fields(capture.get("secondMoments"), "capture.secondMoments").integer("maxBytes", 0, kMaxSafeInteger);
+        }
     }
     return request;
 }

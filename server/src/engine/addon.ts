@@ -5,8 +5,8 @@
  * Other failures carry `code` 'IO' (file missing, too short, read error), 'ARGUMENT' (nonsense request) or 'MEMORY'. Messages name the file and what was expected.
  * `progress(fraction)` is called on the JavaScript thread with 0..1, at most about 20 times a second.
  */
-import type { Program, RunRequest, RunResult } from './graph';
-import type { Dtype, Marginal, Quantizer, TensorStats, Histogram, RpbhRotation } from '../protocol';
+import type { LinearRecipe, Program, RunRequest, RunResult, Transform } from './graph';
+import type { Dtype, Marginal, Quantizer, TensorStats, Histogram, RpbhRotation, Solver } from '../protocol';
 
 /** A row-major tensor inside a file: rows = product of all but the last dimension, columns = the last. */
 export interface TensorRef { file: string; offset: number; dtype: Dtype; shape: number[] }
@@ -43,6 +43,52 @@ export type StatsResult = Omit<TensorStats, 'name' | 'dtype' | 'shape'> & { hist
 /** Largest |w| per input channel, [width]; infinite where a column holds a NaN. */
 export interface ColumnRange { absMax: Float32Array }
 
+/** DuQuant's rotation of outliers, fitted to rows of a layer's input in the coordinates it is applied to. Writes `first` F32 [1, block, block], `sources` I32 [width], `second` F32 [1, block, block]: blocks, permute, blocks. */
+export interface OutlierRotationRequest { /** [rows, width], finite. */ sample: TensorRef; block: number; steps: number; order: 'zigzag' | 'round-robin'; seed: number; out: string }
+/** Largest − smallest value of the sample. */
+export interface OutlierRotationFit { peakBefore: number; peakAfter: number }
+
+/** DiRotQ's basis. Writes `matrices` F32 [heads, b, b] and, with several heads, `sources` I32 [width]: blocks, permute; the `high` coordinates of largest variance then stand last. */
+export interface BasisRequest { /** F32 [width, width], mean of x xᵀ. */ secondMoments: TensorRef; heads: number; high: number; seed: number; out: string }
+export interface BasisFit { block: number }
+
+/** Writes `sample` F32 [rows, width] as the transforms leave it. */
+export interface TransformRequest { sample: TensorRef; transforms: Transform[]; out: string }
+export interface TransformedSample { rows: number }
+
+/** Codes of one layer, found once. Writes what PackedWeight names: `codes`, side tensors, `tail`, and `low_rank.down`, `low_rank.up` in BF16. */
+export interface QuantizeLayerRequest {
+  /** For messages. */
+  layer: string;
+  weight: TensorRef;
+  /** lowRank and packed null: they are what is found. */
+  recipe: LinearRecipe;
+  solver: Exclude<Solver, { kind: 'adaround' }>;
+  /** F32 [width, width], mean x xᵀ of the layer's inputs, before the recipe's transforms. gptq needs it; a low-rank branch is judged by it when given. */
+  secondMoments: TensorRef | null;
+  /** iterations: branches tried at most, each from the weight less the quantized residual of the one before. */
+  lowRank: { rank: number; iterations: number } | null;
+  out: string;
+}
+export interface LayerFit {
+  /** ‖W − Ŵ‖² / ‖W‖² over the coordinates that are quantized, behind the transforms. */
+  relativeMse: number;
+  /** gptq: tr(Δ H Δᵀ) of rounding to nearest and of the codes that were found. */
+  proxyLoss: { rtn: number; solver: number } | null;
+  /** gptq: what was added to the diagonal of the second moments, and how often it had to be doubled. */
+  damping: number | null;
+  retries: number;
+  lowRankIterations: number;
+}
+
+/** Writes `weight` BF16 in the weight's shape and original coordinates: what computes in full precision what the recipe's weights compute. */
+export interface DequantizeLayerRequest { layer: string; weight: TensorRef; recipe: LinearRecipe; out: string }
+/** In the original coordinates, rounding to BF16 included. */
+export interface DequantizedLayer { relativeMse: number }
+
+/** Tensor `second_moments` F32 [width, width], mean x xᵀ over `rows` rows. Layers that read the same input share a file. */
+export interface SecondMomentsFile { layer: string; file: string; rows: number }
+
 export interface Job<T> { promise: Promise<T>; cancel(): void }
 
 export interface Codebook {
@@ -59,6 +105,8 @@ export interface Rotation { block: number; permutation: Uint32Array; signs: Int8
 /** An opened program. Runs of one graph follow one another; it keeps its memory and the codes of quantized weights between them. */
 export interface Graph {
   run(request: RunRequest, progress: (fraction: number) => void): Job<RunResult>;
+  /** Writes what runs added up into the folder, which exists, and forgets it. Empty when there is nothing. */
+  takeSecondMoments(request: { folder: string }, progress: (fraction: number) => void): Job<SecondMomentsFile[]>;
   /** Frees everything once the last run has ended. Later runs fail with ARGUMENT. */
   close(): void;
 }
@@ -73,6 +121,11 @@ export interface Addon {
   stats(request: StatsRequest, progress: (fraction: number) => void): Job<StatsResult>;
   /** One pass over a weight [out, …]. */
   columnRange(request: { tensor: TensorRef }, progress: (fraction: number) => void): Job<ColumnRange>;
+  fitOutlierRotation(request: OutlierRotationRequest, progress: (fraction: number) => void): Job<OutlierRotationFit>;
+  fitBasis(request: BasisRequest, progress: (fraction: number) => void): Job<BasisFit>;
+  applyTransforms(request: TransformRequest, progress: (fraction: number) => void): Job<TransformedSample>;
+  quantizeLayer(request: QuantizeLayerRequest, progress: (fraction: number) => void): Job<LayerFit>;
+  dequantizeLayer(request: DequantizeLayerRequest, progress: (fraction: number) => void): Job<DequantizedLayer>;
   /** Checks the program and opens its files. Throws with `code` ARGUMENT (naming the op), IO or MEMORY. */
   openGraph(program: Program): Graph;
   codebook(width: number, bits: number): Codebook;

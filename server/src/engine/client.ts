@@ -6,12 +6,12 @@ import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { IPCMessageReader, IPCMessageWriter, createMessageConnection } from 'vscode-jsonrpc/node';
-import { CancellationToken, ResponseError } from 'vscode-jsonrpc';
-import type { MessageConnection, RequestType } from 'vscode-jsonrpc';
+import { ResponseError } from 'vscode-jsonrpc';
+import type { CancellationToken, MessageConnection, RequestType } from 'vscode-jsonrpc';
 import type { EngineInfo, StatusParams } from '../protocol';
-import type { ColumnRange, Measurement, MeasureRequest, StatsRequest, StatsResult, TensorRef } from './addon';
+import type { BasisFit, BasisRequest, ColumnRange, DequantizeLayerRequest, DequantizedLayer, LayerFit, Measurement, MeasureRequest, OutlierRotationFit, OutlierRotationRequest, QuantizeLayerRequest, SecondMomentsFile, StatsRequest, StatsResult, TensorRef, TransformRequest, TransformedSample } from './addon';
 import type { Program, RunRequest, RunResult } from './graph';
-import { CloseGraphRequest, ColumnRangeJob, InfoRequest, JobProgress, MeasureJob, OpenGraphRequest, RunJob, StatsJob } from './rpc';
+import { BasisJob, CloseGraphRequest, ColumnRangeJob, DequantizeLayerJob, InfoRequest, JobProgress, MeasureJob, OpenGraphRequest, OutlierRotationJob, QuantizeLayerJob, RunJob, StatsJob, TakeSecondMomentsJob, TransformJob } from './rpc';
 import type { JobErrorData, JobParams } from './rpc';
 
 export interface EngineOptions {
@@ -40,6 +40,8 @@ export interface JobOptions { progress?: (fraction: number) => void; cancellatio
 /** A model that is ready to run. The engine may end in between or close graphs to save memory: the next run opens it again by itself. */
 export interface EngineGraph {
   run(request: RunRequest, options?: JobOptions): Promise<RunResult>;
+  /** Writes the second moments that runs added up into the folder, which exists, and forgets them. NOT_OPEN when the engine lost them. */
+  takeSecondMoments(folder: string, options?: JobOptions): Promise<SecondMomentsFile[]>;
   /** Frees the engine's memory for this graph. */
   close(): Promise<void>;
 }
@@ -49,8 +51,13 @@ export interface Engine {
   measure(request: MeasureRequest, options?: JobOptions): Promise<Measurement>;
   stats(request: StatsRequest, options?: JobOptions): Promise<StatsResult>;
   columnRange(request: { tensor: TensorRef }, options?: JobOptions): Promise<ColumnRange>;
+  fitOutlierRotation(request: OutlierRotationRequest, options?: JobOptions): Promise<OutlierRotationFit>;
+  fitBasis(request: BasisRequest, options?: JobOptions): Promise<BasisFit>;
+  applyTransforms(request: TransformRequest, options?: JobOptions): Promise<TransformedSample>;
+  quantizeLayer(request: QuantizeLayerRequest, options?: JobOptions): Promise<LayerFit>;
+  dequantizeLayer(request: DequantizeLayerRequest, options?: JobOptions): Promise<DequantizedLayer>;
   /** Checks the program and opens its files; ARGUMENT, IO or MEMORY tell what is wrong. Another program under the same key replaces the first; the same object stays open, with its memory and codes. */
-  openGraph(key: string, program: Program): Promise<EngineGraph>;
+  openGraph(key: string, program: Program, options?: Pick<JobOptions, 'cancellation'>): Promise<EngineGraph>;
   info(): Promise<EngineInfo>;
   /** Names this build of the addon without starting it: reports of another build are measured again. */
   identity(): string;
@@ -61,6 +68,22 @@ export interface Engine {
 
 interface Running { child: ChildProcess; connection: MessageConnection; died: Promise<EngineError>; info: EngineInfo; /** What it was sent, by key; it may have closed some. */ graphs: Map<string, Program> }
 
+const isNotOpen = (error: unknown): boolean => error instanceof EngineError && error.code === 'NOT_OPEN';
+const lostSums = (): EngineError => new EngineError('NOT_OPEN', 'The engine ended, or closed this model, while statistics were added up. Collect them again.');
+
+/** A cancelled job does not wait for an engine that is starting. The engine starts all the same. */
+function unlessCancelled<T>(work: () => Promise<T>, cancellation: CancellationToken | undefined): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const cancel = (): void => reject(new EngineError('CANCELLED', 'Cancelled.'));
+    if (cancellation?.isCancellationRequested) {
+      cancel();
+      return;
+    }
+    const listener = cancellation?.onCancellationRequested(cancel);
+    void work().then(resolve, reject).finally(() => listener?.dispose());
+  });
+}
+
 const maxRestarts = 4;
 const restartWindow = 3 * 60_000;
 
@@ -69,18 +92,28 @@ export class EngineClient implements Engine {
   private starts: number[] = [];
   private nextToken = 1;
   private disposed = false;
+  /** Graphs with second moments that were not taken yet: opening them again would begin the sums anew. */
+  private readonly adding = new Set<string>();
 
   constructor(private readonly options: EngineOptions) {}
 
   measure(request: MeasureRequest, options?: JobOptions): Promise<Measurement> { return this.job(MeasureJob, request, options); }
   stats(request: StatsRequest, options?: JobOptions): Promise<StatsResult> { return this.job(StatsJob, request, options); }
   columnRange(request: { tensor: TensorRef }, options?: JobOptions): Promise<ColumnRange> { return this.job(ColumnRangeJob, request, options); }
+  fitOutlierRotation(request: OutlierRotationRequest, options?: JobOptions): Promise<OutlierRotationFit> { return this.job(OutlierRotationJob, request, options); }
+  fitBasis(request: BasisRequest, options?: JobOptions): Promise<BasisFit> { return this.job(BasisJob, request, options); }
+  applyTransforms(request: TransformRequest, options?: JobOptions): Promise<TransformedSample> { return this.job(TransformJob, request, options); }
+  quantizeLayer(request: QuantizeLayerRequest, options?: JobOptions): Promise<LayerFit> { return this.job(QuantizeLayerJob, request, options); }
+  dequantizeLayer(request: DequantizeLayerRequest, options?: JobOptions): Promise<DequantizedLayer> { return this.job(DequantizeLayerJob, request, options); }
   async info(): Promise<EngineInfo> { return (await this.start()).info; }
 
-  async openGraph(key: string, program: Program): Promise<EngineGraph> {
+  async openGraph(key: string, program: Program, { cancellation }: Pick<JobOptions, 'cancellation'> = {}): Promise<EngineGraph> {
     const open = async (): Promise<void> => {
-      const engine = await this.start();
+      const engine = await unlessCancelled(() => this.start(), cancellation);
       if (engine.graphs.get(key) !== program) {
+        if (this.adding.delete(key)) {
+          throw lostSums();
+        }
         await this.guard(engine, engine.connection.sendRequest(OpenGraphRequest, { key, program }));
         engine.graphs.set(key, program);
       }
@@ -88,11 +121,18 @@ export class EngineClient implements Engine {
     await open();
     return {
       run: async (run, options) => {
-        const attempt = (): Promise<RunResult> => this.job(RunJob, { key, run }, options);
+        const attempt = async (): Promise<RunResult> => {
+          const result = await this.job(RunJob, { key, run }, options);
+          if (run.capture?.secondMoments) {
+            this.adding.add(key);
+          }
+          return result;
+        };
         try {
           return await attempt();
         } catch (error) {
-          if (!(error instanceof EngineError && error.code === 'NOT_OPEN')) {
+          if (!isNotOpen(error)) {
+            this.adding.delete(key);
             throw error;
           }
           (await this.start()).graphs.delete(key);
@@ -100,11 +140,21 @@ export class EngineClient implements Engine {
           return await attempt();
         }
       },
+      takeSecondMoments: async (folder, options) => {
+        try {
+          const files = await this.job(TakeSecondMomentsJob, { key, folder }, options);
+          this.adding.delete(key);
+          return files;
+        } catch (error) {
+          throw isNotOpen(error) ? lostSums() : error;
+        }
+      },
       close: async () => {
         // Not worth starting an engine for.
         if (this.running) {
           const engine = await this.start();
           engine.graphs.delete(key);
+          this.adding.delete(key);
           await this.guard(engine, engine.connection.sendRequest(CloseGraphRequest, { key }));
         }
       },
@@ -135,11 +185,8 @@ export class EngineClient implements Engine {
     }
   }
 
-  private async job<P, R>(type: RequestType<JobParams<P>, R, JobErrorData>, request: P, { progress, cancellation = CancellationToken.None }: JobOptions = {}): Promise<R> {
-    const engine = cancellation.isCancellationRequested ? undefined : await this.start();
-    if (!engine || cancellation.isCancellationRequested) {
-      throw new EngineError('CANCELLED', 'Cancelled.');
-    }
+  private async job<P, R>(type: RequestType<JobParams<P>, R, JobErrorData>, request: P, { progress, cancellation }: JobOptions = {}): Promise<R> {
+    const engine = await unlessCancelled(() => this.start(), cancellation);
     const token = this.nextToken++;
     const subscription = progress && engine.connection.onProgress(JobProgress, token, progress);
     try {

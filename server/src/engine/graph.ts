@@ -18,8 +18,8 @@ export interface Program {
 }
 
 export type Op =
-  /** y = x Wᵀ + b over the last axis of x. `name` is the layer's name, which recipes and captures are keyed by. A weight with more than two dimensions is flattened to [out, rest]. */
-  | { op: 'linear'; name: string; x: Buffer; weight: TensorRef; bias: TensorRef | null; out: Buffer }
+  /** y = x Wᵀ + b over the last axis of x. `name` is the layer's name, which recipes and captures are keyed by. A weight with more than two dimensions is flattened to [out, rest]; null for a layer that runs from packed codes alone. */
+  | { op: 'linear'; name: string; x: Buffer; weight: TensorRef | null; bias: TensorRef | null; out: Buffer }
   /** Data that the graph file computed (positions, angles). */
   | { op: 'constant'; data: Float32Array; out: Buffer }
   /** A tensor of the checkpoint as float32 data. */
@@ -97,7 +97,7 @@ export interface RunRequest {
   capture: CaptureRequest | null;
 }
 
-export interface CaptureRequest { layers: string[]; /** Seed of the RPBH rotation that the marginal is taken after. */ seed: number; histogramBins: number; /** Rows kept per layer, evenly spread. */ sampleRows: number }
+export interface CaptureRequest { layers: string[]; /** Seed of the RPBH rotation that the marginal is taken after. */ seed: number; histogramBins: number; /** Rows kept per layer, evenly spread. */ sampleRows: number; /** Adds the rows to the second moments of the layers as well, which together may take so much memory. They stay with the graph until taken; a run that fails forgets them. */ secondMoments: { maxBytes: number } | null }
 
 /** What went into one linear, streamed: no activation is kept beyond the sample. */
 export interface CapturedLayer {

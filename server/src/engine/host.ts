@@ -7,7 +7,7 @@ import { IPCMessageReader, IPCMessageWriter, createMessageConnection } from 'vsc
 import { ErrorCodes, ResponseError } from 'vscode-jsonrpc';
 import type { CancellationToken } from 'vscode-jsonrpc';
 import type { Addon, Graph, Job } from './addon';
-import { CloseGraphRequest, ColumnRangeJob, InfoRequest, JobProgress, MeasureJob, OpenGraphRequest, RunJob, StatsJob, openGraphs } from './rpc';
+import { BasisJob, CloseGraphRequest, ColumnRangeJob, DequantizeLayerJob, InfoRequest, JobProgress, MeasureJob, OpenGraphRequest, OutlierRotationJob, QuantizeLayerJob, RunJob, StatsJob, TakeSecondMomentsJob, TransformJob, openGraphs } from './rpc';
 import type { JobErrorData } from './rpc';
 
 const [, , addonPath = '', threads = '0'] = process.argv;
@@ -78,9 +78,15 @@ connection.onRequest(CloseGraphRequest, ({ key }) => {
   return null;
 });
 connection.onRequest(RunJob, ({ request, token }, cancellation) => run((progress) => graph(request.key).run(request.run, progress), token, cancellation));
+connection.onRequest(TakeSecondMomentsJob, ({ request, token }, cancellation) => run((progress) => graph(request.key).takeSecondMoments({ folder: request.folder }, progress), token, cancellation));
 
 connection.onRequest(MeasureJob, ({ request, token }, cancellation) => run((progress) => addon.measure(request, progress), token, cancellation));
 connection.onRequest(StatsJob, ({ request, token }, cancellation) => run((progress) => addon.stats(request, progress), token, cancellation));
+connection.onRequest(OutlierRotationJob, ({ request, token }, cancellation) => run((progress) => addon.fitOutlierRotation(request, progress), token, cancellation));
+connection.onRequest(BasisJob, ({ request, token }, cancellation) => run((progress) => addon.fitBasis(request, progress), token, cancellation));
+connection.onRequest(TransformJob, ({ request, token }, cancellation) => run((progress) => addon.applyTransforms(request, progress), token, cancellation));
+connection.onRequest(QuantizeLayerJob, ({ request, token }, cancellation) => run((progress) => addon.quantizeLayer(request, progress), token, cancellation));
+connection.onRequest(DequantizeLayerJob, ({ request, token }, cancellation) => run((progress) => addon.dequantizeLayer(request, progress), token, cancellation));
 connection.onRequest(ColumnRangeJob, ({ request, token }, cancellation) => run((progress) => addon.columnRange(request, progress), token, cancellation));
 connection.onRequest(InfoRequest, () => {
   const cpu = addon.cpu();

@@ -27,7 +27,7 @@ export async function captureActivations(pipeline: Pipeline, engine: Engine, { l
   const { timesteps } = pipeline.sampler();
   const wanted = new Set(comparedSteps(settings));
   const found = new Map<string, LayerCapture>();
-  const request = { layers, seed: 0, histogramBins: 96, sampleRows };
+  const request = { layers, seed: 0, histogramBins: 96, sampleRows, secondMoments: null };
   for (const [item, name] of pipeline.items.entries()) {
     await computeTrajectory(pipeline, item, {}, engine, (step) => {
       onProgress?.((item + step / settings.steps) / pipeline.items.length, name);
