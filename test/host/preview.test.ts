@@ -69,4 +69,29 @@ describe('preview', () => {
     const result = await vscode.commands.executeCommand<PreviewResult | undefined>('quantscope.preview', uri);
     assert.equal(result?.items.length, 1);
   });
+
+  it('is cancelled long before it would have ended', async () => {
+    const classes = Array.from({ length: 64 }, (_, index) => index % 10).join(', ');
+    const uri = await write('long-run.quant.yaml', `${RTN}preview: { classes: [${classes}], steps: 60, mode: free }\n`);
+    await openConfig(uri);
+    const owner = await context();
+    const source = new vscode.CancellationTokenSource();
+    const started = performance.now();
+    let [cancelled, remaining] = [0, 0];
+    const listener = owner.onProgress('long-run', (value) => {
+      const percentage = value.kind === 'report' ? (value.percentage ?? 0) : 0;
+      if (percentage >= 1 && cancelled === 0) {
+        cancelled = performance.now();
+        remaining = ((cancelled - started) * (100 - percentage)) / percentage;
+        source.cancel();
+      }
+    });
+    try {
+      await assert.rejects(owner.request('quantscope/preview', { candidates: [{ uri: uri.toString() }], session: 0, workDoneToken: 'long-run' }, source.token), vscode.CancellationError);
+    } finally {
+      listener.dispose();
+    }
+    const settled = performance.now() - cancelled;
+    assert.ok(settled * 10 < remaining, `${settled} ms after the cancel of a job with ${remaining} ms to go`);
+  });
 });

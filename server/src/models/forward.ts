@@ -44,7 +44,7 @@ export async function runForward({ key, program }: Prepared, given: Readonly<Rec
   const linears = new Set(program.ops.flatMap((op) => (op.op === 'linear' ? [op.name] : [])));
   // A checkpoint may hold layers this forward does not use (a second embedder size); they have nothing to quantize here.
   const used = Object.fromEntries(Object.entries(recipes).filter(([name]) => linears.has(name)));
-  const graph = await engine.openGraph(key, program);
+  const graph = await engine.openGraph(key, program, options);
   const result = await graph.run({ inputs, recipes: used, capture: capture ?? null }, options);
   return { ...result, sample: { shape: program.buffers[program.outputs['sample'] ?? -1] ?? [], data: result.outputs['sample'] ?? new Float32Array() } };
 }

@@ -114,6 +114,18 @@ describe('engine client', () => {
     await assert.rejects(engine.measure(request('ok.bin'), { cancellation: source.token }), failsWith('CANCELLED', /Cancelled/));
   });
 
+  it('cancels a job at once while the engine is starting, and the engine serves the next one', async () => {
+    const engine = client();
+    const source = new CancellationTokenSource();
+    const [job, graph] = [engine.measure(request('ok.bin'), { cancellation: source.token }), engine.openGraph('a', program, { cancellation: source.token })];
+    source.cancel();
+    await assert.rejects(job, failsWith('CANCELLED', /Cancelled/));
+    await assert.rejects(graph, failsWith('CANCELLED', /Cancelled/));
+    assert.deepEqual(states, ['starting']);
+    assert.equal((await engine.measure(request('ok.bin'))).rows, 4);
+    assert.deepEqual(states, ['starting', 'running']);
+  });
+
   it('cancels a job whose request and cancel reach the engine together', async () => {
     const engine = client();
     const { pid } = await engine.info();
