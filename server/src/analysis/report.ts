@@ -5,7 +5,7 @@ import { compileGlob } from '../config/glob';
 import { EngineError } from '../engine/client';
 import type { Engine } from '../engine/client';
 import type { Measurement, MeasureRequest } from '../engine/addon';
-import type { LayerPlan, LayerReport, Plan, Rotation, RpbhRotation } from '../protocol';
+import type { LayerPlan, LayerReport, Plan, Recipe } from '../protocol';
 import { reportKey } from './cache';
 import type { ReportCache } from './cache';
 
@@ -38,8 +38,11 @@ export async function analyze(plan: Plan, engine: Engine, cache: ReportCache, op
     }
     const request = measureRequest(layer, options.sampleRows ?? 0);
     const key = reportKey(request, plan.revision, build);
-    let report = await cache.get(key);
-    if (report) {
+    const beyond = beyondRounding(layer.recipe);
+    let report = beyond ? undefined : await cache.get(key);
+    if (beyond) {
+      result.failures.push({ name: layer.name, message: `The weight report rounds weights as they are, or behind "rotate: { kind: rpbh }"; this recipe also has ${beyond}. A preview shows what it does.` });
+    } else if (report) {
       // The same bytes may stand under another name.
       report = { ...report, name: layer.name };
       result.cached++;
@@ -73,7 +76,7 @@ export async function analyze(plan: Plan, engine: Engine, cache: ReportCache, op
 /** What earlier runs have measured, without starting the engine. */
 export async function knownReports(plan: Plan, engine: Engine, cache: ReportCache): Promise<LayerReport[]> {
   const build = engine.identity();
-  const reports = await Promise.all(plan.layers.map((layer) => cache.get(reportKey(measureRequest(layer, 0), plan.revision, build))));
+  const reports = await Promise.all(plan.layers.map((layer) => (beyondRounding(layer.recipe) ? undefined : cache.get(reportKey(measureRequest(layer, 0), plan.revision, build)))));
   return reports.flatMap((report, index) => (report ? [{ ...report, name: plan.layers[index]?.name ?? report.name }] : []));
 }
 
@@ -84,12 +87,17 @@ export function selectLayers(plan: Plan, patterns: readonly string[] | undefined
 
 export function measureRequest(layer: LayerPlan, sampleRows: number): MeasureRequest {
   const { file, offset, dtype, shape } = layer.tensor;
-  return { tensor: { file, offset, dtype, shape }, rotate: seededRotation(layer.recipe.rotate), diagnosticSeed, weights: layer.recipe.weights, histogramBins, sampleRows };
+  const { rotate } = layer.recipe;
+  return { tensor: { file, offset, dtype, shape }, rotate: rotate?.kind === 'rpbh' ? rotate : null, diagnosticSeed, weights: layer.recipe.weights, histogramBins, sampleRows };
 }
 
-/** The weight report knows the rotation that needs no data. */
-function seededRotation(rotate: Rotation | null): RpbhRotation | null {
-  return rotate?.kind === 'rpbh' ? rotate : null;
+/** Parts of a recipe that change weights before they are rounded, or how: the weight report knows none of them but RPBH. Kept weights are not rounded at all. */
+function beyondRounding({ smooth, permute, rotate, tail, lowRank, solver, weights }: Recipe): string | undefined {
+  const parts = [
+    ...Object.entries({ smooth, permute, tail, lowRank }).flatMap(([name, part]) => (part ? [`"${name}"`] : [])),
+    ...(rotate && rotate.kind !== 'rpbh' ? [`the rotation "${rotate.kind}"`] : []), ...(solver.kind === 'rtn' ? [] : [`the solver "${solver.kind}"`]),
+  ];
+  return weights.kind !== 'keep' && parts.length > 0 ? parts.join(', ') : undefined;
 }
 
 function toReport(layer: LayerPlan, measured: Measurement, key: string): LayerReport {

@@ -68,6 +68,15 @@ describe('analyze', () => {
     assert.equal((await knownReports(plan, new FakeEngine(), new ReportCache(place))).length, 0);
   });
 
+  it('reports no number for weights that it would not see as they are quantized', async () => {
+    const plan = await glyphPlan('defaults: { method: { name: rtn, permute: { kind: random }, rotate: { kind: hadamard } }, scheme: W4A4 }', 'rules:', '  - layers: [proj_out_1]', '    method: rtn');
+    const engine = new FakeEngine();
+    const { layers, failures } = await analyze(plan, engine, new ReportCache(null));
+    assert.deepEqual([layers.map((layer) => layer.name), engine.measured.length, failures.length], [['proj_out_1'], 1, 55]);
+    assert.match(failures[0]?.message ?? '', /this recipe also has "permute", the rotation "hadamard"\. A preview shows/);
+    assert.deepEqual((await knownReports(plan, engine, new ReportCache(null))).length, 0);
+  });
+
   it('names the layer that cannot be measured and goes on', async () => {
     const engine = new FakeEngine((request) => {
       if (request.tensor.shape[0] === 256) {
