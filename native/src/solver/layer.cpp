@@ -268,17 +268,18 @@ LayerFit quantizeLayer(const QuantizeLayerRequest& request, ThreadPool& pool, co
 
     std::vector<StoredTensor> tensors;
     if (request.lowRank) {
-        std::vector<float> residual;
+        const auto most = static_cast<double>(request.lowRank->iterations);
         const QuantizeResidual quantize = [&](const std::vector<float>& rest, std::vector<float>& quantized) {
             const RowCodec codec(recipe.weights, n, rangeOf(recipe.weights, rest, n, workers, kernels), kernels);
             decodeAll(roundToNearest(rest.data(), rows, codec, workers), codec, quantized, workers);
+            workers.advance(branchWork / most);
             return squaredDistance(rest, quantized, n, low, d, workers);
         };
         const LowRankFit branch = fitLowRank(weights, rows, n, request.lowRank->rank, static_cast<unsigned>(request.lowRank->iterations), quantize, workers);
         fit.lowRankIterations = branch.iterations;
         source.setFactors(toFactors(branch.branch, n, d));
         weights = source.readBehindTransforms(nullptr);  // bit for bit what a model subtracts
-        workers.advance(branchWork);
+        workers.advance(branchWork * (1 - branch.iterations / most));
     }
     const TensorRange range = rangeOf(recipe.weights, weights, n, workers, kernels);
     const RowCodec codec(recipe.weights, n, range, kernels);

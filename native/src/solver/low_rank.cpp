@@ -38,8 +38,9 @@ double dot(const float* a, const float* b, size_t n) {
 }
 
 /// Rows become orthonormal (Gram and Schmidt, twice). Rows that depend on others become zero.
-void orthonormalize(std::vector<float>& rows, size_t count, size_t n) {
+void orthonormalize(std::vector<float>& rows, size_t count, size_t n, const Workers& workers) {
     for (size_t i = 0; i < count; ++i) {
+        workers.checkCancelled();
         float* const row = rows.data() + i * n;
         const double before = std::sqrt(dot(row, row, n));
         for (int pass = 0; pass < 2; ++pass) {
@@ -140,10 +141,9 @@ void SubspaceIteration::multiplyByColumns(const float* weights, Workers& workers
 
 LowRankBranch SubspaceIteration::approximate(const float* weights, Workers& workers) {
     for (int pass = started_ ? kLaterPasses : kFirstPasses; pass > 0; --pass) {
-        workers.checkCancelled();
-        orthonormalize(right_, vectors_, width_);
+        orthonormalize(right_, vectors_, width_, workers);
         multiplyByRows(weights, workers);
-        orthonormalize(left_, vectors_, rows_);
+        orthonormalize(left_, vectors_, rows_, workers);
         multiplyByColumns(weights, workers);
     }
     started_ = true;
