@@ -2,16 +2,18 @@
 #include <gtest/gtest.h>
 
 #include <limits>
-#include <map>
 
 #include "base/error.h"
 #include "graph_support.h"
+#include "packed_support.h"
 #include "solver/layer.h"
 
 namespace quantscope {
 namespace {
 
 using test::Model;
+using test::tensorsOf;
+using test::withCodes;
 
 constexpr uint64_t kOutputs = 70, kInputs = 128, kRows = 200;
 
@@ -27,47 +29,6 @@ public:
 private:
     std::filesystem::path path_;
 };
-
-/// Tensors of a safetensors file that this program wrote: {"name":{"dtype":"U8","shape":[1,2],"data_offsets":[0,2]},…
-std::map<std::string, TensorRef> tensorsOf(const std::string& path) {
-    std::ifstream in(path, std::ios::binary);
-    uint64_t length = 0;
-    in.read(reinterpret_cast<char*>(&length), 8);
-    std::string header(length, ' ');
-    in.read(header.data(), static_cast<std::streamsize>(length));
-    std::map<std::string, TensorRef> result;
-    const std::string key = "\":{\"dtype\":\"";
-    for (size_t at = header.find(key); at != std::string::npos; at = header.find(key, at + 1)) {
-        const size_t name = header.rfind('"', at - 1) + 1;
-        const size_t dtype = at + key.size();
-        const size_t shape = header.find('[', at) + 1;
-        const size_t offset = header.find('[', shape) + 1;
-        TensorRef ref{path, 8 + length + std::stoull(header.substr(offset)), *parseDtype(header.substr(dtype, header.find('"', dtype) - dtype)), {}};
-        for (size_t i = shape; header[i - 1] != ']'; i = header.find_first_of(",]", i) + 1) {
-            ref.shape.push_back(std::stoull(header.substr(i)));
-        }
-        result[header.substr(name, at - name)] = ref;
-    }
-    return result;
-}
-
-/// The recipe with what a file holds.
-LinearRecipe withCodes(LinearRecipe recipe, const std::string& path) {
-    auto tensors = tensorsOf(path);
-    PackedWeight packed{tensors.at("codes"), {}, {}};
-    for (const auto& [name, ref] : tensors) {
-        if (name == "tail") {
-            packed.tail = ref;
-        } else if (name != "codes" && name.rfind("low_rank", 0) != 0) {
-            packed.sides[name] = ref;
-        }
-    }
-    if (tensors.contains("low_rank.down")) {
-        recipe.lowRank = LowRank{tensors.at("low_rank.down"), tensors.at("low_rank.up")};
-    }
-    recipe.packed = packed;
-    return recipe;
-}
 
 struct Layer {
     explicit Layer(uint64_t seed = 3) : model(seed) {

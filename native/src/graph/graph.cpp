@@ -98,7 +98,7 @@ RunResult Graph::run(const RunRequest& request, ThreadPool& pool, const Cancella
 
     Workers workers(pool, cancellation, progress, flops_ + captures.work());
     Linears linears(request.recipes, captures, cache_, workers, memory_, kernels);
-    Run context{program_, places_, workers, linears, kernels, memory_};
+    Run context{program_, places_, workers, &linears, kernels, memory_};
     for (const auto& [name, values] : request.inputs) {
         std::copy(values.begin(), values.end(), context.out(program_.inputs.at(name)));
     }

@@ -14,7 +14,7 @@ struct Run {
     const Program& program;
     const std::vector<float*>& places;  ///< where each buffer begins
     Workers& workers;
-    Linears& linears;
+    Linears* linears;  ///< null where linears run elsewhere
     const Kernels& kernels;
     std::vector<TileMemory>& memory;  ///< one per worker, for the time of one tile
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "packed/codes.h"
+#include "packed/safetensors_writer.h"
 #include "quantizer/small_float.h"
 
 namespace quantscope {
@@ -185,6 +186,18 @@ std::vector<StoredTensor> storeSides(const Quantizer& quantizer, const RowCodec&
     std::vector<float> norms(rows);
     std::transform(sides.begin(), sides.end(), norms.begin(), [&](float side) { return normOf(norm, side, root); });
     return {storeAs(norm, "norms", {rows}, norms.data())};
+}
+
+void writeLayer(const std::string& path, const std::vector<StoredTensor>& tensors) {
+    std::vector<SafetensorsWriter::Entry> entries;
+    for (const StoredTensor& tensor : tensors) {
+        entries.push_back({tensor.name, tensor.dtype, tensor.shape});
+    }
+    SafetensorsWriter writer(path, "quantscope-layer-1", entries);
+    for (const StoredTensor& tensor : tensors) {
+        writer.write(tensor.bytes);
+    }
+    writer.finish();
 }
 
 std::vector<uint8_t> loadCodes(const TensorRef& ref, const RowCodec& codec, uint64_t rows) {

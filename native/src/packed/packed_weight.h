@@ -33,6 +33,9 @@ StoredTensor storeCodes(const RowCodec& codec, uint64_t rows, const std::vector<
 std::vector<StoredTensor> storeSides(const Quantizer& quantizer, const RowCodec& codec, const TensorRange& range, uint64_t rows,
                                      const std::vector<float>& sides);
 
+/// All that is stored of one layer, as a safetensors file that appears when it is whole. Throws Error(Io).
+void writeLayer(const std::string& path, const std::vector<StoredTensor>& tensors);
+
 /// Throws Error(Io), and Error(Argument) naming the file when shape or dtype are not those of such a weight.
 std::vector<uint8_t> loadCodes(const TensorRef& codes, const RowCodec& codec, uint64_t rows);
 std::vector<float> loadSides(const std::map<std::string, TensorRef>& sides, const std::string& file, const Quantizer& quantizer,

@@ -56,7 +56,7 @@ public:
     void eachPiece(const LinearRecipe& recipe, bool quantized, Body body) {
         WeightCache cache(outputs_ * (inputs_ + 64) * 2);
         const WeightRows::Parts parts{recipe, *transforms_, factors_ ? &*factors_ : nullptr};
-        const WeightRows rows(layer_, tensor_, outputs_, inputs_, &parts, cache, workers_, memory_, kernels_);
+        const WeightRows rows(layer_, &tensor_, outputs_, inputs_, &parts, cache, workers_, memory_, kernels_);
         workers_.tiles((outputs_ + kPiece - 1) / kPiece, [&](size_t piece, unsigned worker) {
             const uint64_t first = piece * kPiece;
             const uint64_t count = std::min(kPiece, outputs_ - first);
@@ -106,12 +106,16 @@ private:
 };
 
 /// T H Tᵀ [inputs, inputs]: the second moments of the transformed inputs.
-std::vector<float> readMoments(const TensorRef& ref, Source& source, Workers& workers, const Kernels& kernels) {
+std::vector<float> readMoments(const TensorRef& ref, Source& source, Workers& workers) {
     const uint64_t d = source.inputs();
     if (ref.dtype != Dtype::F32 || ref.shape != std::vector<uint64_t>{d, d}) {
         failArgument(ref.file + ": expected second moments F32 [" + std::to_string(d) + ", " + std::to_string(d) + "]. Collect the statistics again.");
     }
-    std::vector<float> moments = readFloats(ref, kernels);
+    const Tensor tensor(ref);
+    std::vector<float> moments(d * d);
+    workers.rows(d, d, [&](uint64_t begin, uint64_t end) {
+        tensor.read(begin * d, (end - begin) * d, reinterpret_cast<std::byte*>(moments.data() + begin * d));
+    });
     const uint64_t each = std::max<uint64_t>(1, source.transforms().rowsAtOnce());
     for (int side = source.transforms().empty() ? 2 : 0; side < 2; ++side) {
         workers.tiles((d + each - 1) / each, [&](size_t tile, unsigned worker) {
@@ -212,18 +216,6 @@ double energyOf(const std::vector<float>& values) {
     return sum;
 }
 
-void write(const std::string& path, const char* format, const std::vector<StoredTensor>& tensors) {
-    std::vector<SafetensorsWriter::Entry> entries;
-    for (const StoredTensor& tensor : tensors) {
-        entries.push_back({tensor.name, tensor.dtype, tensor.shape});
-    }
-    SafetensorsWriter writer(path, format, entries);
-    for (const StoredTensor& tensor : tensors) {
-        writer.write(tensor.bytes);
-    }
-    writer.finish();
-}
-
 /// Mean of the diagonal of the first n coordinates.
 double meanDiagonal(const std::vector<float>& moments, uint64_t stride, uint64_t n) {
     double sum = 0;
@@ -258,7 +250,7 @@ LayerFit quantizeLayer(const QuantizeLayerRequest& request, ThreadPool& pool, co
     Source source(request.weight, recipe, request.layer, workers, kernels);
     const uint64_t n = source.quantized();
     const uint64_t d = source.inputs();
-    const std::vector<float> moments = request.secondMoments ? readMoments(*request.secondMoments, source, workers, kernels) : std::vector<float>();
+    const std::vector<float> moments = request.secondMoments ? readMoments(*request.secondMoments, source, workers) : std::vector<float>();
     const float* const low = moments.empty() ? nullptr : moments.data();
     LayerFit fit;
     std::vector<uint16_t> tail;
@@ -316,7 +308,7 @@ LayerFit quantizeLayer(const QuantizeLayerRequest& request, ThreadPool& pool, co
         tensors.push_back(storeAs(FloatType::Bf16, "low_rank.up", {rows, factors.rank}, factors.up.data()));
     }
     workers.checkCancelled();
-    write(request.out, "quantscope-layer-1", tensors);
+    writeLayer(request.out, tensors);
     return fit;
 }
 
