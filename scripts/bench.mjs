@@ -1,4 +1,4 @@
-// `npm run bench`: prints the measurements of docs/performance.md. Nothing here passes or fails: machines are noisy.
+// `npm run bench`: prints the measurements of docs/performance.md; `npm run bench:methods` the table of docs/results.md. Nothing here passes or fails: machines are noisy.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,6 +6,11 @@ import { buildNative, header, installDebianPackages, main, root, say, setup } fr
 
 await main(async () => {
   await setup();
+  const [only, ...args] = process.argv.slice(2);
+  if (only) {
+    const { status } = spawnSync(process.execPath, ['--import=tsx', `bench/${only}.ts`, ...args], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+    return status ?? 1;
+  }
   installDebianPackages([{ package: 'libbenchmark-dev', found: () => header('benchmark/benchmark.h') }]);
   buildNative('native/build', ['-DQUANTSCOPE_BENCH=ON']);
   for (const name of readdirSync(join(root, 'bench')).filter((file) => file.endsWith('.bench.ts'))) {

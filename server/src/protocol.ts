@@ -313,6 +313,9 @@ export interface EngineInfo { version: string; cpuLevel: string; supportedLevels
 // --------------------------------------------------------------------------------------------------------------- preview
 
 /** How a preview runs: the `preview` section of a config, with every default filled in. */
+/** Sampling runs of the full-precision model that statistics are gathered from; none shares its seed with a preview. */
+export interface CalibrationSettings { /** Runs, over other classes or prompts where there are several. */ trajectories: number; /** Sampling steps of each; all are captured. */ steps: number; /** Sample rows kept per layer input. */ rows: number; seed: number }
+
 export interface PreviewSettings {
   /** Class labels of a class-conditional model, one item each; empty for models of text. */
   classes: number[];

@@ -50,8 +50,8 @@ class Server {
   private readonly pushTimers = new Map<string, NodeJS.Timeout>();
   private client: ClientCapabilities = {};
   private cache = new ReportCache(null);
-  /** Where reference trajectories of previews are kept. */
-  private trajectories: string | null = null;
+  /** Where reports, trajectories, statistics and fitted layers are kept; null for nowhere. */
+  private cacheFolder: string | null = null;
   private engine!: Engine;
   private status: StatusParams = { health: 'ok', message: 'Engine not started yet.', engine: 'idle', info: null };
   private jobs = 0;
@@ -129,11 +129,11 @@ class Server {
     this.onRequest('quantscope/preview', async ({ candidates, session, workDoneToken }, token) => {
       const configs = await Promise.all(candidates.map((candidate) => this.previewConfig(candidate)));
       return this.working('Previewing', workDoneToken, (report) => preview(configs, {
-        folder: this.trajectories, cancellation: token, onProgress: report,
+        cacheFolder: this.cacheFolder, cancellation: token, onProgress: report,
         onFrame: (frame, items) => this.notify('quantscope/previewFrame', { session, frame, items }),
       }, this.engine));
     });
-    this.onRequest('quantscope/previewEstimate', async ({ uris }) => estimate(await Promise.all(uris.map((uri) => this.previewConfig({ uri }))), this.trajectories, this.engine));
+    this.onRequest('quantscope/previewEstimate', async ({ uris }) => estimate(await Promise.all(uris.map((uri) => this.previewConfig({ uri }))), this.cacheFolder, this.engine));
     this.onRequest('quantscope/capture', async ({ uri, path, workDoneToken }, token) => {
       const config = await this.previewConfig({ uri });
       return this.working('Capturing activations', workDoneToken, (onProgress) => capture(config, path, { cancellation: token, onProgress }, this.engine));
@@ -151,9 +151,8 @@ class Server {
   private initialize({ capabilities, initializationOptions }: InitializeParams): InitializeResult {
     this.client = capabilities;
     const options = (initializationOptions ?? {}) as InitializationOptions;
-    const folder = options.cacheDirectory || this.runtime.cacheFolder;
-    this.cache = new ReportCache(folder ? join(folder, 'reports') : null);
-    this.trajectories = folder ? join(folder, 'trajectories') : null;
+    this.cacheFolder = options.cacheDirectory || this.runtime.cacheFolder;
+    this.cache = new ReportCache(this.cacheFolder && join(this.cacheFolder, 'reports'));
     this.engine = this.runtime.startEngine({
       threads: options.engine?.threads ?? 0,
       log: (message) => this.connection.console.info(message),

@@ -69,7 +69,7 @@ Op toOp(const OpFields& f) {
     const auto x = [&] { return f.buffer("x"); };
     const auto out = [&] { return f.buffer("out"); };
     if (kind == "linear") {
-        return LinearOp{f.string("name"), x(), f.tensor("weight"), f.optionalTensor("bias"), out()};
+        return LinearOp{f.string("name"), x(), f.optionalTensor("weight"), f.optionalTensor("bias"), out()};
     }
     if (kind == "constant") {
         return ConstantOp{toFloats(f.get("data"), f.path("data")), out()};

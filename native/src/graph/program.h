@@ -37,7 +37,7 @@ struct Stored {
 struct LinearOp {
     std::string name;
     Buffer x;
-    Stored weight;
+    std::optional<Stored> weight;  ///< none for a layer that runs from packed codes alone
     std::optional<Stored> bias;
     Buffer out;
 };

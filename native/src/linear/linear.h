@@ -22,7 +22,7 @@ class Linears {
 public:
     struct Layer {
         const std::string& name;
-        const Tensor& weight;  ///< outputs x inputs values, row-major
+        const Tensor* weight;  ///< outputs x inputs values, row-major; null when there are packed codes alone
         uint64_t outputs;
         uint64_t inputs;
         const std::vector<float>& bias;  ///< [outputs], or empty

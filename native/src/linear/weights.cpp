@@ -46,9 +46,12 @@ void WeightCache::insert(const std::string& layer, const LinearRecipe& recipe, s
     entries_.insert_or_assign(layer, Entry{recipe, run_, std::move(weight)});
 }
 
-WeightRows::WeightRows(const std::string& layer, const Tensor& tensor, uint64_t outputs, uint64_t inputs, const Parts* parts,
+WeightRows::WeightRows(const std::string& layer, const Tensor* tensor, uint64_t outputs, uint64_t inputs, const Parts* parts,
                        WeightCache& cache, Workers& workers, std::vector<TileMemory>& memory, const Kernels& kernels)
     : tensor_(tensor), outputs_(outputs), inputs_(inputs), kernels_(kernels), parts_(parts), quantized_(inputs) {
+    if (tensor == nullptr && (parts == nullptr || !parts->recipe.packed)) {
+        failArgument(layer + ": this checkpoint holds the layer as packed codes, and no recipe with them was given.");
+    }
     if (parts == nullptr) {
         return;
     }
@@ -93,12 +96,12 @@ void WeightRows::readUnquantized(uint64_t first, uint64_t count, float* panel, T
         const uint64_t elements = rows * inputs_;
         float* const target = panel + begin * inputs_;
         float* const decoded = asStored ? target : memory.decoded.get<float>(elements);
-        if (tensor_.dtype() == Dtype::F32) {
-            tensor_.read((first + begin) * inputs_, elements, reinterpret_cast<std::byte*>(decoded));
+        if (tensor_->dtype() == Dtype::F32) {
+            tensor_->read((first + begin) * inputs_, elements, reinterpret_cast<std::byte*>(decoded));
         } else {
-            std::byte* const stored = memory.stored.get<std::byte>(elements * tensor_.elementBytes());
-            tensor_.read((first + begin) * inputs_, elements, stored);
-            kernels_.decode(tensor_.dtype(), stored, decoded, elements);
+            std::byte* const stored = memory.stored.get<std::byte>(elements * tensor_->elementBytes());
+            tensor_->read((first + begin) * inputs_, elements, stored);
+            kernels_.decode(tensor_->dtype(), stored, decoded, elements);
         }
         if (!asStored) {
             parts_->transforms.apply(Transforms::Side::Weights, decoded, rows, target, memory.spare);

@@ -62,7 +62,8 @@ public:
         const LowRankFactors* factors;
     };
     /// Quantizes the whole matrix into the cache when it has room and the recipe asks for codes. `parts` may be null.
-    WeightRows(const std::string& layer, const Tensor& tensor, uint64_t outputs, uint64_t inputs, const Parts* parts, WeightCache& cache,
+    /// `tensor` may be null when the recipe brings packed codes. Throws Error(Argument) when there is neither.
+    WeightRows(const std::string& layer, const Tensor* tensor, uint64_t outputs, uint64_t inputs, const Parts* parts, WeightCache& cache,
                Workers& workers, std::vector<TileMemory>& memory, const Kernels& kernels);
 
     /// `count` rows from `first` on, as float32 behind the transforms, without the low-rank branch. Thread-safe with a memory of its own for
@@ -76,7 +77,7 @@ private:
     std::shared_ptr<const CodedWeight> load(const PackedWeight& packed) const;
     std::shared_ptr<const CodedWeight> encodeAll(Workers& workers, std::vector<TileMemory>& memory) const;
 
-    const Tensor& tensor_;
+    const Tensor* tensor_;
     uint64_t outputs_;
     uint64_t inputs_;
     const Kernels& kernels_;

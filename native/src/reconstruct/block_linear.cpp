@@ -58,9 +58,9 @@ BlockLinear::BlockLinear(Weight weight, const LinearRecipe* recipe, const Bench&
             failArgument(weight.name + ": row " + std::to_string(row) + " of the weight holds NaN or infinite values, which cannot be rounded. "
                                                                        "Repair the checkpoint or keep this layer.");
         }
-        const Range found = bench.kernels.range(values, quantized_);
-        range_.lowest = std::min<double>(range_.lowest, found.lowest);
-        range_.highest = std::max<double>(range_.highest, found.highest);
+        if (needsTensorRange(*quantizer_)) {
+            observe(*quantizer_, values, quantized_, 0, bench.kernels, range_);
+        }
     }
     codec_.emplace(*quantizer_, quantized_, range_, bench.kernels);
     rounding_ = std::make_unique<SoftRounding>(weights_.data(), outputs_, inputs_, *codec_, bench.workers);

@@ -84,13 +84,14 @@ std::vector<MemoryPlan::Place> Tape::check(const Recipes& recipes) {
         keep(outOf(op));
         if (const auto* linear = std::get_if<LinearOp>(&op)) {
             const auto [known, isNew] = linears.try_emplace(linear->name, linear);
-            checks.require(known->second->weight.ref == linear->weight.ref, "another linear of this name has other weights");
+            checks.require(linear->weight.has_value(), "this layer is packed already, so there is nothing to learn");
+            checks.require(known->second->weight->ref == linear->weight->ref, "another linear of this name has other weights");
             const auto recipe = recipes.find(linear->name);
             if (recipe != recipes.end()) {
                 validate(recipe->second, lastOf(program_.buffers[linear->x]), "layers[\"" + linear->name + "\"]");
             }
             if (isNew) {
-                weightBytes += linear->weight.tensor->elements() * (recipe != recipes.end() ? SoftRounding::kBytesPerWeight : sizeof(float));
+                weightBytes += linear->weight->tensor->elements() * (recipe != recipes.end() ? SoftRounding::kBytesPerWeight : sizeof(float));
             }
         }
     }
@@ -141,7 +142,7 @@ void Tape::readLinears(const Recipes& recipes, const Bench& bench) {
             continue;
         }
         const auto recipe = recipes.find(linear->name);
-        BlockLinear::Weight weight{linear->name, *linear->weight.tensor, lastOf(program_.buffers[linear->out]), lastOf(program_.buffers[linear->x]),
+        BlockLinear::Weight weight{linear->name, *linear->weight->tensor, lastOf(program_.buffers[linear->out]), lastOf(program_.buffers[linear->x]),
                                    linear->bias ? load(*linear->bias->tensor, bench.kernels) : std::vector<float>()};
         linears_[linear->name] = std::make_unique<BlockLinear>(std::move(weight), recipe != recipes.end() ? &recipe->second : nullptr, bench);
     }

@@ -5,6 +5,7 @@ import { describe } from './architecture';
 import { findComponent, hasComponentName, readConfig } from './diffusers';
 import { CheckpointError, quoted } from './errors';
 import { Files } from './files';
+import { readPacked } from './packed';
 import { readHeader } from './safetensors';
 import { readSharded } from './sharded';
 
@@ -34,7 +35,9 @@ async function open(path: string): Promise<Opened> {
   const { config, problems: configProblems } = kind === 'diffusers' || hasComponentName(weights)
     ? await readConfig(weights, files)
     : { config: null, problems: [] };
-  const described = describe(weights, tensors, config);
+  const packed = readPacked(weights, metadata, tensors);
+  // Roles and blocks come from the names of the weights that the packed parts stand for.
+  const described = describe(weights, packed ? [...packed.rest, ...packed.weights] : tensors, config);
   const checkpoint: Checkpoint = {
     path,
     kind,
@@ -43,7 +46,7 @@ async function open(path: string): Promise<Opened> {
     metadata,
     tensors,
     layers: described.layers,
-    problems: [...problems, ...shardProblems, ...configProblems, ...described.problems],
+    problems: [...problems, ...shardProblems, ...configProblems, ...(packed?.problems ?? []), ...described.problems],
     revision: files.revision(),
   };
   remember(checkpoint.revision, files);

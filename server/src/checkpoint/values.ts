@@ -2,8 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { TensorInfo } from '../protocol';
+import type { Dtype, TensorInfo } from '../protocol';
 import { CheckpointError } from './errors';
+import { dtypeBits } from './safetensors';
 import { safetensorsHeader } from './writer';
 
 export interface TensorValues { shape: number[]; data: Float32Array }
@@ -41,7 +42,7 @@ const each = (width: number, at: (data: DataView, offset: number) => number) => 
 
 const scratch = new DataView(new ArrayBuffer(4));
 
-const decoders: Partial<Record<TensorInfo['dtype'], (bytes: Buffer) => Float32Array>> = {
+export const decoders: Partial<Record<TensorInfo['dtype'], (bytes: Buffer) => Float32Array>> = {
   F32: each(4, (data, at) => data.getFloat32(at, true)),
   F64: each(8, (data, at) => data.getFloat64(at, true)),
   BF16: each(2, (data, at) => {
@@ -63,6 +64,51 @@ function halfToFloat(bits: number): number {
     return sign * fraction * 2 ** -24;
   }
   return exponent === 31 ? (fraction ? NaN : sign * Infinity) : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+const chunkElements = 1 << 20;
+
+/** The values of a tensor of any size as another float type, rounded to nearest even. */
+export async function* castChunks(tensor: TensorInfo, dtype: Dtype): AsyncIterable<Uint8Array> {
+  const encode = encoders[dtype];
+  const size = dtypeBits[tensor.dtype] / 8;
+  if (!encode || !Number.isInteger(size)) {
+    throw new CheckpointError('checkpoint/dtype', tensor.file, `"${tensor.name}" (${tensor.dtype}) cannot be stored as ${dtype}; BF16, F16 and F32 can be written.`);
+  }
+  for (let done = 0; done < tensor.bytes; done += chunkElements * size) {
+    yield encode((await readValues({ ...tensor, offset: tensor.offset + done, bytes: Math.min(chunkElements * size, tensor.bytes - done) })).data);
+  }
+}
+
+export const encoders: Partial<Record<Dtype, (values: Float32Array) => Uint8Array>> = {
+  F32: (values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+  BF16: (values) => halves(values, floatToBF16),
+  F16: (values) => halves(values, floatToHalf),
+};
+
+function halves(values: Float32Array, convert: (bits: number) => number): Uint8Array {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  return new Uint8Array(Uint16Array.from(bits, convert).buffer);
+}
+
+function floatToBF16(bits: number): number {
+  return (bits & 0x7fffffff) > 0x7f800000 ? (bits >>> 16) | 0x40 : (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+}
+
+function floatToHalf(bits: number): number {
+  const sign = (bits >>> 16) & 0x8000;
+  const magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) {
+    return sign | 0x7e00;
+  }
+  if (magnitude < 0x38800000) {
+    // Below 2^-14 the steps are 2^-24: adding ½ lets the float unit round to them.
+    scratch.setUint32(0, magnitude);
+    scratch.setFloat32(0, scratch.getFloat32(0) + 0.5);
+    return sign | (scratch.getUint32(0) - 0x3f000000);
+  }
+  const rounded = magnitude + 0xfff + ((magnitude >>> 13) & 1);
+  return sign | (rounded >= 0x47800000 ? 0x7c00 : (rounded - 0x38000000) >>> 13);
 }
 
 /** Writes a safetensors file of F32 tensors through a temporary file that is renamed. */

@@ -1,13 +1,14 @@
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { openCheckpoint, requireUnchanged } from '../checkpoint';
 import { readValues, writeSafetensors } from '../checkpoint/values';
 import type { LinearRecipe } from '../engine/graph';
 import { decoderFor, modelFor } from '../models';
 import { withBatch, withoutBatch } from '../models/arguments';
 import type { Given } from '../models/builder';
-import { linearRecipes, prepare, runForward } from '../models/forward';
+import { prepare, runForward } from '../models/forward';
 import type { Model } from '../models/model';
 import type { Checkpoint } from '../protocol';
+import { engineRecipes, prepareRecipes, requestFor, withWorkFolder } from '../quantize/recipes';
 import { UsageError } from './command';
 import type { Command, CommandContext } from './command';
 import { significant } from './table';
@@ -19,8 +20,14 @@ export const forward: Command = {
   options: { inputs: { type: 'string' }, out: { type: 'string' }, config: { type: 'string' } },
   async run(context) {
     const { config } = context.values;
-    const recipes = typeof config === 'string' ? linearRecipes((await context.requirePlan(resolve(config))).plan) : {};
-    return runOnce(context, modelFor, recipes);
+    if (typeof config !== 'string') {
+      return runOnce(context, modelFor, {});
+    }
+    const loaded = await context.requirePlan(resolve(config));
+    return withWorkFolder(context.cacheFolder, async (folder) => {
+      const request = requestFor(loaded, dirname(resolve(config)), { folder, cancellation: context.cancel.token, onProgress: (fraction, what) => context.progress(fraction, what) });
+      return runOnce(context, modelFor, engineRecipes(await prepareRecipes(request, context.engine)));
+    });
   },
 };
 

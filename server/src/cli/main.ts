@@ -14,10 +14,11 @@ import { lint } from './lint';
 import { lsp } from './lsp';
 import { plan } from './plan';
 import { preview } from './preview';
+import { exportCommand, quantize } from './quantize';
 import { report } from './report';
 import { stats } from './stats';
 
-const commands: readonly Command[] = [inspect, stats, plan, lint, analyze, report, forward, decode, preview, capture, lsp, doctor];
+const commands: readonly Command[] = [inspect, stats, plan, lint, analyze, report, forward, decode, preview, capture, quantize, exportCommand, lsp, doctor];
 
 function help(): string {
   return ['Usage: quantscope <command> [--json] [--quiet] [--verbose] [--threads N] [--device auto|cpu|cuda] [--cache folder|none]', '',

@@ -27,7 +27,7 @@ export const preview: Command = {
       ({ uri: URI.file(each).toString(), loaded: await context.requirePlan(each), ...(rule !== undefined && i === 0 ? { rule: rule - 1 } : {}) })));
     const [steps, seed] = [context.integer('steps', 1, 1000), context.integer('seed', 0, 999_999_999)];
     const changes: Partial<PreviewSettings> = { ...(mode ? { mode } : {}), ...(steps === undefined ? {} : { steps }), ...(seed === undefined ? {} : { seed }) };
-    const result = await runPreview(configs, { folder: context.cacheFolder && join(context.cacheFolder, 'trajectories'), cancellation: context.cancel.token, onProgress: (fraction, what) => context.progress(fraction, what) }, context.engine, changes);
+    const result = await runPreview(configs, { cacheFolder: context.cacheFolder, cancellation: context.cancel.token, onProgress: (fraction, what) => context.progress(fraction, what) }, context.engine, changes);
     const images = await writePictures(result, resolve(out));
     const [first] = result.candidates;
     const { frames, ...numbers } = result;

@@ -1,6 +1,6 @@
 /** Text → QuantConfig. The parser never throws: it returns what it could read, every value with its range, and problems. */
 import type { TextDocument } from 'vscode-languageserver-textdocument';
-import type { KeepDtype, PreviewSettings, Range } from '../protocol';
+import type { CalibrationSettings, KeepDtype, PreviewSettings, Range } from '../protocol';
 import type { Scheme } from '../methods/method';
 import type { ConfigProblem } from './codes';
 import { foreignKeys, readMethodSettings } from './methodParts';
@@ -33,6 +33,7 @@ export interface QuantConfig {
   budget?: Budget;
   /** As written; what is missing depends on the model. */
   preview?: Located<Partial<PreviewSettings>>;
+  calibration?: Located<Partial<CalibrationSettings>>;
 }
 
 export interface ParsedConfig { config: QuantConfig; root: TreeNode | null; problems: ConfigProblem[] }
@@ -75,7 +76,8 @@ function readConfig(root: TreeNode): QuantConfig {
   const checkpoint = text(find(root, 'checkpoint')?.value);
   const budget = readBudget(find(root, 'budget')?.value);
   const preview = readPreview(find(root, 'preview')?.value);
-  return { ...config, ...(checkpoint ? { checkpoint } : {}), ...(budget ? { budget } : {}), ...(preview ? { preview } : {}) };
+  const calibration = readCalibration(find(root, 'calibration')?.value);
+  return { ...config, ...(checkpoint ? { checkpoint } : {}), ...(budget ? { budget } : {}), ...(preview ? { preview } : {}), ...(calibration ? { calibration } : {}) };
 }
 
 /** What passes the schema; a value it refused is left out, and its default stands in. */
@@ -96,6 +98,19 @@ function readPreview(node: TreeNode | undefined): Located<Partial<PreviewSetting
       value.mode = scalar;
     } else if (key === 'classes' && written.kind === 'list') {
       value.classes = written.items.flatMap((item) => (item.kind === 'scalar' && Number.isInteger(item.value) ? [item.value as number] : []));
+    }
+  }
+  return { value, range: node.range };
+}
+
+function readCalibration(node: TreeNode | undefined): Located<Partial<CalibrationSettings>> | undefined {
+  if (node?.kind !== 'map') {
+    return undefined;
+  }
+  const value: Partial<CalibrationSettings> = {};
+  for (const { key, value: written } of node.entries) {
+    if (isOneOf(key, ['trajectories', 'steps', 'rows', 'seed']) && written.kind === 'scalar' && typeof written.value === 'number' && written.value >= 0) {
+      value[key] = written.value;
     }
   }
   return { value, range: node.range };

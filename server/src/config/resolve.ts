@@ -4,6 +4,9 @@ import type { Checkpoint, Decision, EntryMatch, Layer, LayerPlan, Plan, PlanTota
 import type { ConfigProblem } from './codes';
 import { tailWidth } from '../methods/widths';
 import type { LayerShape } from '../methods/widths';
+import { packedLayers } from '../checkpoint/packed';
+import type { PackedLayer } from '../checkpoint/packed';
+import { describeQuantizer } from './describe';
 import { matchList } from './match';
 import { nearest } from './nearest';
 import { codeBits, packedBytes, sharedBytes } from './packedSize';
@@ -30,12 +33,15 @@ function decide(config: QuantConfig, checkpoint: Checkpoint, matches: readonly U
   const deciding = new Int32Array(checkpoint.layers.length).fill(-1);
   matches.forEach((indices, rule) => indices.forEach((layer) => { deciding[layer] = rule; }));
   const refused = new Map<string, { layers: Layer[]; problem: ConfigProblem }>();
+  const packed = packedLayers(checkpoint);
   const plans = checkpoint.layers.map((layer, index) => {
     const rule = config.rules[deciding[index] ?? -1];
     const shape = { inFeatures: layer.inFeatures, outFeatures: layer.outFeatures, role: layer.role, heads: headsOf(layer, checkpoint) };
-    const result = recipeFor(rule ?? {}, config.defaults, shape);
+    const known = packed.get(layer.name);
+    const asked = recipeFor(rule ?? {}, config.defaults, shape);
+    const result = known && 'recipe' in asked && !isUntouched(asked.recipe) ? { refusal: alreadyPacked(known.entry.recipe), range: rule?.range } : asked;
     if ('recipe' in result) {
-      return planLayer(layer, shape, result.recipe, decisionOf(rule, config));
+      return known ? packedLayer(layer, shape, known, decisionOf(rule, config)) : planLayer(layer, shape, result.recipe, decisionOf(rule, config));
     }
     const range = result.range ?? rule?.range ?? config.defaults.range ?? topOfFile;
     const key = `${rule?.index ?? -1} ${result.refusal}`;
@@ -45,7 +51,7 @@ function decide(config: QuantConfig, checkpoint: Checkpoint, matches: readonly U
     } else {
       refused.set(key, { layers: [layer], problem: { code: 'plan/refused', severity: 'error', message: result.refusal, range } });
     }
-    return planLayer(layer, shape, keepRecipe('original'), decisionOf(rule, config));
+    return known ? packedLayer(layer, shape, known, null) : planLayer(layer, shape, keepRecipe('original'), decisionOf(rule, config));
   });
   for (const { layers, problem } of refused.values()) {
     const count = layers.length === 1 ? layers[0]?.name ?? '' : `${layers.length} layers, first ${layers[0]?.name ?? ''}`;
@@ -61,10 +67,23 @@ function decisionOf(rule: Rule | undefined, config: QuantConfig): Decision | nul
   return config.defaults.range ? { rule: -1, name: 'defaults', range: config.defaults.range } : null;
 }
 
+function isUntouched({ weights, activations }: LayerPlan['recipe']): boolean {
+  return weights.kind === 'keep' && activations.kind === 'keep' && weights.dtype === 'original';
+}
+
+function alreadyPacked(recipe: LayerPlan['recipe']): string {
+  return `These weights are packed already (${recipe.method}, weights ${describeQuantizer(recipe.weights)}) and cannot be quantized once more. Name the original checkpoint, or keep them: "keep: original".`;
+}
+
+/** What the file holds, to the byte. */
+function packedLayer(layer: Layer, shape: LayerShape, { entry, bytes }: PackedLayer, decidedBy: Decision | null): LayerPlan {
+  return { ...planLayer(layer, shape, entry.recipe, decidedBy), packedBytes: bytes, averageBits: (bytes * 8) / Math.max(1, layer.params) };
+}
+
 /** Heads whose outputs, side by side, are the inputs of this layer. */
 function headsOf(layer: Layer, checkpoint: Checkpoint): number | null {
   const heads = checkpoint.config?.['num_attention_heads'] ?? checkpoint.config?.['n_heads'];
-  const fromAttention = layer.role === 'attention-out' || layer.role === 'context-attention-out';
+  const fromAttention = ['attention-out', 'context-attention-out', 'cross-attention-out'].includes(layer.role);
   return fromAttention && typeof heads === 'number' && Number.isInteger(heads) && heads > 0 && layer.inFeatures % heads === 0 ? heads : null;
 }
 

@@ -111,6 +111,16 @@ export const schema: Schema = {
         bits: { type: 'number', exclusiveMinimum: 0, maximum: 32, description: 'Largest average bits per linear weight, side data included.', examples: [4.5] },
       },
     },
+    calibration: {
+      type: 'object', additionalProperties: false,
+      description: 'Sampling runs of the full-precision model that smoothing, fitted rotations, GPTQ and static ranges learn from. Gathered when a method first needs them, and kept. Everything has a default.',
+      properties: {
+        trajectories: { type: 'integer', minimum: 1, maximum: 256, default: 4, description: 'Sampling runs, each with a seed of its own; over all classes evenly, or over the prompts of the preview in turn.' },
+        steps: { type: 'integer', minimum: 1, maximum: 1000, default: 8, description: 'Sampling steps of each run. Every step is captured, both halves of guidance.' },
+        rows: { type: 'integer', minimum: 1, maximum: 65536, default: 256, description: 'Rows of each layer input that are kept as a sample, over all steps and runs.' },
+        seed: { type: 'integer', minimum: 0, maximum: 4294967295, default: 1000, description: 'Seed of the first run. Keep it away from the seeds of previews: a config must not be tuned to the picture it is judged by.' },
+      },
+    },
     preview: {
       type: 'object', additionalProperties: false,
       description: 'How `QuantScope: Preview Quantized Model` runs. Everything has a default.',

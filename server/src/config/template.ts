@@ -1,21 +1,17 @@
 /** The text of a new config for a checkpoint: the method's own layer policy, written as rules a person can read and change. */
+import { methods } from '../methods';
 import type { Checkpoint, Role } from '../protocol';
 import { matchList } from './match';
 
 /**
- * OrbitQuant's layer policy (methods.md 1.6), which is also what SVDQuant and ViDiT-Q do: blocks quantized, adaLN modulation weight-only INT4 in groups of 64,
- * embedders and final layers in high precision.
+ * The policy of the method for this architecture, one rule per entry that has layers here.
  * @param relativePath of the checkpoint as the config will name it.
  */
 export function newConfigText(checkpoint: Checkpoint, relativePath: string, method: string, scheme: string): string {
-  const modulation = patternsFor(checkpoint, ['modulation']);
-  const kept = patternsFor(checkpoint, ['embedder', 'final']);
-  const rules = [
-    ...(modulation.length > 0 ? [
-      '  - name: modulation', `    layers: [${modulation.map((pattern) => JSON.stringify(pattern)).join(', ')}]`, '    scheme: W4A16', '    method: { name: rtn, weights: { group: 64 } }',
-    ] : []),
-    ...(kept.length > 0 ? ['  - name: embedders and final layers', `    layers: [${kept.map((pattern) => JSON.stringify(pattern)).join(', ')}]`, '    keep: original'] : []),
-  ];
+  const rules = (methods.get(method)?.policy(checkpoint.architecture) ?? []).flatMap(({ name, roles, settings }) => {
+    const patterns = patternsFor(checkpoint, roles);
+    return patterns.length > 0 ? [`  - name: ${name}`, `    layers: [${patterns.map((pattern) => JSON.stringify(pattern)).join(', ')}]`, ...settings.map((line) => `    ${line}`)] : [];
+  });
   return [
     'version: 1',
     `checkpoint: ${/^[\w./-]+$/.test(relativePath) ? relativePath : JSON.stringify(relativePath)}`,

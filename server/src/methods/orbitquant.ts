@@ -1,5 +1,5 @@
 import type { Recipe } from '../protocol';
-import { plain, quantizerFor } from './method';
+import { plain, quantizerFor, usualPolicy } from './method';
 import type { Method, Scheme } from './method';
 
 /** OrbitQuant (arXiv 2607.02461): one seeded rotation per width and one fixed Lloyd–Max codebook for weights and activations alike. Eq 3–9. */
@@ -18,4 +18,5 @@ export const orbitquant: Method = {
       activations: quantizerFor(activationBits, { kind: 'codebook', bits: activationBits, norm: 'fp32' }),
     };
   },
+  policy: () => usualPolicy,
 };

@@ -1,5 +1,5 @@
 import type { Recipe } from '../protocol';
-import { plain, quantizerFor } from './method';
+import { plain, quantizerFor, usualPolicy } from './method';
 import type { Method, Scheme } from './method';
 
 /** Round to nearest: symmetric absmax integers, one scale per output channel and per token. methods.md 5. */
@@ -17,4 +17,5 @@ export const rtn: Method = {
       activations: quantizerFor(activationBits, { kind: 'int', bits: activationBits, symmetric: true, group: 'row', scale: 'fp16' }),
     };
   },
+  policy: () => usualPolicy,
 };

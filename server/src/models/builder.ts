@@ -2,6 +2,7 @@
  * Builds a Program (engine/graph.ts) from a checkpoint: one method per op, shapes inferred and checked, tensors found by name.
  * A model file reads like the forward pass it describes.
  */
+import { packedLayers } from '../checkpoint/packed';
 import type { TensorRef } from '../engine/addon';
 import type { Op, Program } from '../engine/graph';
 import type { Checkpoint, TensorInfo } from '../protocol';
@@ -85,12 +86,14 @@ export class Builder {
   timestep(t: Value, dim: number, { shift = 0, scale = 1 } = {}): Value { return this.op({ op: 'timestep', t: t.id, dim, shift, scale }, [dim]); }
 
   linear(name: string, x: Value): Value {
-    const weight = this.tensor(`${name}.weight`);
+    // A packed weight is not read here: the layer's recipe names its parts.
+    const packed = packedLayers(this.checkpoint).get(name);
+    const weight = packed ? { shape: packed.entry.shape } : this.tensor(`${name}.weight`);
     const width = weight.shape.slice(1).reduce((product, size) => product * size, 1);
     if (last(x) !== width) {
       throw new ModelError(`"${name}" takes ${width} features; its input here has ${last(x)}. The config.json does not belong to these weights.`);
     }
-    return this.op({ op: 'linear', name, x: x.id, weight: ref(weight), bias: this.optional(`${name}.bias`) }, [...x.shape.slice(0, -1), weight.shape[0] ?? 0]);
+    return this.op({ op: 'linear', name, x: x.id, weight: 'file' in weight ? ref(weight) : null, bias: this.optional(`${name}.bias`) }, [...x.shape.slice(0, -1), weight.shape[0] ?? 0]);
   }
 
   /** L(second)(activation(L(first)(x))) */

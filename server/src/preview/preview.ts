@@ -2,8 +2,8 @@
 import type { CancellationToken } from 'vscode-jsonrpc';
 import type { Engine, JobOptions } from '../engine/client';
 import { requireUnchanged } from '../checkpoint';
+import type { LinearRecipe } from '../engine/graph';
 import { sharedBytes } from '../config/packedSize';
-import { linearRecipes } from '../models/forward';
 import type { Plan, PreviewAgreement, PreviewCandidate, PreviewFrame, PreviewResult, PreviewScope, PreviewSettings, PreviewStep } from '../protocol';
 import { agreement, averageAgreement, averageSteps, compareStep, toFrames } from './compare';
 import type { Picture } from './metrics';
@@ -11,7 +11,7 @@ import type { Pipeline } from './pipelines';
 import { cachedTrajectory, computeTrajectory, storeTrajectory, trajectoryKey } from './trajectory';
 import type { Trajectory } from './trajectory';
 
-export interface Candidate { label: string; uri: string; plan: Plan; /** Apply only the layers this rule decides. */ rule: number | null }
+export interface Candidate { label: string; uri: string; plan: Plan; /** Apply only the layers this rule decides. */ rule: number | null; layers: ReadonlySet<string>; recipes: Record<string, LinearRecipe> }
 
 export interface PreviewRequest {
   pipeline: Pipeline;
@@ -61,8 +61,7 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
 
   const candidates: PreviewCandidate[] = [];
   for (const [index, candidate] of request.candidates.entries()) {
-    const layers = scopeOf(candidate);
-    const recipes = linearRecipes(candidate.plan, (name) => layers.has(name));
+    const { recipes } = candidate;
     const steps: PreviewStep[][] = [];
     const finals: PreviewAgreement[] = [];
     for (const [item, reference] of references.entries()) {
@@ -75,7 +74,7 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
         show(toFrames(await pictures(clean), index, item, step));
       }
     }
-    candidates.push({ label: candidate.label, uri: candidate.uri, rule: candidate.rule, scope: describeScope(candidate, layers), metrics: averageAgreement(finals), perStep: averageSteps(steps) });
+    candidates.push({ label: candidate.label, uri: candidate.uri, rule: candidate.rule, scope: describeScope(candidate), metrics: averageAgreement(finals), perStep: averageSteps(steps) });
   }
   return {
     architecture: checkpoint.architecture, settings, items: pipeline.items, candidates, frames,
@@ -89,7 +88,7 @@ export function comparedSteps({ steps, compareSteps }: PreviewSettings): number[
 }
 
 /** The quantized model at the reference's x_t of the compared steps. */
-async function forcedOutputs(pipeline: Pipeline, item: number, reference: Trajectory, settings: PreviewSettings, recipes: ReturnType<typeof linearRecipes>, engine: Engine, options: () => JobOptions): Promise<Trajectory> {
+async function forcedOutputs(pipeline: Pipeline, item: number, reference: Trajectory, settings: PreviewSettings, recipes: Record<string, LinearRecipe>, engine: Engine, options: () => JobOptions): Promise<Trajectory> {
   const { timesteps } = pipeline.sampler();
   const outputs = [...reference.outputs];
   for (const step of comparedSteps(settings)) {
@@ -139,11 +138,7 @@ function soundness(references: readonly Trajectory[]): { finite: boolean; unifor
   };
 }
 
-function scopeOf({ plan, rule }: Candidate): Set<string> {
-  return new Set(plan.layers.filter((layer) => rule === null || layer.decidedBy?.rule === rule).map((layer) => layer.name));
-}
-
-function describeScope({ plan }: Candidate, layers: ReadonlySet<string>): PreviewScope {
+function describeScope({ plan, layers }: Candidate): PreviewScope {
   const quantized = plan.layers.filter(({ name, recipe }) => layers.has(name) && (recipe.weights.kind !== 'keep' || recipe.activations.kind !== 'keep'));
   const names = new Set(quantized.map((layer) => layer.name));
   const bytes = sharedBytes(quantized) + plan.layers.reduce((sum, layer) => sum + (names.has(layer.name) ? layer.packedBytes : layer.tensor.bytes), 0);

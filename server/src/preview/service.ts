@@ -1,10 +1,12 @@
 /** The preview requests of the language server and of the command line: plans in, pictures and numbers out. */
-import { basename, dirname, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { URI } from 'vscode-uri';
 import type { LoadedConfig } from '../config/load';
 import type { Engine } from '../engine/client';
 import { ModelError } from '../models/builder';
 import type { Capture, Plan, PreviewEstimate, PreviewResult, PreviewSettings } from '../protocol';
+import { engineRecipes, prepareRecipes, requestFor, withWorkFolder } from '../quantize/recipes';
+import type { PlanRequest } from '../quantize/recipes';
 import { captureActivations } from './capture';
 import type { CaptureOptions } from './capture';
 import { writeCapture } from './captureFile';
@@ -16,16 +18,23 @@ import type { Candidate, PreviewRequest } from './preview';
 
 export interface PreviewConfig { uri: string; rule?: number; loaded: LoadedConfig }
 
-type Hooks = Pick<PreviewRequest, 'folder' | 'cancellation' | 'onFrame' | 'onProgress'>;
+interface Hooks extends Pick<PreviewRequest, 'cancellation' | 'onFrame' | 'onProgress'> { /** Where trajectories, statistics and fitted layers are kept; null for nowhere. */ cacheFolder: string | null }
 
 /** @throws ModelError when the configs cannot be previewed together */
 export async function preview(configs: readonly PreviewConfig[], hooks: Hooks, engine: Engine, changes: Partial<PreviewSettings> = {}): Promise<PreviewResult> {
-  const candidates = configs.map(toCandidate);
-  return runPreview({ ...hooks, pipeline: await common(configs, changes), candidates }, engine);
+  const pipeline = await common(configs, changes);
+  const { cacheFolder, onProgress, ...rest } = hooks;
+  return withWorkFolder(cacheFolder, async (folder) => {
+    const candidates: Candidate[] = [];
+    for (const config of configs) {
+      candidates.push(await toCandidate(config, { folder, cancellation: hooks.cancellation, onProgress }, engine));
+    }
+    return runPreview({ ...rest, ...(onProgress ? { onProgress } : {}), folder: cacheFolder && trajectoriesIn(cacheFolder), pipeline, candidates }, engine);
+  });
 }
 
-export async function estimate(configs: readonly PreviewConfig[], folder: string | null, engine: Engine): Promise<PreviewEstimate> {
-  return estimatePreview(await common(configs, {}), configs.length, folder, engine);
+export async function estimate(configs: readonly PreviewConfig[], cacheFolder: string | null, engine: Engine): Promise<PreviewEstimate> {
+  return estimatePreview(await common(configs, {}), configs.length, cacheFolder && trajectoriesIn(cacheFolder), engine);
 }
 
 /**
@@ -61,13 +70,22 @@ async function common(configs: readonly PreviewConfig[], changes: Partial<Previe
   return openPipeline(checkpoint, written, dirname(fsPath));
 }
 
-function toCandidate(config: PreviewConfig): Candidate {
-  const plan = config.loaded.plan as Plan;
-  const rule = config.rule === undefined ? undefined : config.loaded.parsed.config.rules[config.rule];
+type Preparing = Pick<PlanRequest, 'folder' | 'cancellation' | 'onProgress'>;
+
+/** Fits what the plan's recipes need, of the layers in scope. */
+async function toCandidate(config: PreviewConfig, preparing: Preparing, engine: Engine): Promise<Candidate> {
+  const { loaded } = config;
+  const { rules } = loaded.parsed.config;
+  const rule = config.rule === undefined ? undefined : rules[config.rule];
   if (config.rule !== undefined && !rule) {
-    throw new ModelError(`${nameOf(config)} has no rule ${config.rule + 1}; it has ${config.loaded.parsed.config.rules.length}.`);
+    throw new ModelError(`${nameOf(config)} has no rule ${config.rule + 1}; it has ${rules.length}.`);
   }
-  return { label: rule ? `${nameOf(config)}: ${rule.name}` : nameOf(config), uri: config.uri, plan, rule: config.rule ?? null };
+  const plan = loaded.plan as Plan;
+  const layers = new Set(plan.layers.filter((layer) => !rule || layer.decidedBy?.rule === config.rule).map((layer) => layer.name));
+  const prepared = await prepareRecipes(requestFor(loaded, dirname(URI.parse(config.uri).fsPath), { ...preparing, only: (name) => layers.has(name) }), engine);
+  return { label: rule ? `${nameOf(config)}: ${rule.name}` : nameOf(config), uri: config.uri, plan, rule: config.rule ?? null, layers, recipes: engineRecipes(prepared) };
 }
+
+function trajectoriesIn(cacheFolder: string): string { return join(cacheFolder, 'trajectories'); }
 
 function nameOf({ uri }: PreviewConfig): string { return basename(URI.parse(uri).path); }

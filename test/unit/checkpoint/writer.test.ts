@@ -13,7 +13,7 @@ describe('writing checkpoints', () => {
     const data = Float32Array.from(values);
     return { name, dtype: 'F32', shape: [values.length], bytes: data.byteLength, source: { async *chunks() { yield Buffer.from(data.buffer); } } };
   };
-  const valuesIn = async (path: string): Promise<Record<string, number[]>> => {
+  const valuesIn = async (path: string): Promise<Record<string, readonly number[]>> => {
     const { tensors } = await openCheckpoint(path);
     return Object.fromEntries(await Promise.all(tensors.map(async (tensor) => [tensor.name, [...(await readValues(tensor)).data]] as const)));
   };

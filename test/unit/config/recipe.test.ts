@@ -52,7 +52,7 @@ describe('recipes', () => {
   const refusals: [rule: string, defaults: string, width: number, expected: string][] = [
     ['scheme: W4A4', '{}', 64, 'refused [W4A4] Neither this rule nor "defaults" gives a method. Add "method: orbitquant" to one of them.'],
     ['method: rtn', '{}', 64, 'refused [rtn] Neither this rule nor "defaults" gives a scheme. Add "scheme: W4A4" to one of them.'],
-    ['method: gptq, scheme: W4A4', '{}', 64, 'refused [gptq] There is no method "gptq". Known: orbitquant, rtn.'],
+    ['method: awq, scheme: W4A4', '{}', 64, 'refused [awq] There is no method "awq". Known: orbitquant, rtn, q-dit, smoothquant, vidit-q, gptq, quarot, duquant, svdquant, dirotq, lrq-dit, ptq4dit.'],
     ['method: { name: rtn, weights: { group: 64 } }, scheme: W4A4', '{}', 96,
       'refused [{ name: rtn, weights: { group: 64 } }] A group of 64 does not divide the width 96. Use a group of 32 or "row".'],
     ['method: { name: rtn, weights: { group: 64 } }, scheme: W4A4', '{}', 7, 'refused [{ name: rtn, weights: { group: 64 } }] A group of 64 does not divide the width 7. Use "row".'],

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { newConfigText, patternsFor } from '../../../server/src/config/template';
 import { resolvePlan } from '../../../server/src/config/resolve';
 import { matchList } from '../../../server/src/config/match';
+import { methods } from '../../../server/src/methods';
 import type { Role } from '../../../server/src/protocol';
 import { publishedModels } from '../../fixtures/architectures';
 import { layersNamed, publishedCheckpoint } from '../../fixtures/checkpoints';
@@ -43,10 +44,12 @@ rules:
   });
 
   for (const { name } of publishedModels) {
-    it(`of ${name} resolves without problems`, () => {
+    it(`of ${name} resolves without problems, by every method`, () => {
       const checkpoint = publishedCheckpoint(name);
-      const { config, problems } = parse(newConfigText(checkpoint, './model', 'orbitquant', 'W4A4'));
-      assert.deepEqual([...problems, ...resolvePlan(config, checkpoint).problems], []);
+      for (const method of methods.keys()) {
+        const { config, problems } = parse(newConfigText(checkpoint, './model', method, 'W4A4'));
+        assert.deepEqual([...problems, ...resolvePlan(config, checkpoint).problems].map(({ code, message }) => `${method}: ${code} ${message}`), []);
+      }
     });
 
     it(`patterns for any role of ${name} take exactly the layers of that role`, () => {

@@ -14,7 +14,7 @@ describe('validation', () => {
     [`${head}defaults: { shceme: W4A4 }\n`, ['error config/unknown-key [shceme] "shceme" is not known here. Known: method, scheme, keep. Did you mean "scheme"?']],
     [`${head}defaults: { scheme: W4 }\n`, ['error config/value [W4] A scheme is W<bits>A<bits> with 1 to 8 bits, or 16 to leave that side alone: W4A4, W4A16, W8A8.']],
     [`${head}defaults: { scheme: W9A4 }\n`, ['error config/value [W9A4] A scheme is W<bits>A<bits> with 1 to 8 bits, or 16 to leave that side alone: W4A4, W4A16, W8A8.']],
-    [`${head}defaults: { method: orbitqant }\n`, ['error config/unknown-value [orbitqant] "method" must be orbitquant or rtn. Did you mean "orbitquant"?']],
+    [`${head}defaults: { method: orbitqant }\n`, ['error config/unknown-value [orbitqant] "method" must be orbitquant, rtn, q-dit, smoothquant, vidit-q, gptq, quarot, duquant, svdquant, dirotq, lrq-dit or ptq4dit. Did you mean "orbitquant"?']],
     [`${head}defaults: { method: { weights: {} } }\n`, ['error config/missing-key [{] "name" is missing in "method". The method that is the starting point.']],
     [`${head}defaults: { method: [rtn] }\n`, ['error config/type [[rtn]] "method" must be text or a mapping (key: value).']],
     [`${head}defaults: { keep: fp8 }\n`, ['error config/unknown-value [fp8] "keep" must be original, bf16, fp16 or fp32.']],

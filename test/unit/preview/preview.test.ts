@@ -40,7 +40,7 @@ describe('preview', function () {
 
   it('full precision against itself is exactly equal, in both modes', async () => {
     for (const end of ['}', ', mode: free }']) {
-      const { candidates: [candidate] } = await preview([await quantized('keep: original', end)], { folder: null }, engine);
+      const { candidates: [candidate] } = await preview([await quantized('keep: original', end)], { cacheFolder: null }, engine);
       assert.equal(candidate?.scope.quantizedLayers, 0);
       assert.deepEqual([candidate?.metrics.psnrDb, candidate?.metrics.latentPsnrDb], [null, null]);
       assert.deepEqual(candidate?.perStep.map((step) => step.outputRelativeMse), [0, 0, 0]);
@@ -48,14 +48,14 @@ describe('preview', function () {
   });
 
   it('orders W8A8, rotated W4A4 and plain W4A4 as they look', async () => {
-    const run = async (settings: string): Promise<number> => (await preview([await quantized(settings, ', mode: free }')], { folder: null }, engine)).candidates[0]?.metrics.psnrDb ?? Infinity;
+    const run = async (settings: string): Promise<number> => (await preview([await quantized(settings, ', mode: free }')], { cacheFolder: null }, engine)).candidates[0]?.metrics.psnrDb ?? Infinity;
     const [w8, rotated, plain] = [await run('method: rtn\n    scheme: W8A8'), await run('method: orbitquant\n    scheme: W4A4'), await run('method: rtn\n    scheme: W4A4')];
     assert.ok(w8 > 40 && w8 > rotated + 5 && rotated > plain + 3, `W8A8 ${w8} dB, OrbitQuant W4A4 ${rotated} dB, RTN W4A4 ${plain} dB`);
   });
 
   it('keeps the reference on disk, and gives the same numbers from there', async () => {
     const place = folder();
-    const run = async (): Promise<PreviewResult> => preview([await quantized('method: orbitquant\n    scheme: W4A4')], { folder: place }, engine);
+    const run = async (): Promise<PreviewResult> => preview([await quantized('method: orbitquant\n    scheme: W4A4')], { cacheFolder: place }, engine);
     const [first, second] = [await run(), await run()];
     assert.deepEqual([first.reference.cached, second.reference.cached], [false, true]);
     assert.deepEqual({ ...second, milliseconds: 0, reference: 0 }, { ...first, milliseconds: 0, reference: 0 });
@@ -70,7 +70,7 @@ describe('preview', function () {
     const seen: PreviewFrame[] = [];
     const progress: number[] = [];
     const one = await quantized('method: rtn\n    scheme: W4A4');
-    const result = await preview([one, { ...one, rule: 0 }], { folder: null, onFrame: (frame) => seen.push(frame), onProgress: (fraction) => progress.push(fraction) }, engine);
+    const result = await preview([one, { ...one, rule: 0 }], { cacheFolder: null, onFrame: (frame) => seen.push(frame), onProgress: (fraction) => progress.push(fraction) }, engine);
     assert.deepEqual(seen, result.frames);
     assert.deepEqual([...new Set(seen.map((frame) => `${frame.candidate} ${frame.item} ${frame.step}`))].length, 3 * 2 * 3);
     assert.ok(seen.every((frame) => decode(Buffer.from(frame.png, 'base64')).width === 16));
@@ -82,18 +82,18 @@ describe('preview', function () {
   it('cancels within a step and leaves no half-written reference', async () => {
     const place = folder();
     const source = new CancellationTokenSource();
-    const run = preview([await quantized('method: rtn\n    scheme: W4A4')], { folder: place, cancellation: source.token, onProgress: () => source.cancel() }, engine);
+    const run = preview([await quantized('method: rtn\n    scheme: W4A4')], { cacheFolder: place, cancellation: source.token, onProgress: () => source.cancel() }, engine);
     await assert.rejects(run, { code: 'CANCELLED' });
     assert.deepEqual(readdirSync(place), []);
   });
 
   it('says what cannot be previewed, and why', async () => {
-    await assert.rejects(preview([await config('a', glyph, 'preview: { classes: [10] }')], { folder: null }, engine), /no class 10.*0 to 9/);
+    await assert.rejects(preview([await config('a', glyph, 'preview: { classes: [10] }')], { cacheFolder: null }, engine), /no class 10.*0 to 9/);
     const one = await quantized('keep: bf16');
-    await assert.rejects(preview([{ ...one, rule: 4 }], { folder: null }, engine), /no rule 5; it has 1/);
+    await assert.rejects(preview([{ ...one, rule: 4 }], { cacheFolder: null }, engine), /no rule 5; it has 1/);
     const alone = folder();
     cpSync(join(glyph, 'transformer'), join(alone, 'model/transformer'), { recursive: true });
-    await assert.rejects(preview([await config('a', join(alone, 'model/transformer'))], { folder: null }, engine), /no scheduler\/scheduler_config\.json/);
+    await assert.rejects(preview([await config('a', join(alone, 'model/transformer'))], { cacheFolder: null }, engine), /no scheduler\/scheduler_config\.json/);
   });
 
   it('finds a broken reference before anything is compared', async () => {
@@ -104,7 +104,7 @@ describe('preview', function () {
     bytes.writeUInt16LE(0x7fc0, bytes.length - 2); // a NaN in the last tensor
     bytes.writeUInt16LE(0x7fc0, bytes.length / 2);
     writeFileSync(weights, bytes);
-    const { reference } = await preview([await config('a', join(broken, 'model'), ...rules, '    keep: original', `${short} }`)], { folder: null }, engine);
+    const { reference } = await preview([await config('a', join(broken, 'model'), ...rules, '    keep: original', `${short} }`)], { cacheFolder: null }, engine);
     assert.equal(reference.finite, false);
   });
 
@@ -120,7 +120,7 @@ describe('preview', function () {
     await writeSafetensors(join(place, 'model/vae/diffusion_pytorch_model.safetensors'), {
       'decoder.layers.0.weight': conv(8, 3, 1), ...block(2), 'decoder.layers.4.weight': conv(8, 8, 3), ...block(5), 'decoder.layers.6.weight': conv(3, 8, 5),
     });
-    const { frames } = await preview([await config('a', join(place, 'model'), ...rules, '    scheme: W4A4', '    method: rtn', `${short} }`)], { folder: null }, engine);
+    const { frames } = await preview([await config('a', join(place, 'model'), ...rules, '    scheme: W4A4', '    method: rtn', `${short} }`)], { cacheFolder: null }, engine);
     assert.deepEqual([...new Set(frames.map((frame) => `${frame.width} × ${frame.height}`))], ['32 × 32']);
   });
 

@@ -1,6 +1,6 @@
 /** What a diffusers pipeline does around its transformer: starting noise, conditioning, guidance, sampler, decoder. */
 import type { Engine, JobOptions } from '../../engine/client';
-import type { CaptureRequest, CapturedLayer, LinearRecipe } from '../../engine/graph';
+import type { CaptureRequest, CapturedLayer, LinearRecipe, Program } from '../../engine/graph';
 import { modelFor } from '../../models';
 import { ModelError } from '../../models/builder';
 import { prepare, runForward } from '../../models/forward';
@@ -42,6 +42,10 @@ export interface Pipeline {
   /** Floating point operations of one `predict`, and of one `decode`. */
   flops(item: number): number;
   decodeFlops(): number;
+  /** By linear layer: all that read the same input, in order of the forward pass, itself among them. */
+  inputs(): ReadonlyMap<string, string[]>;
+  /** What the engine runs for an item: texts of different lengths are different programs. */
+  programs(item: number): Prepared[];
   noise(): Float32Array;
   sampler(): Sampler;
   /** The guided model output at a step. */
@@ -93,6 +97,8 @@ export async function openPipeline(checkpoint: Checkpoint, written: Partial<Prev
     identity: (item) => [source.scheduler, settings.steps, settings.seed, settings.guidance, settings.width, settings.height, shape, items[item]?.identity],
     flops: (item) => halves(item).reduce((sum, [, inputs]) => sum + programFlops(prepared({ ...start, ...inputs }).program), 0),
     decodeFlops: () => decoder.flops(family.latents(new Float32Array(count), latent)),
+    inputs: () => layersByInput(prepared({ ...start, ...halves(0)[0]?.[1] }).program),
+    programs: (item) => [...new Set(halves(item).map(([, inputs]) => prepared({ ...start, ...inputs })))],
     noise: () => torchRandn(count, settings.seed),
     sampler: () => samplerFor(source.scheduler, settings.steps, tokens),
     async predict(item, x, timestep, recipes, engine, { capture, ...options }) {
@@ -108,6 +114,20 @@ export async function openPipeline(checkpoint: Checkpoint, written: Partial<Prev
     },
     decode: (x, engine, options) => decoder.decode(family.latents(x, latent), engine, options ?? {}),
   };
+}
+
+function layersByInput({ ops }: Program): Map<string, string[]> {
+  const readers = new Map<number, string[]>();
+  const found = new Map<string, string[]>();
+  for (const op of ops) {
+    if (op.op === 'linear' && !found.has(op.name)) {
+      const layers = readers.get(op.x) ?? [];
+      readers.set(op.x, layers);
+      layers.push(op.name);
+      found.set(op.name, layers);
+    }
+  }
+  return found;
 }
 
 interface Item { name: string; identity: string; conditional: Inputs; unconditional: Inputs | null }

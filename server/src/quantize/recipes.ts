@@ -1,0 +1,140 @@
+/** A plan → what the engine runs for each of its layers: gathers the statistics that recipes need, then prepares layer by layer. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gatherStatistics } from '../calibration/statistics';
+import type { LayerStatistics } from '../calibration/statistics';
+import type { LoadedConfig } from '../config/load';
+import { packedLayers } from '../checkpoint/packed';
+import type { Engine, JobOptions } from '../engine/client';
+import type { TensorRef } from '../engine/addon';
+import type { LinearRecipe } from '../engine/graph';
+import { statisticsFor } from '../methods/statistics';
+import type { Statistic } from '../methods/statistics';
+import { ModelError } from '../models/builder';
+import { fittedParts, quantizedLayers } from '../models/forward';
+import { openPipeline } from '../preview/pipelines';
+import type { Pipeline } from '../preview/pipelines';
+import type { CalibrationSettings, Checkpoint, LayerPlan, Plan, PreviewSettings } from '../protocol';
+import { prepareLayer } from './prepare';
+import type { PreparedLayer } from './prepare';
+
+export interface PlanRequest {
+  plan: Plan;
+  checkpoint: Checkpoint;
+  /** As written in the config; `preview` tells which classes or prompts there are, and their size. */
+  preview: Partial<PreviewSettings>;
+  calibration: Partial<CalibrationSettings>;
+  /** Folder of the config. */
+  base: string;
+  /** Where statistics and fitted layers are kept. */
+  folder: string;
+  /** Layers to prepare; all when absent. */
+  only?: ((name: string) => boolean) | undefined;
+  /** Smoothing that was found before, by layer: 1/λ, F32 [width]. */
+  smoothing?: ReadonlyMap<string, TensorRef> | undefined;
+  cancellation?: JobOptions['cancellation'];
+  onProgress?: ((fraction: number, what: string) => void) | undefined;
+}
+
+/** For a config that resolved to a plan. @param base folder of the config. */
+export function requestFor({ parsed: { config }, plan, checkpoint }: LoadedConfig, base: string, rest: Pick<PlanRequest, 'folder' | 'only' | 'cancellation' | 'onProgress'>): PlanRequest {
+  if (!plan || !checkpoint) {
+    throw new ModelError('This config has no plan: see its problems.');
+  }
+  return { ...rest, plan, checkpoint, preview: config.preview?.value ?? {}, calibration: config.calibration?.value ?? {}, base };
+}
+
+export const calibrationDefaults: CalibrationSettings = { trajectories: 4, steps: 8, rows: 256, seed: 1000 };
+
+/** By layer name; layers that stay as they are have no entry. @throws ModelError, CheckpointError, EngineError */
+export async function prepareRecipes(request: PlanRequest, engine: Engine): Promise<ReadonlyMap<string, PreparedLayer>> {
+  const { plan, checkpoint, folder, only, smoothing, cancellation, onProgress } = request;
+  const layers = quantizedLayers(plan).filter(({ name }) => only?.(name) ?? true);
+  const { statistics, peers } = await calibrate(request, layers, engine);
+  const total = layers.reduce((sum, layer) => sum + layer.params, 0) || 1;
+  const prepared = new Map<string, PreparedLayer>();
+  let done = 0;
+  const packed = packedLayers(checkpoint);
+  for (const layer of layers) {
+    const known = packed.get(layer.name);
+    if (known) {
+      prepared.set(layer.name, { recipe: known.linear, fit: null, rotation: null });
+      continue;
+    }
+    const job: JobOptions = { cancellation, progress: (fraction) => onProgress?.((done + fraction * layer.params) / total, layer.name) };
+    prepared.set(layer.name, await prepareLayer({ plan: layer, peers: peers(layer), revision: checkpoint.revision, statistics: statistics.get(layer.name), smoothing: smoothing?.get(layer.name), folder: join(folder, 'layers'), job }, engine));
+    done += layer.params;
+  }
+  return prepared;
+}
+
+/** The smoothing of every layer that has some, 1/λ by name, without the parts that come after it. @throws as prepareRecipes */
+export async function prepareSmoothing(request: PlanRequest, engine: Engine): Promise<ReadonlyMap<string, TensorRef>> {
+  const { checkpoint, folder, cancellation, onProgress } = request;
+  const layers = quantizedLayers(request.plan);
+  const { statistics, peers } = await calibrate(request, layers, engine);
+  const found = new Map<string, TensorRef>();
+  for (const [index, layer] of layers.entries()) {
+    if (layer.recipe.smooth) {
+      const { recipe: { transforms: [first] } } = await prepareLayer({ plan: smoothingOf(layer), peers: peers(layer).map(smoothingOf), revision: checkpoint.revision, statistics: statistics.get(layer.name), smoothing: undefined, folder: join(folder, 'layers'), job: { cancellation } }, engine);
+      if (first?.kind === 'scale') {
+        found.set(layer.name, first.values);
+      }
+    }
+    onProgress?.((index + 1) / layers.length, layer.name);
+  }
+  return found;
+}
+
+/** Smoothing is fitted first; a search for it knows the branch by its rank alone. */
+function smoothingOf(layer: LayerPlan): LayerPlan {
+  const { smooth, lowRank } = layer.recipe;
+  return { ...layer, recipe: { ...layer.recipe, permute: null, rotate: null, solver: { kind: 'rtn' }, lowRank: smooth?.kind === 'search' && lowRank ? { ...lowRank, iterations: 1 } : null } };
+}
+
+/** What the engine is given. */
+export function engineRecipes(prepared: ReadonlyMap<string, PreparedLayer>): Record<string, LinearRecipe> {
+  return Object.fromEntries([...prepared].map(([name, { recipe }]) => [name, recipe]));
+}
+
+/** Runs `use` with a folder for statistics and fitted layers: in the cache, or one of its own that is removed afterwards. */
+export async function withWorkFolder<T>(cacheFolder: string | null, use: (folder: string) => Promise<T>): Promise<T> {
+  if (cacheFolder !== null) {
+    return use(cacheFolder);
+  }
+  const folder = await mkdtemp(join(tmpdir(), 'quantscope-'));
+  try {
+    return await use(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+interface Calibrated { statistics: ReadonlyMap<string, LayerStatistics>; /** Layers with the same input and the same smoothing, itself among them. */ peers(layer: LayerPlan): LayerPlan[] }
+
+async function calibrate(request: PlanRequest, layers: readonly LayerPlan[], engine: Engine): Promise<Calibrated> {
+  const needs = new Map(layers.filter((layer) => fittedParts(layer).length > 0 && !packedLayers(request.checkpoint).has(layer.name)).map((layer) => [layer.name, activationNeeds(layer)] as const).filter(([, needed]) => needed.size > 0));
+  if (needs.size === 0) {
+    return { statistics: new Map(), peers: (layer) => [layer] };
+  }
+  const settings = { ...calibrationDefaults, ...request.calibration };
+  const pipelines = await Promise.all(Array.from({ length: settings.trajectories }, (_, i) => trajectoryPipeline(request, settings, i)));
+  const job = { cancellation: request.cancellation, ...(request.onProgress ? { onProgress: request.onProgress } : {}) };
+  const statistics = await gatherStatistics({ pipelines, settings, needs, folder: join(request.folder, 'statistics'), job }, engine);
+  const inputs = pipelines[0]?.inputs() ?? new Map<string, string[]>();
+  return { statistics, peers: (layer) => layers.filter((other) => (inputs.get(layer.name) ?? [layer.name]).includes(other.name) && JSON.stringify(other.recipe.smooth) === JSON.stringify(layer.recipe.smooth)) };
+}
+
+function activationNeeds({ recipe }: LayerPlan): Set<Statistic> {
+  return new Set(statisticsFor(recipe).filter((statistic) => statistic !== 'weights'));
+}
+
+/** Run `index`: another seed, and another class or prompt where there are several. */
+function trajectoryPipeline({ checkpoint, preview, base }: PlanRequest, { steps, seed, trajectories }: CalibrationSettings, index: number): Promise<Pipeline> {
+  const classes = checkpoint.config?.['num_embeds_ada_norm'];
+  const { prompts } = preview;
+  const item = prompts && prompts.length > 0 ? { prompts: prompts.slice(index % prompts.length).slice(0, 1) }
+    : checkpoint.architecture === 'DiTTransformer2DModel' ? { classes: [Math.floor((index * Number(classes)) / trajectories)] } : {};
+  return openPipeline(checkpoint, { ...preview, ...item, steps, compareSteps: steps, seed: seed + index }, base);
+}
