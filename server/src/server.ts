@@ -310,11 +310,20 @@ class Server {
         this.send('progress', this.connection.sendNotification('$/progress', { token, value }));
       }
     };
+    // A small model takes a thousand steps a second; nobody sees more than what changes, and a cancel must not queue behind it.
+    let shown = '';
+    const report = (fraction: number, message: string): void => {
+      const percentage = Math.floor(100 * fraction);
+      if (`${percentage} ${message}` !== shown) {
+        shown = `${percentage} ${message}`;
+        send({ kind: 'report', percentage, message });
+      }
+    };
     send({ kind: 'begin', title, percentage: 0, cancellable: true });
     this.jobs++;
     this.sendStatus({});
     try {
-      return await job((fraction, message) => send({ kind: 'report', percentage: Math.floor(100 * fraction), message }));
+      return await job(report);
     } finally {
       send({ kind: 'end' });
       this.jobs--;
