@@ -85,7 +85,7 @@ TEST(GraphLinear, WeightsOfEveryTypeAndWithManyAxes) {
         values[i] = std::bit_cast<float>(static_cast<uint32_t>(stored[i]) << 16);
     }
     const test::TemporaryFile file(test::bytesOf(stored));
-    model.add(LinearOp{"patch", x, {test::tensorIn(file, Dtype::BF16, {11, 5, 3, 2}), nullptr}, {}, 0}, {4, 11});
+    model.add(LinearOp{"patch", x, Stored{test::tensorIn(file, Dtype::BF16, {11, 5, 3, 2}), nullptr}, {}, 0}, {4, 11});
     expectClose(model.run(), product(toDouble(model.valuesOf(x)), toDouble(values), 30, {}), 5e-6);
 }
 
@@ -341,9 +341,9 @@ TEST(GraphLinear, WeightsWithoutRoomInTheCacheAreTheSame) {
         std::vector<float> cached(kOutputs * kWidth), direct(kOutputs * kWidth);
         const Transforms transforms(recipe.transforms, kWidth, workers, kernels());
         const WeightRows::Parts parts{recipe, transforms, nullptr};
-        WeightRows("layer", tensor, kOutputs, kWidth, &parts, roomy, workers, memory, kernels())
+        WeightRows("layer", &tensor, kOutputs, kWidth, &parts, roomy, workers, memory, kernels())
             .read(0, kOutputs, cached.data(), memory[0]);
-        WeightRows("layer", tensor, kOutputs, kWidth, &parts, full, workers, memory, kernels())
+        WeightRows("layer", &tensor, kOutputs, kWidth, &parts, full, workers, memory, kernels())
             .read(0, kOutputs, direct.data(), memory[0]);
         EXPECT_EQ(cached, direct);
         EXPECT_EQ(full.bytes(), 0u);
@@ -371,6 +371,106 @@ void buildBlock(Model& model, uint64_t tokens, uint64_t width, uint64_t heads) {
     const Buffer up =
         model.add(UnaryOp{UnaryKind::GeluTanh, linear("up", z, {tokens, 4 * width}, width), 0}, {tokens, 4 * width});
     model.add(BinaryOp{BinaryKind::Add, z, linear("down", up, {tokens, width}, 4 * width), 0}, {tokens, width});
+}
+
+/// Tail and low-rank branch: cached, uncached and row by row are the same bits, and only the quantized part differs from the weight.
+TEST(GraphLinear, TailAndLowRankBranchOnEveryWay) {
+    constexpr uint64_t kOutputs = 70, kWidth = 96, kTail = 8, kRank = 3;
+    Model model;
+    const Tensor tensor(model.tensor({kOutputs, kWidth}).ref);
+    ThreadPool pool(2);
+    const Cancellation cancellation;
+    const Progress progress = [](double) {};
+    Workers workers(pool, cancellation, progress, 1);
+    std::vector<TileMemory> memory(2);
+    LinearRecipe recipe{{HadamardTransform{5}}, IntQuantizer{4, true, Granularity::Group, 8, FloatType::Fp16}, KeepQuantizer{}, kTail};
+    recipe.lowRank = LowRank{model.tensor({kRank, kWidth}).ref, model.tensor({kOutputs, kRank}).ref};
+    const LowRankFactors factors = load(*recipe.lowRank, kOutputs, kWidth, "layer", kernels());
+    const Transforms transforms(recipe.transforms, kWidth, workers, kernels());
+    const WeightRows::Parts parts{recipe, transforms, &factors};
+    WeightCache roomy, full(0);
+    const WeightRows kept("layer", &tensor, kOutputs, kWidth, &parts, roomy, workers, memory, kernels());
+    const WeightRows fresh("layer", &tensor, kOutputs, kWidth, &parts, full, workers, memory, kernels());
+    EXPECT_GT(roomy.bytes(), 0u);
+    EXPECT_EQ(full.bytes(), 0u);
+    std::vector<float> cached(kOutputs * kWidth), direct(kOutputs * kWidth), exact(kOutputs * kWidth), row(kWidth);
+    kept.read(0, kOutputs, cached.data(), memory[0]);
+    fresh.read(0, kOutputs, direct.data(), memory[0]);
+    fresh.readUnquantized(0, kOutputs, exact.data(), memory[0]);
+    EXPECT_EQ(cached, direct);
+    for (uint64_t o = 0; o < kOutputs; ++o) {
+        fresh.read(o, 1, row.data(), memory[1]);
+        ASSERT_TRUE(std::equal(row.begin(), row.end(), cached.begin() + static_cast<ptrdiff_t>(o * kWidth))) << o;
+        for (uint64_t j = kWidth - kTail; j < kWidth; ++j) {
+            ASSERT_EQ(row[j], static_cast<float>(roundTo(FloatType::Bf16, exact[o * kWidth + j])));
+        }
+    }
+}
+
+TEST(GraphLinear, ProjectionsThatShareAnInputDoNotShareWhatTheirRecipesDoToIt) {
+    const auto build = [](Model& model, bool together) {
+        const Buffer x = model.input({9, 96});
+        const Stored w = model.tensor({20, 96});
+        const Stored down = model.tensor({2, 96}), up = model.tensor({20, 2});
+        const Quantizer tokens = IntQuantizer{4, false, Granularity::Row, 0, FloatType::Fp16};
+        const std::pair<const char*, LinearRecipe> recipes[] = {{"plain", {{}, KeepQuantizer{}, tokens}},
+                                                                {"turned", {{HadamardTransform{1}}, KeepQuantizer{}, tokens}},
+                                                                {"other seed", {{HadamardTransform{2}}, KeepQuantizer{}, tokens}},
+                                                                {"tail", {{HadamardTransform{2}}, KeepQuantizer{}, tokens, 16}},
+                                                                {"branch", {{HadamardTransform{2}}, KeepQuantizer{}, tokens, 16, LowRank{down.ref, up.ref}}}};
+        std::vector<std::vector<float>> outputs;
+        for (const auto& [name, recipe] : recipes) {
+            model.add(LinearOp{name, x, w, {}, 0}, {9, 20});
+            model.request.recipes[name] = recipe;
+            if (!together) {
+                outputs.push_back(model.run());
+                model.program.ops.clear();
+                model.request.recipes.clear();
+            }
+        }
+        if (together) {
+            for (Buffer out = static_cast<Buffer>(model.program.buffers.size()) - 5; out < model.program.buffers.size(); ++out) {
+                model.program.outputs = {{"y", out}};
+                outputs.push_back(model.run());
+            }
+        }
+        return outputs;
+    };
+    Model one, each;
+    const auto together = build(one, true);
+    EXPECT_EQ(together, build(each, false));
+    for (size_t i = 1; i < together.size(); ++i) {
+        EXPECT_NE(together[i], together[i - 1]);
+    }
+}
+
+TEST(GraphLinear, RefusesRecipesThatDoNotFit) {
+    Linear linear({3, 64}, 10, false);
+    const auto refused = [&](ErrorCode code, const std::string& message, const std::function<void(LinearRecipe&)>& change) {
+        LinearRecipe recipe{{}, IntQuantizer{}, IntQuantizer{}};
+        change(recipe);
+        linear.model.request.recipes["layer"] = recipe;
+        test::expectError(code, message, [&] { linear.model.run(); });
+    };
+    const auto argument = ErrorCode::Argument;
+    const TensorRef down = linear.model.tensor({2, 64}).ref, up = linear.model.tensor({10, 2}).ref, tall = linear.model.tensor({11, 2}).ref;
+    const TensorRef bad = linear.model.tensor({10, 2}, std::vector<float>(20, std::numeric_limits<float>::infinity())).ref;
+    refused(argument, "recipes[\"layer\"].tail: 64 of 64 inputs leave nothing", [](LinearRecipe& r) { r.tail = 64; });
+    refused(argument, "recipes[\"layer\"].weights.group: ", [](LinearRecipe& r) {
+        r.tail = 8;
+        r.weights = IntQuantizer{4, true, Granularity::Group, 64, FloatType::Fp16};
+    });
+    refused(argument, "recipes[\"layer\"].transforms[0].values: expected F32 [64]", [&](LinearRecipe& r) { r.transforms = {ScaleTransform{up}}; });
+    refused(argument, "recipes[\"layer\"].lowRank.down: expected BF16 or F32 [rank, 64]", [&](LinearRecipe& r) { r.lowRank = LowRank{up, up}; });
+    refused(argument, "recipes[\"layer\"].lowRank.up: expected BF16 or F32 [outputs, 2]", [&](LinearRecipe& r) { r.lowRank = LowRank{down, down}; });
+    refused(argument, "has 11 outputs, layer has 10", [&](LinearRecipe& r) { r.lowRank = LowRank{down, tall}; });
+    refused(argument, "of layer holds NaN or infinite values", [&](LinearRecipe& r) { r.lowRank = LowRank{down, bad}; });
+    refused(ErrorCode::Io, "gone", [&](LinearRecipe& r) { r.lowRank = LowRank{{"/gone", 0, Dtype::F32, {2, 64}}, up}; });
+    refused(argument, "only integers with one scale per tensor", [](LinearRecipe& r) { r.activationRange = ActivationRange{0, 1}; });
+    refused(argument, "expected two finite numbers, low first", [](LinearRecipe& r) {
+        r.activations = IntQuantizer{8, false, Granularity::Tensor, 0, FloatType::Fp16};
+        r.activationRange = ActivationRange{1, 0};
+    });
 }
 
 TEST(GraphRun, DoesNotDependOnTheNumberOfThreads) {

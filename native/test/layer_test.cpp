@@ -219,7 +219,7 @@ TEST(DequantizeLayer, ComputesWhatTheRecipeComputes) {
         const auto expected = layer.run(coded);
         Model plain;
         const Buffer x = plain.input({kRows, kInputs}, layer.model.valuesOf(layer.x));
-        plain.add(LinearOp{"layer", x, {tensorsOf(out).at("weight"), nullptr}, {}, 0}, {kRows, kOutputs});
+        plain.add(LinearOp{"layer", x, Stored{tensorsOf(out).at("weight"), nullptr}, {}, 0}, {kRows, kOutputs});
         const auto found = plain.run();
         double error = 0, energy = 0;
         for (size_t i = 0; i < found.size(); ++i) {
