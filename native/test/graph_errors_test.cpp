@@ -54,9 +54,11 @@ TEST(GraphErrors, TooLargeForThisMachine) {
 TEST(GraphErrors, ShapesOfEveryOp) {
     expectRefused("op 0 (linear a.b): x is [4, 6], the weight [3, 5] takes 5 features",
                   [](Model& m, Buffer x) { m.add(LinearOp{"a.b", x, m.tensor({3, 5}), {}, 0}, {4, 3}); });
-    expectRefused("out is [4, 4], expected [4, 3]",
+    expectRefused("weight: expected [4, in], found [3, 6]",
                   [](Model& m, Buffer x) { m.add(LinearOp{"a", x, m.tensor({3, 6}), {}, 0}, {4, 4}); });
-    expectRefused("weight: expected [out, in]",
+    expectRefused("out is [5, 3], expected [4, 3]",
+                  [](Model& m, Buffer x) { m.add(LinearOp{"a", x, m.tensor({3, 6}), {}, 0}, {5, 3}); });
+    expectRefused("weight: expected [1, in]",
                   [](Model& m, Buffer x) { m.add(LinearOp{"a", x, m.tensor({6}), {}, 0}, {4, 1}); });
     expectRefused("bias has 2 values in the shape [2], expected 3",
                   [](Model& m, Buffer x) { m.add(LinearOp{"a", x, m.tensor({3, 6}), m.tensor({2}), 0}, {4, 3}); });
@@ -149,7 +151,7 @@ TEST(GraphErrors, Files) {
     expectError(ErrorCode::Argument, "I64 tensors cannot take part",
                 [&] { linear([](TensorRef& ref) { ref.dtype = Dtype::I64; }); });
     expectError(ErrorCode::Argument, "overflows",
-                [&] { linear([](TensorRef& ref) { ref.shape = {uint64_t{1} << 53, uint64_t{1} << 53}; }); });
+                [&] { linear([](TensorRef& ref) { ref.shape = {3, uint64_t{1} << 53, uint64_t{1} << 53}; }); });
     expectError(ErrorCode::Argument, "takes 0 features", [&] { linear([](TensorRef& ref) { ref.shape = {3, 0}; }); });
 }
 
