@@ -9,6 +9,7 @@
 #include "addon/jobs.h"
 #include "addon/layer.h"
 #include "addon/program.h"
+#include "addon/reconstruct.h"
 #include "base/error.h"
 #include "quantizer/codebook.h"
 #include "quantizer/expected.h"
@@ -226,7 +227,7 @@ Napi::Value columnRangeJob(const Napi::CallbackInfo& info) {
     return submit(info, parse, run);
 }
 
-/// A job of transform/jobs.h or solver/layer.h.
+/// A job of transform/jobs.h, solver/layer.h or reconstruct/reconstruct.h.
 template <class Request, class Summary>
 Napi::Value fitJob(const Napi::CallbackInfo& info, Request (*parse)(const Napi::Value&),
                    Summary (*run)(const Request&, ThreadPool&, const Cancellation&, const Progress&, const Kernels&)) {
@@ -246,6 +247,10 @@ Napi::Value applyTransformsJob(const Napi::CallbackInfo& info) {
 Napi::Value quantizeLayerJob(const Napi::CallbackInfo& info) { return fitJob<QuantizeLayerRequest, LayerFit>(info, toQuantizeLayerRequest, quantizeLayer); }
 Napi::Value dequantizeLayerJob(const Napi::CallbackInfo& info) {
     return fitJob<DequantizeLayerRequest, DequantizedLayer>(info, toDequantizeLayerRequest, dequantizeLayer);
+}
+
+Napi::Value reconstructBlockJob(const Napi::CallbackInfo& info) {
+    return fitJob<ReconstructBlockRequest, ReconstructedBlock>(info, toReconstructBlockRequest, reconstructBlock);
 }
 
 /// { run(request, progress), takeSecondMoments(folder, progress), close() } around a Graph. The graph lives until it is closed or collected, and until its last run ends.
@@ -332,6 +337,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     exports.Set("applyTransforms", Napi::Function::New(env, applyTransformsJob));
     exports.Set("quantizeLayer", Napi::Function::New(env, quantizeLayerJob));
     exports.Set("dequantizeLayer", Napi::Function::New(env, dequantizeLayerJob));
+    exports.Set("reconstructBlock", Napi::Function::New(env, reconstructBlockJob));
     exports.Set("openGraph", Napi::Function::New(env, openGraph));
     exports.Set("codebook", Napi::Function::New(env, codebook));
     exports.Set("rotation", Napi::Function::New(env, rotation));

@@ -154,6 +154,14 @@ std::vector<uint64_t> toIntegers(const Napi::Value& value, const std::string& na
     return result;
 }
 
+std::string toPath(const Fields& fields) {
+    const std::string path = fields.string("out");
+    if (path.empty() || path.find('\0') != std::string::npos) {
+        failArgument(fields.path("out") + ": expected the path of a file");
+    }
+    return path;
+}
+
 TensorRef toTensorRef(const Napi::Value& value, const std::string& name) {
     const Fields fields(value, name);
     TensorRef tensor;

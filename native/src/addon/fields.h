@@ -85,6 +85,8 @@ void eachEntry(const Napi::Value& value, const std::string& name, Body body) {
     }
 }
 
+/// The field `out`: where a job writes its file.
+std::string toPath(const Fields& fields);
 TensorRef toTensorRef(const Napi::Value& value, const std::string& name);
 std::optional<uint64_t> toRotationSeed(const Napi::Value& value, const std::string& name);
 MeasureRequest toMeasureRequest(const Napi::Value& value);

@@ -12,14 +12,6 @@ namespace {
 /// More steps than this find nothing that fewer did not, and the published programs take 256.
 constexpr uint64_t kMaxSteps = 4096;
 
-std::string toPath(const Fields& fields) {
-    const std::string path = fields.string("out");
-    if (path.empty() || path.find('\0') != std::string::npos) {
-        failArgument("out: expected the path of a file");
-    }
-    return path;
-}
-
 Napi::Value number(Napi::Env env, double value) { return Napi::Number::New(env, value); }
 
 }  // namespace

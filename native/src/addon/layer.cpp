@@ -12,14 +12,6 @@ namespace {
 constexpr uint64_t kMaxRank = 4096;
 constexpr uint64_t kMaxIterations = 10000;
 
-std::string toPath(const Fields& fields) {
-    const std::string path = fields.string("out");
-    if (path.empty() || path.find('\0') != std::string::npos) {
-        failArgument("out: expected the path of a file");
-    }
-    return path;
-}
-
 Solver toSolver(const Napi::Value& value) {
     const Fields fields(value, "solver");
     const std::string kind = fields.string("kind");

@@ -187,8 +187,8 @@ private:
 
 }  // namespace
 
-ReconstructedBlock reconstructBlock(ReconstructBlockRequest request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress,
-                                    const Kernels& kernels) {
+ReconstructedBlock reconstructBlock(const ReconstructBlockRequest& request, ThreadPool& pool, const Cancellation& cancellation,
+                                    const Progress& progress, const Kernels& kernels) {
     if (request.iterations == 0 || request.batch == 0) {
         failArgument("iterations and batch: expected 1 at least");
     }
@@ -202,7 +202,7 @@ ReconstructedBlock reconstructBlock(ReconstructBlockRequest request, ThreadPool&
     std::vector<TileMemory> memory(pool.threads());
     const Progress silent = [](double) {};
     Workers reading(pool, cancellation, silent, 0);
-    Tape tape(std::move(request.program), recipes, {reading, memory, kernels});
+    Tape tape(request.program, recipes, {reading, memory, kernels});
     const Samples inputs(tape.program().inputs, request.inputs, tape.program(), "inputs");
     const Samples targets(tape.program().outputs, request.outputs, tape.program(), "outputs");
     if (inputs.count() != targets.count()) {

@@ -41,7 +41,7 @@ struct ReconstructedBlock {
 /// sum over tokens and a mean over channels and samples. The step is 0.001 for 20 000 iterations and larger for fewer, so that a rounding can get as
 /// far; it does not exceed 0.1. Equal seeds give equal results whatever the number of threads.
 /// Throws Error: Argument naming the layer, input or op that does not fit; Io; Memory; Cancelled. Files appear only when all went well.
-ReconstructedBlock reconstructBlock(ReconstructBlockRequest request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress,
-                                    const Kernels& kernels);
+ReconstructedBlock reconstructBlock(const ReconstructBlockRequest& request, ThreadPool& pool, const Cancellation& cancellation,
+                                    const Progress& progress, const Kernels& kernels);
 
 }  // namespace quantscope

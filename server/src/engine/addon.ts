@@ -86,6 +86,33 @@ export interface DequantizeLayerRequest { layer: string; weight: TensorRef; reci
 /** In the original coordinates, rounding to BF16 included. */
 export interface DequantizedLayer { relativeMse: number }
 
+/**
+ * AdaRound for all layers of a block at once: whether a weight is rounded up or down is learned, so that the block's outputs come close to the given ones. Layers that are not named stay in full precision.
+ * Equal seeds give equal files whatever the number of threads.
+ */
+export interface ReconstructBlockRequest {
+  /** Of the block. */
+  program: Program;
+  /** By the program's inputs and outputs: F32 [samples, shape of the buffer]. */
+  inputs: Record<string, TensorRef>;
+  outputs: Record<string, TensorRef>;
+  /** Recipes with int weights and packed null. Each `out` gets what quantizeLayer writes. */
+  layers: Record<string, { recipe: LinearRecipe; out: string }>;
+  iterations: number;
+  /** Samples of one iteration. */
+  batch: number;
+  seed: number;
+}
+export interface ReconstructedBlock {
+  /** Mean squared error of the outputs over all samples: weights rounded to nearest, and with what the files hold. */
+  lossBefore: number;
+  lossAfter: number;
+  /** False when learning ended no better than rounding to nearest, which the files then hold. */
+  learned: boolean;
+  /** By layer: weights that are not rounded to nearest. */
+  flipped: Record<string, number>;
+}
+
 /** Tensor `second_moments` F32 [width, width], mean x xᵀ over `rows` rows. Layers that read the same input share a file. */
 export interface SecondMomentsFile { layer: string; file: string; rows: number }
 
@@ -126,6 +153,7 @@ export interface Addon {
   applyTransforms(request: TransformRequest, progress: (fraction: number) => void): Job<TransformedSample>;
   quantizeLayer(request: QuantizeLayerRequest, progress: (fraction: number) => void): Job<LayerFit>;
   dequantizeLayer(request: DequantizeLayerRequest, progress: (fraction: number) => void): Job<DequantizedLayer>;
+  reconstructBlock(request: ReconstructBlockRequest, progress: (fraction: number) => void): Job<ReconstructedBlock>;
   /** Checks the program and opens its files. Throws with `code` ARGUMENT (naming the op), IO or MEMORY. */
   openGraph(program: Program): Graph;
   codebook(width: number, bits: number): Codebook;

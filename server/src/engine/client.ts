@@ -9,9 +9,9 @@ import { IPCMessageReader, IPCMessageWriter, createMessageConnection } from 'vsc
 import { ResponseError } from 'vscode-jsonrpc';
 import type { CancellationToken, MessageConnection, RequestType } from 'vscode-jsonrpc';
 import type { EngineInfo, StatusParams } from '../protocol';
-import type { BasisFit, BasisRequest, ColumnRange, DequantizeLayerRequest, DequantizedLayer, LayerFit, Measurement, MeasureRequest, OutlierRotationFit, OutlierRotationRequest, QuantizeLayerRequest, SecondMomentsFile, StatsRequest, StatsResult, TensorRef, TransformRequest, TransformedSample } from './addon';
+import type { BasisFit, BasisRequest, ColumnRange, DequantizeLayerRequest, DequantizedLayer, LayerFit, Measurement, MeasureRequest, OutlierRotationFit, OutlierRotationRequest, QuantizeLayerRequest, ReconstructBlockRequest, ReconstructedBlock, SecondMomentsFile, StatsRequest, StatsResult, TensorRef, TransformRequest, TransformedSample } from './addon';
 import type { Program, RunRequest, RunResult } from './graph';
-import { BasisJob, CloseGraphRequest, ColumnRangeJob, DequantizeLayerJob, InfoRequest, JobProgress, MeasureJob, OpenGraphRequest, OutlierRotationJob, QuantizeLayerJob, RunJob, StatsJob, TakeSecondMomentsJob, TransformJob } from './rpc';
+import { BasisJob, CloseGraphRequest, ColumnRangeJob, DequantizeLayerJob, InfoRequest, JobProgress, MeasureJob, OpenGraphRequest, OutlierRotationJob, QuantizeLayerJob, ReconstructBlockJob, RunJob, StatsJob, TakeSecondMomentsJob, TransformJob } from './rpc';
 import type { JobErrorData, JobParams } from './rpc';
 
 export interface EngineOptions {
@@ -56,6 +56,7 @@ export interface Engine {
   applyTransforms(request: TransformRequest, options?: JobOptions): Promise<TransformedSample>;
   quantizeLayer(request: QuantizeLayerRequest, options?: JobOptions): Promise<LayerFit>;
   dequantizeLayer(request: DequantizeLayerRequest, options?: JobOptions): Promise<DequantizedLayer>;
+  reconstructBlock(request: ReconstructBlockRequest, options?: JobOptions): Promise<ReconstructedBlock>;
   /** Checks the program and opens its files; ARGUMENT, IO or MEMORY tell what is wrong. Another program under the same key replaces the first; the same object stays open, with its memory and codes. */
   openGraph(key: string, program: Program, options?: Pick<JobOptions, 'cancellation'>): Promise<EngineGraph>;
   info(): Promise<EngineInfo>;
@@ -105,6 +106,7 @@ export class EngineClient implements Engine {
   applyTransforms(request: TransformRequest, options?: JobOptions): Promise<TransformedSample> { return this.job(TransformJob, request, options); }
   quantizeLayer(request: QuantizeLayerRequest, options?: JobOptions): Promise<LayerFit> { return this.job(QuantizeLayerJob, request, options); }
   dequantizeLayer(request: DequantizeLayerRequest, options?: JobOptions): Promise<DequantizedLayer> { return this.job(DequantizeLayerJob, request, options); }
+  reconstructBlock(request: ReconstructBlockRequest, options?: JobOptions): Promise<ReconstructedBlock> { return this.job(ReconstructBlockJob, request, options); }
   async info(): Promise<EngineInfo> { return (await this.start()).info; }
 
   async openGraph(key: string, program: Program, { cancellation }: Pick<JobOptions, 'cancellation'> = {}): Promise<EngineGraph> {

@@ -7,7 +7,7 @@ import { IPCMessageReader, IPCMessageWriter, createMessageConnection } from 'vsc
 import { ErrorCodes, ResponseError } from 'vscode-jsonrpc';
 import type { CancellationToken } from 'vscode-jsonrpc';
 import type { Addon, Graph, Job } from './addon';
-import { BasisJob, CloseGraphRequest, ColumnRangeJob, DequantizeLayerJob, InfoRequest, JobProgress, MeasureJob, OpenGraphRequest, OutlierRotationJob, QuantizeLayerJob, RunJob, StatsJob, TakeSecondMomentsJob, TransformJob, openGraphs } from './rpc';
+import { BasisJob, CloseGraphRequest, ColumnRangeJob, DequantizeLayerJob, InfoRequest, JobProgress, MeasureJob, OpenGraphRequest, OutlierRotationJob, QuantizeLayerJob, ReconstructBlockJob, RunJob, StatsJob, TakeSecondMomentsJob, TransformJob, openGraphs } from './rpc';
 import type { JobErrorData } from './rpc';
 
 const [, , addonPath = '', threads = '0'] = process.argv;
@@ -87,6 +87,7 @@ connection.onRequest(BasisJob, ({ request, token }, cancellation) => run((progre
 connection.onRequest(TransformJob, ({ request, token }, cancellation) => run((progress) => addon.applyTransforms(request, progress), token, cancellation));
 connection.onRequest(QuantizeLayerJob, ({ request, token }, cancellation) => run((progress) => addon.quantizeLayer(request, progress), token, cancellation));
 connection.onRequest(DequantizeLayerJob, ({ request, token }, cancellation) => run((progress) => addon.dequantizeLayer(request, progress), token, cancellation));
+connection.onRequest(ReconstructBlockJob, ({ request, token }, cancellation) => run((progress) => addon.reconstructBlock(request, progress), token, cancellation));
 connection.onRequest(ColumnRangeJob, ({ request, token }, cancellation) => run((progress) => addon.columnRange(request, progress), token, cancellation));
 connection.onRequest(InfoRequest, () => {
   const cpu = addon.cpu();

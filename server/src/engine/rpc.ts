@@ -1,7 +1,7 @@
 /** Messages between the engine's client and its host process. Both ends are built together, so they carry no version. The channel clones structures, so typed arrays travel as they are. */
 import { ProgressType, RequestType, RequestType0 } from 'vscode-jsonrpc';
 import type { EngineInfo } from '../protocol';
-import type { BasisFit, BasisRequest, ColumnRange, DequantizeLayerRequest, DequantizedLayer, LayerFit, Measurement, MeasureRequest, OutlierRotationFit, OutlierRotationRequest, QuantizeLayerRequest, SecondMomentsFile, StatsRequest, StatsResult, TensorRef, TransformRequest, TransformedSample } from './addon';
+import type { BasisFit, BasisRequest, ColumnRange, DequantizeLayerRequest, DequantizedLayer, LayerFit, Measurement, MeasureRequest, OutlierRotationFit, OutlierRotationRequest, QuantizeLayerRequest, ReconstructBlockRequest, ReconstructedBlock, SecondMomentsFile, StatsRequest, StatsResult, TensorRef, TransformRequest, TransformedSample } from './addon';
 import type { Program, RunRequest, RunResult } from './graph';
 
 /** `token` names the progress stream of this job. */
@@ -21,6 +21,7 @@ export const BasisJob = new RequestType<JobParams<BasisRequest>, BasisFit, JobEr
 export const TransformJob = new RequestType<JobParams<TransformRequest>, TransformedSample, JobErrorData>('applyTransforms');
 export const QuantizeLayerJob = new RequestType<JobParams<QuantizeLayerRequest>, LayerFit, JobErrorData>('quantizeLayer');
 export const DequantizeLayerJob = new RequestType<JobParams<DequantizeLayerRequest>, DequantizedLayer, JobErrorData>('dequantizeLayer');
+export const ReconstructBlockJob = new RequestType<JobParams<ReconstructBlockRequest>, ReconstructedBlock, JobErrorData>('reconstructBlock');
 /** `key` names the graph from then on. */
 export const OpenGraphRequest = new RequestType<{ key: string; program: Program }, null, JobErrorData>('openGraph');
 export const CloseGraphRequest = new RequestType<{ key: string }, null, JobErrorData>('closeGraph');

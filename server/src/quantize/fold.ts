@@ -5,6 +5,7 @@
  */
 import type { TensorRef } from '../engine/addon';
 import type { Buffer, Op, Program } from '../engine/graph';
+import { inputsOf, tensorsOf } from '../engine/ops';
 
 /** Row `start + i` of a tensor becomes values_i · row + offset · (values_i − 1). A bias that is not there yet counts as zeros. */
 export interface Edit { tensor: string; start: number; values: Float32Array; offset: number }
@@ -221,25 +222,6 @@ class Finder {
 
   private ofChannels({ x, axis }: Extract<Op, { op: 'slice' }>): boolean { return axis === this.rank(x) - 1; }
   private rank(buffer: Buffer): number { return this.program.buffers[buffer]?.length ?? 0; }
-}
-
-function inputsOf(op: Op): Buffer[] {
-  switch (op.op) {
-    case 'constant': case 'tensor': return [];
-    case 'row': return [op.index];
-    case 'timestep': return [op.t];
-    case 'modulate': return [op.x, op.shift, op.scale];
-    case 'gateAdd': return [op.x, op.gate, op.y];
-    case 'binary': return [op.a, op.b];
-    case 'attention': return [op.q, op.k, op.v, ...(op.bias === null ? [] : [op.bias])];
-    case 'rope': return [op.x, op.cos, op.sin];
-    case 'concat': return op.xs;
-    default: return [op.x];
-  }
-}
-
-function tensorsOf(op: Op): TensorRef[] {
-  return Object.values(op).filter((value): value is TensorRef => typeof value === 'object' && value !== null && 'file' in value);
 }
 
 function placeOf({ file, offset }: TensorRef): string { return `${file}:${offset}`; }
