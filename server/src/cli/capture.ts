@@ -23,7 +23,7 @@ export const capture: Command = {
       throw new UsageError(`--layers ${String(context.values['layers'])} matches none of the ${loaded.plan.layers.length} layers.`);
     }
     const { layers: captures, ...about } = await capturePreview({ uri: URI.file(path).toString(), loaded }, resolve(out), {
-      layers, sampleRows: context.integer('sample', 1, 65536) ?? 64, cancellation: context.cancel.token, onProgress: (fraction, what) => context.progress(fraction, what),
+      layers, sampleRows: context.integer('sample', 1, 65536) ?? 16, cancellation: context.cancel.token, onProgress: (fraction, what) => context.progress(fraction, what),
     }, context.engine);
     context.print({ out: resolve(out), ...about, captures }, () => `${table(['layer', 'half', 'step', 'rows', 'largest |x|', 'range', 'KS before', 'KS rotated', 'kurtosis', 'ρ'],
       captures.map((each) => [each.layer, each.half, String(each.step), String(each.rows), each.absMax.toFixed(3), each.channelRange?.toFixed(1) ?? '–', each.before.ks.toFixed(4), each.after.ks.toFixed(4),

@@ -127,7 +127,7 @@ const solver: Schema = {
   properties: {
     kind: enumOf({
       rtn: 'Every weight to its nearest level.', gptq: 'Column by column, later columns making good the errors of earlier ones (GPTQ). Needs captured second moments.',
-      adaround: 'Learns to round up or down (AdaRound); integers only. Needs captured second moments.',
+      adaround: 'Learns to round up or down from what whole blocks compute (AdaRound); integers only. Needs captured inputs and outputs of the blocks.',
     }, 'Which solver.'),
     damping: { type: 'number', exclusiveMinimum: 0, maximum: 1, default: 0.01, description: 'gptq only. Share of the mean diagonal that is added to the second moments.' },
     actOrder: { type: 'boolean', default: true, description: 'gptq only. Columns with the most input energy first.' },

@@ -109,7 +109,10 @@ function ofLowRank({ lowRank }: Recipe, { inFeatures, outFeatures }: LayerShape)
     ? `A branch of rank ${lowRank.rank} could hold the whole weight of ${outFeatures} × ${inFeatures}. Use a rank below ${full}, or "keep: bf16" for these layers.` : undefined;
 }
 
-function ofSolver({ solver, weights }: Recipe): string | undefined {
+function ofSolver({ solver, weights, lowRank }: Recipe): string | undefined {
+  if (solver.kind === 'adaround' && lowRank) {
+    return 'AdaRound learns the rounding of the whole weight and a low-rank branch takes a part of it away. Use "solver: { kind: gptq }", or "lowRank: false".';
+  }
   return solver.kind === 'adaround' && weights.kind !== 'int' && weights.kind !== 'keep'
     ? 'AdaRound rounds integers up or down; these weights are no integers. Use "solver: { kind: gptq }", or "weights: { kind: int }".' : undefined;
 }

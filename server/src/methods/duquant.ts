@@ -10,13 +10,14 @@ export const duquant: Method = {
     'Needs a sample of the activations. Stronger than a fixed rotation where a few channels stand out far.',
   source: 'DuQuant, arXiv 2406.01721; clip ratios of its released run script',
   recipe({ weightBits, activationBits }: Scheme): Recipe {
+    // The clip ratios are those of the released W4A4 script; with more bits the range is worth more than the step.
     return {
       ...plain,
       method: 'duquant',
       smooth: { kind: 'smoothquant', alpha: 0.5, beta: 0.5 },
       rotate: { kind: 'outlier-aware', block: 128, steps: 256, order: 'zigzag', seed: 0 },
-      weights: quantizerFor(weightBits, { kind: 'int', bits: weightBits, symmetric: true, group: 'row', scale: 'fp16', clip: 0.8 }),
-      activations: quantizerFor(activationBits, { kind: 'int', bits: activationBits, symmetric: true, group: 'row', scale: 'fp16', clip: 0.9 }),
+      weights: quantizerFor(weightBits, { kind: 'int', bits: weightBits, symmetric: true, group: 'row', scale: 'fp16', ...(weightBits <= 4 ? { clip: 0.8 } : {}) }),
+      activations: quantizerFor(activationBits, { kind: 'int', bits: activationBits, symmetric: true, group: 'row', scale: 'fp16', ...(activationBits <= 4 ? { clip: 0.9 } : {}) }),
     };
   },
   policy: () => usualPolicy,

@@ -15,7 +15,7 @@ export function statisticsFor({ smooth, permute, rotate, lowRank, weights, activ
     ...(lowRank ? ['weights' as const] : []),
     ...ofWeights(weights),
     ...(activations.kind === 'int' && activations.range === 'static' ? ['activation-absmax' as const, 'activation-samples' as const] : []),
-    ...(solver.kind === 'rtn' ? [] : ['activation-second-moments' as const]),
+    ...(solver.kind === 'gptq' ? ['activation-second-moments' as const] : solver.kind === 'adaround' ? ['activation-samples' as const] : []),
   ]);
   return order.filter((statistic) => needed.has(statistic));
 }

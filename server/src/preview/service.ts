@@ -39,7 +39,7 @@ export async function estimate(configs: readonly PreviewConfig[], cacheFolder: s
 
 /**
  * Activations of the full-precision model at the compared steps, into a safetensors file.
- * @param options all layers of the plan and 64 sampled rows unless told otherwise
+ * @param options all layers of the plan and 16 sampled rows unless told otherwise
  * @throws ModelError when the model cannot be previewed, or the file holds its weights
  */
 export async function capture(config: PreviewConfig, path: string, options: Partial<CaptureOptions>, engine: Engine): Promise<Capture> {
@@ -48,7 +48,7 @@ export async function capture(config: PreviewConfig, path: string, options: Part
     throw new ModelError(`${basename(path)} holds the weights of this checkpoint; choose another name for the capture.`);
   }
   const layers = config.loaded.plan?.layers.map((layer) => layer.name) ?? [];
-  return writeCapture(path, await captureActivations(pipeline, engine, { layers, sampleRows: 64, ...options }));
+  return writeCapture(path, await captureActivations(pipeline, engine, { layers, sampleRows: 16, ...options }));
 }
 
 /** Every candidate is compared with one reference: the first config's checkpoint and settings. */

@@ -1,6 +1,7 @@
 /** Files that hold what was fitted for a layer: the engine is given tensors by place. */
-import { randomUUID } from 'node:crypto';
-import { rename, writeFile } from 'node:fs/promises';
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { openCheckpoint } from '../checkpoint';
 import { readValues } from '../checkpoint/values';
 import { writeCheckpoint } from '../checkpoint/writer';
@@ -40,6 +41,57 @@ export async function withFit(recipe: LinearRecipe, path: string): Promise<Linea
   const [down, up] = [optional('low_rank.down'), optional('low_rank.up')];
   const packed: PackedWeight = { codes: refOf(required(tensors, 'codes', path)), sides: Object.fromEntries(sides) as PackedWeight['sides'], tail: optional('tail') };
   return { ...recipe, packed, lowRank: down && up ? { down, up } : null };
+}
+
+/** Written last: a folder without it was left behind by a process that ended early, and is filled anew. */
+const recordName = 'layer.json';
+
+/** What `make` found before for this identity, with its files, or finds now, in a folder of its own within `home`. A folder in use is young: the cache clears the oldest first. */
+export async function once<T>(home: string, identity: unknown, make: (folder: string) => Promise<T>): Promise<T> {
+  const folder = folderOf(home, identity);
+  const known = await foundBefore<T>(home, identity);
+  if (known !== undefined) {
+    return known;
+  }
+  await mkdir(folder, { recursive: true });
+  const made = await make(folder);
+  await writeRecord(join(folder, recordName), made);
+  return made;
+}
+
+export async function foundBefore<T>(home: string, identity: unknown): Promise<T | undefined> {
+  const folder = folderOf(home, identity);
+  const known = await readRecord<T>(join(folder, recordName));
+  if (known !== undefined) {
+    await utimes(folder, new Date(), new Date());
+  }
+  return known;
+}
+
+function folderOf(home: string, identity: unknown): string { return join(home, createHash('sha256').update(JSON.stringify(identity)).digest('hex')); }
+
+async function readRecord<T>(path: string): Promise<T | undefined> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8')) as T;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT' || error instanceof SyntaxError) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+/** A weight of zeros for as long as `use` runs: what the engine asks to be named where codes alone tell what a layer computes. Takes no space on the disk. */
+export async function withZeros<T>(folder: string, shape: [number, number], use: (zeros: TensorRef) => Promise<T>): Promise<T> {
+  const path = join(folder, `zeros-${randomUUID()}.tmp`);
+  const file = await open(path, 'wx');
+  try {
+    await file.truncate(2 * shape[0] * shape[1]);
+    return await use({ file: path, offset: 0, dtype: 'BF16', shape });
+  } finally {
+    await file.close();
+    await rm(path, { force: true });
+  }
 }
 
 export async function writeRecord(path: string, value: unknown): Promise<void> {

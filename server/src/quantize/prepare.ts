@@ -2,8 +2,7 @@
  * One layer of a plan → the LinearRecipe that the engine runs: smoothing, permutation, rotation, static range, low-rank branch and codes, in this order, each fitted in the coordinates
  * that the parts before it leave behind. What is fitted lies in files of its own folder, so that a layer is solved once per recipe and calibration.
  */
-import { createHash } from 'node:crypto';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { randomOrder, zigzagOrder } from '../calibration/permutation';
 import { staticRange } from '../calibration/ranges';
@@ -15,7 +14,7 @@ import type { LinearRecipe, Transform } from '../engine/graph';
 import { ModelError } from '../models/builder';
 import { fittedParts, seededRecipe } from '../models/forward';
 import type { LayerPlan, Permutation, Rotation, Smoothing } from '../protocol';
-import { refOf, tensorIn, tensorsIn, valuesIn, withFit, writeRecord, writeTensor } from './files';
+import { once, refOf, tensorIn, tensorsIn, valuesIn, withFit, writeTensor } from './files';
 import { searchFactors, weightSalience } from './smooth';
 
 export interface PrepareRequest {
@@ -43,29 +42,19 @@ export async function prepareLayer(request: PrepareRequest, engine: Engine): Pro
     return { recipe: seededRecipe(plan), fit: null, rotation: plan.recipe.rotate?.kind ?? null };
   }
   const identity = [1, engine.identity(), revision, refOf(plan.tensor), peers.map((peer) => [refOf(peer.tensor), peer.recipe]), plan.recipe, plan.heads, statistics?.key ?? null, ...(smoothing ? [smoothing] : [])];
-  const folder = join(request.folder, createHash('sha256').update(JSON.stringify(identity)).digest('hex'));
-  const known = await readRecord(folder);
-  if (known) {
-    return known;
-  }
-  await mkdir(folder, { recursive: true });
-  const prepared = await new Preparation(request, engine, folder).run();
-  await writeRecord(join(folder, recordName), prepared);
-  return prepared;
+  return once(request.folder, identity, (folder) => new Preparation(request, engine, folder).run());
 }
 
-/** Written last: a folder without it was left behind by a process that ended early, and is filled anew. */
-const recordName = 'layer.json';
-
-async function readRecord(folder: string): Promise<PreparedLayer | undefined> {
-  try {
-    return JSON.parse(await readFile(join(folder, recordName), 'utf8')) as PreparedLayer;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT' || error instanceof SyntaxError) {
-      return undefined;
-    }
-    throw error;
+/** The recipe with codes: those that were found, or those that rounding gives. `relativeMse`: ‖W − Ŵ‖² / ‖W‖² over the coordinates that are quantized, behind the transforms. */
+export async function withCodes({ name, tensor }: LayerPlan, { recipe, fit }: PreparedLayer, revision: string, home: string, engine: Engine, job: JobOptions): Promise<{ recipe: LinearRecipe; relativeMse: number }> {
+  if (fit) {
+    return { recipe, relativeMse: fit.relativeMse };
   }
+  return once(home, ['rtn', 1, engine.identity(), revision, refOf(tensor), recipe], async (folder) => {
+    const out = join(folder, 'codes.safetensors');
+    const { relativeMse } = await engine.quantizeLayer({ layer: name, weight: refOf(tensor), recipe, solver: { kind: 'rtn' }, secondMoments: null, lowRank: null, out }, job);
+    return { recipe: await withFit(recipe, out), relativeMse };
+  });
 }
 
 class Preparation {
@@ -87,7 +76,7 @@ class Preparation {
     const out = join(this.folder, 'codes.safetensors');
     const secondMoments = solver.kind === 'gptq' ? this.need('second moments', statistics?.secondMoments) : statistics?.secondMoments ?? null;
     if (solver.kind === 'adaround') {
-      throw new ModelError(`${plan.name}: AdaRound learns whole blocks and is not there yet. Use "solver: { kind: gptq }".`);
+      throw new ModelError(`${plan.name}: AdaRound learns whole blocks at once, not single layers.`);
     }
     const fit = await this.engine.quantizeLayer({ layer: plan.name, weight: refOf(plan.tensor), recipe, solver, secondMoments, lowRank: lowRank && { rank: lowRank.rank, iterations: lowRank.iterations }, out }, job);
     return { recipe: await withFit(recipe, out), fit, rotation: this.rotation };

@@ -18,6 +18,7 @@ import type { Pipeline } from '../preview/pipelines';
 import type { CalibrationSettings, Checkpoint, LayerPlan, Plan, PreviewSettings } from '../protocol';
 import { prepareLayer } from './prepare';
 import type { PreparedLayer } from './prepare';
+import { reconstruct } from './reconstruct';
 
 export interface PlanRequest {
   plan: Plan;
@@ -51,7 +52,7 @@ export const calibrationDefaults: CalibrationSettings = { trajectories: 4, steps
 export async function prepareRecipes(request: PlanRequest, engine: Engine): Promise<ReadonlyMap<string, PreparedLayer>> {
   const { plan, checkpoint, folder, only, smoothing, cancellation, onProgress } = request;
   const layers = quantizedLayers(plan).filter(({ name }) => only?.(name) ?? true);
-  const { statistics, peers } = await calibrate(request, layers, engine);
+  const { statistics, peers, pipelines } = await calibrate(request, layers, engine);
   const total = layers.reduce((sum, layer) => sum + layer.params, 0) || 1;
   const prepared = new Map<string, PreparedLayer>();
   let done = 0;
@@ -63,8 +64,13 @@ export async function prepareRecipes(request: PlanRequest, engine: Engine): Prom
       continue;
     }
     const job: JobOptions = { cancellation, progress: (fraction) => onProgress?.((done + fraction * layer.params) / total, layer.name) };
-    prepared.set(layer.name, await prepareLayer({ plan: layer, peers: peers(layer), revision: checkpoint.revision, statistics: statistics.get(layer.name), smoothing: smoothing?.get(layer.name), folder: join(folder, 'layers'), job }, engine));
+    prepared.set(layer.name, await prepareLayer({ plan: layer.recipe.solver.kind === 'adaround' ? { ...layer, recipe: { ...layer.recipe, solver: { kind: 'rtn' } } } : layer, peers: peers(layer), revision: checkpoint.revision, statistics: statistics.get(layer.name), smoothing: smoothing?.get(layer.name), folder: join(folder, 'layers'), job }, engine));
     done += layer.params;
+  }
+  const learned = layers.filter(({ name, recipe }) => recipe.solver.kind === 'adaround' && !packed.has(name));
+  if (learned.length > 0) {
+    const found = await reconstruct({ layers: learned, prepared, pipelines, folder: join(folder, 'layers'), job: { cancellation, onProgress } }, engine);
+    found.forEach((layer, name) => prepared.set(name, layer));
   }
   return prepared;
 }
@@ -111,19 +117,19 @@ export async function withWorkFolder<T>(cacheFolder: string | null, use: (folder
   }
 }
 
-interface Calibrated { statistics: ReadonlyMap<string, LayerStatistics>; /** Layers with the same input and the same smoothing, itself among them. */ peers(layer: LayerPlan): LayerPlan[] }
+interface Calibrated { /** None when no recipe needs data. */ pipelines: readonly Pipeline[]; statistics: ReadonlyMap<string, LayerStatistics>; /** Layers with the same input and the same smoothing, itself among them. */ peers(layer: LayerPlan): LayerPlan[] }
 
 async function calibrate(request: PlanRequest, layers: readonly LayerPlan[], engine: Engine): Promise<Calibrated> {
   const needs = new Map(layers.filter((layer) => fittedParts(layer).length > 0 && !packedLayers(request.checkpoint).has(layer.name)).map((layer) => [layer.name, activationNeeds(layer)] as const).filter(([, needed]) => needed.size > 0));
   if (needs.size === 0) {
-    return { statistics: new Map(), peers: (layer) => [layer] };
+    return { pipelines: [], statistics: new Map(), peers: (layer) => [layer] };
   }
   const settings = { ...calibrationDefaults, ...request.calibration };
   const pipelines = await Promise.all(Array.from({ length: settings.trajectories }, (_, i) => trajectoryPipeline(request, settings, i)));
   const job = { cancellation: request.cancellation, ...(request.onProgress ? { onProgress: request.onProgress } : {}) };
   const statistics = await gatherStatistics({ pipelines, settings, needs, folder: join(request.folder, 'statistics'), job }, engine);
   const inputs = pipelines[0]?.inputs() ?? new Map<string, string[]>();
-  return { statistics, peers: (layer) => layers.filter((other) => (inputs.get(layer.name) ?? [layer.name]).includes(other.name) && JSON.stringify(other.recipe.smooth) === JSON.stringify(layer.recipe.smooth)) };
+  return { pipelines, statistics, peers: (layer) => layers.filter((other) => (inputs.get(layer.name) ?? [layer.name]).includes(other.name) && JSON.stringify(other.recipe.smooth) === JSON.stringify(layer.recipe.smooth)) };
 }
 
 function activationNeeds({ recipe }: LayerPlan): Set<Statistic> {

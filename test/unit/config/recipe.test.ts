@@ -134,6 +134,7 @@ describe('parts of a method', () => {
     ['lowRank: { rank: 64 }', 'W4A4', { outFeatures: 64 }, 'A branch of rank 64 could hold the whole weight of 64 × 3072. Use a rank below 64, or "keep: bf16" for these layers.'],
     ['lowRank: { rank: 8 }', 'W16A4', {}, 'The scheme leaves weights unquantized, so "lowRank" has no effect. Remove it or lower the bits.'],
     ['solver: { kind: gptq }', 'W16A4', {}, 'The scheme leaves weights unquantized, so "solver" has no effect. Remove it or lower the bits.'],
+    ['solver: { kind: adaround }, lowRank: { rank: 8 }', 'W4A4', {}, 'AdaRound learns the rounding of the whole weight and a low-rank branch takes a part of it away. Use "solver: { kind: gptq }", or "lowRank: false".'],
     ['solver: { kind: adaround }, weights: { kind: codebook }', 'W4A4', {}, 'AdaRound rounds integers up or down; these weights are no integers. Use "solver: { kind: gptq }", or "weights: { kind: int }".'],
     ['weights: { kind: twin-log }', 'W1A4', {}, 'Twin-log needs a level for either sign, so 2 bits or more. Use "kind: codebook" for 1 bit.'],
     ['weights: { kind: float }', 'W3A4', {}, 'Float formats have 4 or 8 bits, but the scheme gives weights 3. Use 4 or 8 bits there, or another "kind".'],

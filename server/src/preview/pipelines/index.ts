@@ -25,6 +25,8 @@ import { zimage } from './zimage';
 
 export interface PredictOptions extends JobOptions { capture?: { request: CaptureRequest; received(half: Half, layers: CapturedLayer[]): void } }
 
+export interface ModelCall { half: Half; program: Prepared; inputs: Inputs }
+
 export interface Pipeline {
   checkpoint: Checkpoint;
   /** With every default filled in. */
@@ -48,6 +50,8 @@ export interface Pipeline {
   programs(item: number): Prepared[];
   noise(): Float32Array;
   sampler(): Sampler;
+  /** What the model is called with for one `predict`. */
+  callsAt(item: number, x: Float32Array, timestep: number): ModelCall[];
   /** The guided model output at a step. */
   predict(item: number, x: Float32Array, timestep: number, recipes: Record<string, LinearRecipe>, engine: Engine, options: PredictOptions): Promise<Float32Array>;
   /** Pictures of a latent, one per frame. */
@@ -88,6 +92,10 @@ export async function openPipeline(checkpoint: Checkpoint, written: Partial<Prev
     const { conditional, unconditional } = items[item] ?? {};
     return [...(conditional ? [['conditional', conditional] as [Half, Inputs]] : []), ...(guided && unconditional ? [['unconditional', unconditional] as [Half, Inputs]] : [])];
   };
+  const callsAt = (item: number, x: Float32Array, timestep: number): ModelCall[] => halves(item).map(([half, conditioning]) => {
+    const inputs = { ...family.step(x, timestep, latent), ...conditioning };
+    return { half, program: prepared(inputs), inputs };
+  });
   const start = family.step(new Float32Array(count), 0, latent);
   const tokens = (latent.frames * latent.height * latent.width) / family.patch(source) ** 2;
   const half = (pixels: number): number => pixels / 2 - ((pixels / 2) % (family.patch(source) * factors.space));
@@ -100,12 +108,12 @@ export async function openPipeline(checkpoint: Checkpoint, written: Partial<Prev
     inputs: () => layersByInput(prepared({ ...start, ...halves(0)[0]?.[1] }).program),
     programs: (item) => [...new Set(halves(item).map(([, inputs]) => prepared({ ...start, ...inputs })))],
     noise: () => torchRandn(count, settings.seed),
+    callsAt,
     sampler: () => samplerFor(source.scheduler, settings.steps, tokens),
     async predict(item, x, timestep, recipes, engine, { capture, ...options }) {
       const outputs: Float32Array[] = [];
-      for (const [half, conditioning] of halves(item)) {
-        const inputs = { ...family.step(x, timestep, latent), ...conditioning };
-        const result = await runForward(prepared(inputs), inputs, engine, { ...options, recipes, ...(capture ? { capture: capture.request } : {}) });
+      for (const { half, program, inputs } of callsAt(item, x, timestep)) {
+        const result = await runForward(program, inputs, engine, { ...options, recipes, ...(capture ? { capture: capture.request } : {}) });
         capture?.received(half, result.captured);
         outputs.push(family.prediction(result.sample.data, latent));
       }
