@@ -25,8 +25,8 @@ export interface PrepareRequest {
   revision: string;
   /** Of the layer's input; undefined when the recipe needs none. */
   statistics: LayerStatistics | undefined;
-  /** 1/λ that was found before, F32 [width]; found anew when undefined. */
-  smoothing: TensorRef | undefined;
+  /** 1/λ that was found before, F32 [width]; found anew when left out. */
+  smoothing?: TensorRef | undefined;
   /** Where fitted layers are kept. */
   folder: string;
   job: JobOptions;

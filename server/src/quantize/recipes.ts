@@ -83,7 +83,7 @@ export async function prepareSmoothing(request: PlanRequest, engine: Engine): Pr
   const found = new Map<string, TensorRef>();
   for (const [index, layer] of layers.entries()) {
     if (layer.recipe.smooth) {
-      const { recipe: { transforms: [first] } } = await prepareLayer({ plan: smoothingOf(layer), peers: peers(layer).map(smoothingOf), revision: checkpoint.revision, statistics: statistics.get(layer.name), smoothing: undefined, folder: join(folder, 'layers'), job: { cancellation } }, engine);
+      const { recipe: { transforms: [first] } } = await prepareLayer({ plan: smoothingOf(layer), peers: peers(layer).map(smoothingOf), revision: checkpoint.revision, statistics: statistics.get(layer.name), folder: join(folder, 'layers'), job: { cancellation } }, engine);
       if (first?.kind === 'scale') {
         found.set(layer.name, first.values);
       }
