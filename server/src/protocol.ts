@@ -225,7 +225,7 @@ export interface PlanTotals {
   sharedBytes: number;
   /** packedBytes · 8 / params. */
   averageBits: number;
-  /** The same linear weights as the checkpoint stores them. */
+  /** The same linear weights as the checkpoint stores them; of a packed layer, as it was before. */
   baselineBytes: number;
   /** Tensors that are not linear weights, kept as they are. */
   otherBytes: number;

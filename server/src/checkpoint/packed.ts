@@ -2,11 +2,11 @@
  * Packed checkpoints, as `quantscope quantize` writes them: a safetensors file whose metadata has `format: quantscope-packed-1` and, for each packed layer, an entry
  * `layer:<name>` with its shape, recipe and transforms. Its codes and side data are the tensors `<name>.weight.<part>`. docs/packed.md describes it for other readers.
  */
-import Ajv from 'ajv';
 import type { LinearRecipe, Transform } from '../engine/graph';
 import type { TensorRef } from '../engine/addon';
 import type { Checkpoint, Dtype, Problem, Recipe, TensorInfo } from '../protocol';
 import { problem, quoted } from './errors';
+import { isPackedEntry, whatIsWrong } from './packedSchema';
 
 export const packedFormat = 'quantscope-packed-1';
 
@@ -71,8 +71,8 @@ function readLayer(name: string, text: string, tensors: ReadonlyMap<string, Tens
   let entry: PackedEntry;
   try {
     const value: unknown = JSON.parse(text);
-    if (!isEntry(value)) {
-      return `its metadata entry is not as expected (${ajv.errorsText(isEntry.errors, { dataVar: 'entry' })})`;
+    if (!isPackedEntry(value)) {
+      return `its metadata entry is not as expected (${whatIsWrong()})`;
     }
     entry = value;
   } catch (error) {
@@ -106,34 +106,30 @@ function readLayer(name: string, text: string, tensors: ReadonlyMap<string, Tens
     weights: entry.recipe.weights, activations: entry.recipe.activations, activationRange: entry.activationRange,
     packed: { codes: part('codes'), sides: Object.fromEntries(entry.sides.map((side) => [side, part(side)])), tail: entry.tail > 0 ? part('tail') : null },
   };
-  return missing.length > 0 ? `it has no tensor ${missing.map(quoted).join(', ')}` : { entry, linear, bytes };
+  const wrong = missing.length > 0 ? `it has no tensor ${missing.map(quoted).join(', ')}` : misshapen(entry, linear);
+  return wrong ?? { entry, linear, bytes };
 }
 
-const ajv = new Ajv({ strict: false });
-const count = { type: 'integer', minimum: 0, maximum: 2 ** 31 };
-const kinds = (...names: string[]): object => ({ type: 'object', required: ['kind'], properties: { kind: { enum: names }, bits: { type: 'integer', minimum: 1, maximum: 8 } } });
-const quantizers = kinds('int', 'codebook', 'midrise', 'twin-log', 'float', 'keep');
-const nullable = (schema: object): object => ({ anyOf: [{ type: 'null' }, schema] });
-const isEntry = ajv.compile<PackedEntry>({
-  type: 'object',
-  required: ['shape', 'dtype', 'recipe', 'transforms', 'tail', 'activationRange', 'sides', 'lowRank', 'relativeMse'],
-  properties: {
-    shape: { type: 'array', minItems: 2, maxItems: 2, items: { type: 'integer', minimum: 1, maximum: 2 ** 24 } },
-    dtype: { enum: ['F64', 'F32', 'F16', 'BF16', 'F8_E4M3', 'F8_E5M2'] },
-    recipe: {
-      type: 'object',
-      required: ['method', 'smooth', 'permute', 'rotate', 'tail', 'lowRank', 'weights', 'activations', 'solver'],
-      properties: {
-        method: { type: 'string' }, weights: quantizers, activations: quantizers, solver: kinds('rtn', 'gptq', 'adaround'),
-        smooth: nullable(kinds('absmax', 'smoothquant', 'search', 'csb')), permute: nullable(kinds('random', 'zigzag')),
-        rotate: nullable(kinds('rpbh', 'hadamard', 'random', 'outlier-aware', 'pca', 'adaptive')), tail: nullable({ type: 'object' }), lowRank: nullable({ type: 'object' }),
-      },
-    },
-    transforms: { type: 'array', maxItems: 16, items: kinds('scale', 'permute', 'rpbh', 'hadamard', 'random', 'blocks') },
-    tail: count,
-    activationRange: nullable({ type: 'object', required: ['low', 'high'], properties: { low: { type: 'number' }, high: { type: 'number' } } }),
-    sides: { type: 'array', maxItems: 8, items: { type: 'string', maxLength: 64 } },
-    lowRank: { type: 'boolean' },
-    relativeMse: { type: 'number' },
-  },
-});
+/** What the shapes of the parts contradict. Side data depend on the quantizer; the engine looks at them when it reads them. */
+function misshapen({ shape: [rows, width], tail }: PackedEntry, { packed, lowRank, transforms }: LinearRecipe): string | undefined {
+  if (tail >= width) {
+    return `a tail of ${tail} leaves nothing of its ${width} inputs to quantize`;
+  }
+  const expected = (what: string, { shape, dtype }: TensorRef, type: Dtype, fits: (shape: number[]) => boolean, wanted: string): string[] =>
+    (dtype === type && fits(shape) ? [] : [`${quoted(what)} is ${dtype} [${shape.join(', ')}], which should be ${wanted}`]);
+  const is = (...wanted: number[]) => (shape: number[]): boolean => shape.length === wanted.length && shape.every((size, i) => size === wanted[i]);
+  return [
+    ...(packed ? expected('codes', packed.codes, 'U8', ([first, , ...more]) => first === rows && more.length === 0, `U8 with ${rows} rows`) : []),
+    ...(packed?.tail ? expected('tail', packed.tail, 'BF16', is(rows, tail), `BF16 [${rows}, ${tail}]`) : []),
+    ...(lowRank ? expected('low_rank.down', lowRank.down, 'BF16', (shape) => shape.length === 2 && shape[1] === width, `BF16 with ${width} columns`) : []),
+    ...(lowRank ? expected('low_rank.up', lowRank.up, 'BF16', is(rows, lowRank.down.shape[0] ?? 0), `BF16 [${rows}, ${lowRank.down.shape[0] ?? 0}]`) : []),
+    ...transforms.flatMap((transform, i) => {
+      switch (transform.kind) {
+        case 'scale': return expected(`transform.${i}`, transform.values, 'F32', is(width), `F32 [${width}]`);
+        case 'permute': return expected(`transform.${i}`, transform.sources, 'I32', is(width), `I32 [${width}]`);
+        case 'blocks': return expected(`transform.${i}`, transform.matrices, 'F32', ([count = 0, block = 0, same, ...more]) => block > 0 && block === same && (count === 1 ? width % block === 0 : count * block === width) && more.length === 0, `F32 with square blocks that divide ${width} inputs`);
+        default: return [];
+      }
+    }),
+  ][0];
+}

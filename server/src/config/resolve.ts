@@ -6,6 +6,7 @@ import { tailWidth } from '../methods/widths';
 import type { LayerShape } from '../methods/widths';
 import { packedLayers } from '../checkpoint/packed';
 import type { PackedLayer } from '../checkpoint/packed';
+import { dtypeBits } from '../checkpoint/safetensors';
 import { describeQuantizer } from './describe';
 import { matchList } from './match';
 import { nearest } from './nearest';
@@ -21,7 +22,7 @@ export function resolvePlan(config: QuantConfig, checkpoint: Checkpoint): Plan {
   const layers = decide(config, checkpoint, matches, problems);
   const totals = addUp(layers, checkpoint);
   const rules = config.rules.map((rule, index) => ruleMatch(rule, matches[index] ?? [], layers, checkpoint, totals.params));
-  problems.push(...ruleProblems(config.rules, rules, checkpoint), ...coverageProblems(config, layers), ...budgetProblems(config, totals));
+  problems.push(...ruleProblems(config.rules, rules, checkpoint), ...coverageProblems(config, layers, checkpoint), ...budgetProblems(config, totals));
   return {
     checkpoint: checkpoint.path, revision: checkpoint.revision, architecture: checkpoint.architecture, layers, rules, totals, problems,
     hash: createHash('sha256').update(JSON.stringify([checkpoint.path, checkpoint.revision, layers.map((layer) => [layer.name, layer.recipe])])).digest('hex'),
@@ -107,8 +108,9 @@ function addUp(layers: readonly LayerPlan[], checkpoint: Checkpoint): PlanTotals
   const params = sum(layers, (layer) => layer.params);
   const shared = sharedBytes(layers);
   const packed = sum(layers, (layer) => layer.packedBytes) + shared;
-  const baselineBytes = sum(layers, (layer) => layer.tensor.bytes);
-  const otherBytes = sum(checkpoint.tensors, (tensor) => tensor.bytes) - baselineBytes;
+  const before = packedLayers(checkpoint);
+  const baselineBytes = sum(layers, ({ name, params, tensor }) => (before.has(name) ? (params * dtypeBits[tensor.dtype]) / 8 : tensor.bytes));
+  const otherBytes = sum(checkpoint.tensors, (tensor) => tensor.bytes) - sum(layers, (layer) => layer.tensor.bytes);
   return {
     layers: layers.length, params, packedBytes: packed, sharedBytes: shared, averageBits: params > 0 ? (packed * 8) / params : 0,
     baselineBytes, otherBytes, checkpointBytes: packed + otherBytes,
@@ -194,8 +196,9 @@ function shorten(text: string): string {
   return text.length <= 80 ? text : `${text.slice(0, 60)}… (${text.length} characters)`;
 }
 
-function coverageProblems(config: QuantConfig, layers: readonly LayerPlan[]): ConfigProblem[] {
-  const uncovered = layers.filter((layer) => layer.decidedBy === null);
+function coverageProblems(config: QuantConfig, layers: readonly LayerPlan[], checkpoint: Checkpoint): ConfigProblem[] {
+  const packed = packedLayers(checkpoint);
+  const uncovered = layers.filter((layer) => layer.decidedBy === null && !packed.has(layer.name));
   return uncovered.length === 0 ? [] : [{
     code: 'plan/uncovered', severity: 'info', range: config.rules[0]?.range ?? topOfFile,
     message: `No rule covers ${uncovered.length} of ${layers.length} layers (first ${uncovered[0]?.name ?? ''}); they stay as they are. Add "defaults" or a rule.`,
