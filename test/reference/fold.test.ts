@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { openCheckpoint } from '../../server/src/checkpoint';
-import { readValues, writeSafetensors } from '../../server/src/checkpoint/values';
+import { readValues } from '../../server/src/checkpoint/values';
 import { EngineClient } from '../../server/src/engine/client';
 import type { Program } from '../../server/src/engine/graph';
 import { modelFor } from '../../server/src/models';
@@ -110,19 +110,10 @@ function namesOf({ tensors }: Checkpoint): (tensor: Pick<TensorInfo, 'file' | 'o
   return ({ file, offset }) => tensors.find((tensor) => tensor.file === file && tensor.offset === offset)?.name ?? '';
 }
 
-/** The checkpoint with rescaled tensors, and the weights of folded layers divided by their factors. */
-async function refold(checkpoint: Checkpoint, folded: readonly Fold[], smoothed: ReadonlyMap<string, Float32Array>, folder: string): Promise<Checkpoint> {
+/** The checkpoint with rescaled tensors. */
+async function refold(checkpoint: Checkpoint, folded: readonly Fold[], folder: string): Promise<Checkpoint> {
   const { tensors } = await writeRescaled(checkpoint, folded, folder);
-  const merged = new Map([...checkpoint.tensors.map((tensor) => [tensor.name, tensor] as const), ...tensors]);
-  const weights = await Promise.all(folded.flatMap(({ layers }) => layers).map(async (layer) => {
-    const { shape, data } = await readValues(merged.get(`${layer}.weight`) as TensorInfo);
-    const values = smoothed.get(layer) ?? new Float32Array();
-    return [`${layer}.weight`, { shape, data: data.map((weight, i) => weight / (values[i % values.length] ?? NaN)) }] as const;
-  }));
-  const path = join(folder, 'weights.safetensors');
-  await writeSafetensors(path, Object.fromEntries(weights));
-  (await openCheckpoint(path)).tensors.forEach((tensor) => merged.set(tensor.name, tensor));
-  return { ...checkpoint, revision: 'folded', tensors: [...merged.values()] };
+  return { ...checkpoint, revision: 'folded', tensors: [...checkpoint.tensors.filter(({ name }) => !tensors.has(name)), ...tensors.values()] };
 }
 
 /** ‖a − b‖ / ‖b‖. */
@@ -164,7 +155,7 @@ describe('smoothing folds into what comes before', function () {
       const capture = { layers, seed: 0, histogramBins: 16, sampleRows: 4, secondMoments: null };
       const model = modelFor(checkpoint);
       const before = await runForward(prepare(model, checkpoint, given), given, engine, { capture });
-      const changed = await refold(checkpoint, folded, smoothed, join(folder, `${name}-folded`));
+      const changed = await refold(checkpoint, folded, join(folder, `${name}-folded`));
       const after = await runForward(prepare(model, changed, given), given, engine, { capture });
       const error = difference(after.sample.data, before.sample.data);
       assert.ok(error <= 1e-5, `relative difference ${error}`);
@@ -203,7 +194,8 @@ describe('smoothing folds into what comes before', function () {
     };
     const norms = program.ops.flatMap((op) => (op.op === 'layernorm' && op.weight ? [op] : []));
     assert.match(reason((op) => (op.op === 'layernorm' && op.weight ? { ...op, weight: norms[0]?.weight ?? null } : op), 'blocks.0.attn2.to_q'), /norm2.weight" before it is used in more than one place/);
-    assert.match(reason((op) => (op.op === 'layernorm' && op.weight ? { ...op, weight: { ...op.weight, dtype: 'F8_E4M3' } } : op), 'blocks.0.attn2.to_q'), /stored as F8_E4M3; F32, BF16, F16 can be rescaled/);
+    assert.match(reason((op) => (op.op === 'layernorm' && op.weight ? { ...op, weight: { ...op.weight, dtype: 'F8_E4M3' } } : op), 'blocks.0.attn2.to_q'), /norm2.weight" is stored as F8_E4M3; F32, BF16, F16 can be rescaled/);
+    assert.match(reason((op) => (op.op === 'linear' && op.weight && op.name === 'blocks.0.attn2.to_q' ? { ...op, weight: { ...op.weight, dtype: 'F8_E4M3' } } : op), 'blocks.0.attn2.to_q'), /attn2.to_q.weight" is stored as F8_E4M3/);
     assert.match(reason((op) => (op.op === 'linear' && op.name === 'blocks.0.attn1.to_v' ? { ...op, weight: null } : op), 'blocks.0.attn1.to_out.0'), /to_v before it is packed already/);
   });
 
@@ -213,7 +205,7 @@ describe('smoothing folds into what comes before', function () {
     const model = modelFor(checkpoint);
     const prepared = prepare(model, bare, given);
     const { folded } = findFolds(prepared.program, smoothed, namesOf(bare));
-    const changed = await refold(bare, folded, smoothed, join(folder, 'bare-folded'));
+    const changed = await refold(bare, folded, join(folder, 'bare-folded'));
     assert.ok(changed.tensors.some(({ name }) => name === 'proj_out_1.bias'));
     const [before, after] = [await runForward(prepared, given, engine), await runForward(prepare(model, changed, given), given, engine)];
     assert.ok(difference(after.sample.data, before.sample.data) <= 1e-5);

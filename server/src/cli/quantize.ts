@@ -55,9 +55,11 @@ async function write(context: CommandContext, form: Form): Promise<number> {
 function describeFold({ folded, online }: NonNullable<WrittenCheckpoint['fold']>): string[] {
   const count = (parts: readonly { layers: string[] }[]): number => parts.reduce((sum, { layers }) => sum + layers.length, 0);
   const rounding = Math.max(0, ...folded.map((fold) => fold.rounding));
+  const reasons = new Map<string, string[]>();
+  online.forEach(({ layers, reason }) => reasons.set(reason, [...(reasons.get(reason) ?? []), ...layers]));
   return [
     `Smoothing folded away: ${count(folded)} of ${count(folded) + count(online)} smoothed layers${rounding > 0 ? `; rounding rescaled tensors to their stored type: relative MSE up to ${significant(rounding)}` : ''}.`,
-    ...online.map(({ layers, reason }) => `  online: ${layers.join(', ')} (${reason})`),
+    ...[...reasons].map(([reason, layers]) => `  ${layers.length} stay at run time, because ${reason}: ${layers.slice(0, 3).join(', ')}${layers.length > 3 ? ', …' : ''}`),
   ];
 }
 

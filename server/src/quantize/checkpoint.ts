@@ -2,11 +2,11 @@
  * A plan written out as a checkpoint: packed (codes and side data, as checkpoint/packed.ts reads them back), or in plain diffusers layout with every quantized weight replaced by the
  * BF16 weight that computes the same. Solved layers lie in the cache, so a run that was stopped goes on where it ended.
  */
-import { createHash } from 'node:crypto';
-import { cp, mkdir, readdir, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { randomUUID } from 'node:crypto';
+import { cp, readdir, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, relative } from 'node:path';
 import { requireUnchanged } from '../checkpoint';
-import { packedFormat } from '../checkpoint/packed';
+import { packedFormat, readPacked } from '../checkpoint/packed';
 import type { PackedEntry } from '../checkpoint/packed';
 import { castChunks } from '../checkpoint/values';
 import { writeCheckpoint } from '../checkpoint/writer';
@@ -15,12 +15,13 @@ import { dtypeBits } from '../checkpoint/safetensors';
 import type { TensorRef } from '../engine/addon';
 import { EngineError } from '../engine/client';
 import type { Engine, JobOptions } from '../engine/client';
-import type { LinearRecipe } from '../engine/graph';
 import { ModelError } from '../models/builder';
 import type { Dtype, KeepDtype, LayerPlan, TensorInfo } from '../protocol';
-import { refOf, tensorIn, withFit } from './files';
+import { once, refOf, tensorIn, withZeros } from './files';
 import { foldSmoothing } from './folding';
 import type { Folding } from './folding';
+import { withCodes } from './prepare';
+import type { PreparedLayer } from './prepare';
 import { prepareRecipes } from './recipes';
 import type { PlanRequest } from './recipes';
 
@@ -31,23 +32,38 @@ export interface WrittenCheckpoint { folder: string; form: Form; files: string[]
 
 /** Solving takes the time; writing is a copy. */
 const solvingShare = 0.95;
+/** Finding smoothing takes a calibration of its own. */
+const foldingShare = 0.35;
 
 /**
  * @param out a folder that does not exist yet, or is empty.
  * @param fold moves smoothing into the tensors before it where that is exact.
  * @throws ModelError when the plan cannot be written so or the folder is taken, CheckpointError, EngineError
  */
-export async function writeQuantized(request: PlanRequest & { out: string; form: Form; fold: boolean }, engine: Engine): Promise<WrittenCheckpoint> {
-  const { checkpoint, out, form, folder, cancellation, onProgress } = request;
-  await requireFree(out);
+export async function writeQuantized({ fold, ...request }: WriteRequest & { fold: boolean }, engine: Engine): Promise<WrittenCheckpoint> {
+  await requireFree(request.out);
+  if (!fold) {
+    return { ...await write(request, engine), fold: null };
+  }
+  const progress = (from: number, to: number) => (fraction: number, what: string): void => request.onProgress?.(from + (to - from) * fraction, what);
+  const { request: { plan, checkpoint, smoothing }, folded, online, dispose } = await foldSmoothing({ ...request, onProgress: progress(0, foldingShare) }, engine);
+  try {
+    return { ...await write({ ...request, plan, checkpoint, smoothing, onProgress: progress(foldingShare, 1) }, engine), fold: { folded, online } };
+  } finally {
+    await dispose();
+  }
+}
+
+type WriteRequest = PlanRequest & { out: string; form: Form };
+
+async function write(request: WriteRequest, engine: Engine): Promise<Omit<WrittenCheckpoint, 'fold'>> {
+  const { plan, checkpoint, out, form, folder, cancellation, onProgress } = request;
   const progress = (fraction: number, what: string): void => onProgress?.(fraction * solvingShare, what);
-  const foldingShare = request.fold ? 0.35 : 0;
-  const folding = request.fold ? await foldSmoothing({ ...request, onProgress: (fraction, what) => progress(foldingShare * fraction, what) }, engine) : null;
-  const { plan } = folding?.request ?? request;
-  const prepared = await prepareRecipes({ ...(folding?.request ?? request), onProgress: (fraction, what) => progress(foldingShare + (0.7 - foldingShare) * fraction, what) }, engine);
+  const prepared = await prepareRecipes({ ...request, onProgress: (fraction, what) => progress(0.7 * fraction, what) }, engine);
   const plans = new Map(plan.layers.map((layer) => [layer.name, layer]));
+  const before = readPacked(checkpoint.path, checkpoint.metadata, checkpoint.tensors);
   const replaced = new Map<string, Replacement>();
-  for (const [name, { recipe, fit }] of prepared) {
+  for (const [name, found] of prepared) {
     const layer = plans.get(name) as LayerPlan;
     progress(0.7 + (0.3 * replaced.size) / prepared.size, name);
     if (layer.recipe.weights.kind === 'keep') {
@@ -56,61 +72,72 @@ export async function writeQuantized(request: PlanRequest & { out: string; form:
       }
       continue;
     }
-    const solved: Solved = { layer, recipe, relativeMse: fit?.relativeMse ?? null, smoothedBefore: folding?.layers.has(name) ?? false, folder: join(folder, 'layers') };
+    const solved: Solved = { layer, found, packed: before?.layers.get(name)?.entry ?? null, revision: checkpoint.revision, home: join(folder, 'layers') };
     replaced.set(name, form === 'packed' ? await pack(solved, engine, { cancellation }) : await dequantize(solved, engine, { cancellation }));
   }
   await requireUnchanged(checkpoint);
-  const rescaled = folding?.tensors ?? new Map<string, TensorInfo>();
-  const names = new Set(checkpoint.tensors.map((tensor) => tensor.name));
-  const sources = [...checkpoint.tensors.map((tensor) => rescaled.get(tensor.name) ?? tensor), ...[...rescaled.values()].filter(({ name }) => !names.has(name))];
-  const tensors = sources.flatMap((tensor): OutputTensor[] => {
+  const stored = before?.rest ?? checkpoint.tensors;
+  const names = new Set(stored.map((tensor) => tensor.name));
+  const tensors = stored.flatMap((tensor): OutputTensor[] => {
     const name = tensor.name.replace(/\.weight$/, '');
     const replacement = tensor.name.endsWith('.weight') ? replaced.get(name) : undefined;
     return replacement ? replacement.tensors : [kept(tensor, tensor.name.endsWith('.weight') ? plans.get(name) : undefined)];
   });
+  // A packed layer has no weight to take the place of.
+  tensors.push(...[...replaced].flatMap(([name, replacement]) => (names.has(`${name}.weight`) ? [] : replacement.tensors)));
   const place = await layoutOf(request);
   const metadata = form === 'packed' ? { format: packedFormat, plan: plan.hash, source: basename(checkpoint.path), ...Object.fromEntries([...replaced].map(([name, { entry }]) => [`layer:${name}`, JSON.stringify(entry)])) } : { format: 'pt' };
-  const written = await writeCheckpoint(join(out, place.component), 'diffusion_pytorch_model', tensors, {
-    ...(form === 'packed' ? { maxShardBytes: Infinity } : {}), metadata: () => metadata,
-    check: () => { if (cancellation?.isCancellationRequested) { throw new EngineError('CANCELLED', 'Cancelled. Solved layers are kept; run it again to go on.'); } },
-    onProgress: (fraction) => onProgress?.(solvingShare + (1 - solvingShare) * fraction, 'writing'),
+  // Whole or not at all: what a process that ended early leaves has another name.
+  const unfinished = `${out}.${randomUUID()}.tmp`;
+  try {
+    const written = await writeCheckpoint(join(unfinished, place.component), 'diffusion_pytorch_model', tensors, {
+      ...(form === 'packed' ? { maxShardBytes: Infinity } : {}), metadata: () => metadata,
+      check: () => { if (cancellation?.isCancellationRequested) { throw new EngineError('CANCELLED', 'Cancelled. Solved layers are kept; run it again to go on.'); } },
+      onProgress: (fraction) => onProgress?.(solvingShare + (1 - solvingShare) * fraction, 'writing'),
+    });
+    await writeConfig(request, join(unfinished, place.component));
+    const { copied, notCopied } = await copyPipeline(place, unfinished);
+    await requireUnchanged(checkpoint);
+    await moveTo(out, unfinished);
+    return { folder: out, form, files: written.files.map((file) => join(out, relative(unfinished, file))), bytes: written.bytes, copied, notCopied, layers: describeLayers(replaced, plans) };
+  } finally {
+    await rm(unfinished, { recursive: true, force: true });
+  }
+}
+
+function describeLayers(replaced: ReadonlyMap<string, Replacement>, plans: ReadonlyMap<string, LayerPlan>): WrittenLayer[] {
+  return [...replaced].map(([name, { relativeMse, tensors }]) => {
+    const layer = plans.get(name) as LayerPlan;
+    const bytes = tensors.reduce((sum, { bytes: each }) => sum + each, 0);
+    return { name, method: layer.recipe.method, relativeMse, bytes, averageBits: (8 * bytes) / layer.params };
   });
-  await writeConfig(request, join(out, place.component));
-  const { copied, notCopied } = await copyPipeline(place, out);
-  return {
-    folder: out, form, files: written.files, bytes: written.bytes, copied, notCopied, fold: folding && { folded: folding.folded, online: folding.online },
-    layers: [...replaced].map(([name, { relativeMse, tensors: parts }]) => {
-      const layer = plans.get(name) as LayerPlan;
-      const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
-      return { name, method: layer.recipe.method, relativeMse, bytes, averageBits: (8 * bytes) / layer.params };
-    }),
-  };
 }
 
 interface Replacement { tensors: OutputTensor[]; entry: PackedEntry | null; relativeMse: number }
 
-interface Solved { layer: LayerPlan; recipe: LinearRecipe; /** null where codes come from rounding. */ relativeMse: number | null; /** Its smoothing went into what comes before. */ smoothedBefore: boolean; folder: string }
+interface Solved {
+  layer: LayerPlan;
+  found: PreparedLayer;
+  /** Of a checkpoint that is packed already. */
+  packed: PackedEntry | null;
+  revision: string;
+  /** Where solved layers are kept. */
+  home: string;
+}
 
-/** With codes, in the coordinates that its input arrives in. */
-async function withCodes({ layer: { name, tensor }, recipe, relativeMse: known, smoothedBefore, folder }: Solved, engine: Engine, job: JobOptions): Promise<{ coded: LinearRecipe; relativeMse: number }> {
-  let [coded, relativeMse] = [recipe, known ?? 0];
-  if (!coded.packed) {
-    const out = await placeFor(folder, 'rtn', [engine.identity(), refOf(tensor), recipe]);
-    ({ relativeMse } = await engine.quantizeLayer({ layer: name, weight: refOf(tensor), recipe, solver: { kind: 'rtn' }, secondMoments: null, lowRank: null, out }, job));
-    coded = await withFit(recipe, out);
-  }
-  return { coded: smoothedBefore ? { ...coded, transforms: coded.transforms.slice(1) } : coded, relativeMse };
+async function coded({ layer, found, packed, revision, home }: Solved, engine: Engine, job: JobOptions): Promise<Pick<Replacement, 'relativeMse'> & Pick<PreparedLayer, 'recipe'>> {
+  return packed ? { recipe: found.recipe, relativeMse: packed.relativeMse } : withCodes(layer, found, revision, home, engine, job);
 }
 
 async function pack(solved: Solved, engine: Engine, job: JobOptions): Promise<Replacement> {
   const { layer, layer: { name, tensor } } = solved;
-  const { coded, relativeMse } = await withCodes(solved, engine, job);
+  const { recipe, relativeMse } = await coded(solved, engine, job);
   const parts: OutputTensor[] = [];
   const add = (part: string, ref: TensorRef): string => {
     parts.push(copyOf(`${name}.weight.${part}`, ref));
     return part;
   };
-  const transforms = coded.transforms.map((transform, i): PackedEntry['transforms'][number] => {
+  const transforms = recipe.transforms.map((transform, i): PackedEntry['transforms'][number] => {
     switch (transform.kind) {
       case 'scale': return { kind: 'scale', tensor: add(`transform.${i}`, transform.values) };
       case 'permute': return { kind: 'permute', tensor: add(`transform.${i}`, transform.sources) };
@@ -118,7 +145,7 @@ async function pack(solved: Solved, engine: Engine, job: JobOptions): Promise<Re
       default: return transform;
     }
   });
-  const { packed, lowRank } = coded;
+  const { packed, lowRank } = recipe;
   if (packed) {
     add('codes', packed.codes);
     Object.entries(packed.sides).forEach(([side, ref]) => add(side, ref));
@@ -131,24 +158,22 @@ async function pack(solved: Solved, engine: Engine, job: JobOptions): Promise<Re
     add('low_rank.up', lowRank.up);
   }
   const entry: PackedEntry = {
-    shape: [layer.outFeatures, layer.inFeatures], dtype: tensor.dtype, recipe: layer.recipe, transforms, tail: coded.tail, activationRange: coded.activationRange,
+    shape: [layer.outFeatures, layer.inFeatures], dtype: tensor.dtype, recipe: layer.recipe, transforms, tail: recipe.tail, activationRange: recipe.activationRange,
     sides: Object.keys(packed?.sides ?? {}), lowRank: lowRank !== null, relativeMse,
   };
   return { tensors: parts, entry, relativeMse };
 }
 
 async function dequantize(solved: Solved, engine: Engine, job: JobOptions): Promise<Replacement> {
-  const { layer: { name, tensor }, recipe, smoothedBefore, folder } = solved;
-  const written = smoothedBefore ? await withCodes(solved, engine, job) : null;
-  const out = await placeFor(folder, 'bf16', [engine.identity(), refOf(tensor), written?.coded ?? recipe]);
-  const { relativeMse } = await engine.dequantizeLayer({ layer: name, weight: refOf(tensor), recipe: written?.coded ?? recipe, out }, job);
-  // Where the input arrives smoothed, so does the weight: the stored one is no measure of it.
-  return { tensors: [copyOf(`${name}.weight`, await tensorIn(out, 'weight'))], entry: null, relativeMse: written?.relativeMse ?? relativeMse };
-}
-
-async function placeFor(folder: string, kind: string, identity: unknown): Promise<string> {
-  await mkdir(folder, { recursive: true });
-  return join(folder, `${kind}-${createHash('sha256').update(JSON.stringify(identity)).digest('hex')}.safetensors`);
+  const { layer: { name, tensor, outFeatures, inFeatures }, revision, packed, home } = solved;
+  const { recipe, relativeMse } = await coded(solved, engine, job);
+  const weight = await once(home, ['bf16', 1, engine.identity(), revision, refOf(tensor), recipe], async (folder) => {
+    const out = join(folder, 'weight.safetensors');
+    const write = (from: TensorRef): Promise<unknown> => engine.dequantizeLayer({ layer: name, weight: from, recipe, out }, job);
+    await (packed ? withZeros(folder, [outFeatures, inFeatures], write) : write(refOf(tensor)));
+    return refOf(await tensorIn(out, 'weight'));
+  });
+  return { tensors: [copyOf(`${name}.weight`, weight)], entry: null, relativeMse };
 }
 
 function copyOf(name: string, { file, offset, dtype, shape }: TensorRef): OutputTensor {
@@ -203,4 +228,11 @@ async function requireFree(out: string): Promise<void> {
   if (entries.length > 0) {
     throw new ModelError(`${out} holds files already; nothing is overwritten. Name a new folder.`);
   }
+}
+
+/** An empty folder gives way; one that was filled meanwhile does not. */
+async function moveTo(out: string, finished: string): Promise<void> {
+  await requireFree(out);
+  await rmdir(out).catch((error: NodeJS.ErrnoException) => (error.code === 'ENOENT' ? undefined : Promise.reject(error)));
+  await rename(finished, out);
 }

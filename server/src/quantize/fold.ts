@@ -10,7 +10,7 @@ import { inputsOf, tensorsOf } from '../engine/ops';
 /** Row `start + i` of a tensor becomes values_i · row + offset · (values_i − 1). A bias that is not there yet counts as zeros. */
 export interface Edit { tensor: string; start: number; values: Float32Array; offset: number }
 
-export interface Fold { layers: string[]; edits: Edit[] }
+export interface Fold { layers: string[]; /** v, [width]: columns of the layers' weights are divided by it. */ values: Float32Array; edits: Edit[] }
 
 /** Smoothing that is applied at run time. */
 export interface Online { layers: string[]; reason: string }
@@ -32,7 +32,7 @@ export function findFolds(program: Program, smoothed: ReadonlyMap<string, Float3
     const layers = [...new Set(readers.flatMap((each) => (each.op === 'linear' && smoothed.has(each.name) && !done.has(each.name) ? [each.name] : [])))];
     layers.forEach((layer) => done.add(layer));
     try {
-      folded.push({ layers, edits: finder.fold(op.x, layers) });
+      folded.push({ layers, values: smoothed.get(op.name) ?? new Float32Array(), edits: finder.fold(op.x, layers) });
     } catch (error) {
       if (!(error instanceof Unfoldable)) {
         throw error;
@@ -96,6 +96,7 @@ class Finder {
       if (this.program.ops.filter((each) => each.op === 'linear' && each.name === op.name).length > 1) {
         throw new Unfoldable(`${op.name === first ? 'it' : op.name} runs more than once in a forward pass, on different values`);
       }
+      this.requireRescalable(op.weight, `${op.name}.weight`);
       if (!sameValues(theirs, values)) {
         throw new Unfoldable(`${first} and ${op.name} read parts of one value and have smoothing factors of their own`);
       }
@@ -179,10 +180,14 @@ class Finder {
     if ((this.uses.get(placeOf(place)) ?? 0) > 1) {
       throw new Unfoldable(`"${tensor}" before it is used in more than one place`);
     }
-    if (!rescalable.includes(place.dtype)) {
-      throw new Unfoldable(`"${tensor}" before it is stored as ${place.dtype}; ${rescalable.join(', ')} can be rescaled`);
-    }
+    this.requireRescalable(place, tensor);
     return { tensor, start, values, offset };
+  }
+
+  private requireRescalable(place: TensorRef | null, tensor: string): void {
+    if (place && !rescalable.includes(place.dtype)) {
+      throw new Unfoldable(`"${tensor}" is stored as ${place.dtype}; ${rescalable.join(', ')} can be rescaled`);
+    }
   }
 
   /** Nothing but `reader` may read these channels. Slices of other channels may. */
