@@ -16,6 +16,7 @@ namespace {
 constexpr double kWarmUp = 0.2;  ///< share of the iterations without the regulariser
 constexpr double kFirstBeta = 20;
 constexpr double kLastBeta = 2;
+constexpr double kLossShare = 4;  ///< the loss of rounding to nearest counts as much
 constexpr double kPublishedRate = 1e-3;
 constexpr double kPublishedIterations = 20000;
 constexpr double kLargestRate = 0.1;
@@ -34,7 +35,7 @@ public:
                 failArgument(what + "." + name + ": expected F32 [samples, " + describe(shape).substr(1) + " with as many samples as the others, 1 at least");
             }
             count_ = found->second.shape[0];
-            entries_.push_back({name, buffer, elementsOf(shape), lastOf(shape), Tensor(found->second)});
+            entries_.push_back({name, buffer, elementsOf(shape), Tensor(found->second)});
         }
         for (const auto& [name, tensor] : tensors) {
             if (!buffers.contains(name)) {
@@ -47,7 +48,6 @@ public:
         std::string name;
         Buffer buffer;
         uint64_t elements;
-        uint64_t channels;
         Tensor tensor;
 
         void read(uint64_t sample, float* target) const { tensor.read(sample * elements, elements, reinterpret_cast<std::byte*>(target)); }
@@ -78,7 +78,9 @@ public:
             layer->use(layer->rounding()->nearest(), bench_.workers);
         }
         result.lossBefore = meanSquaredError();
-        learn();
+        if (result.lossBefore > 0) {
+            learn(result.lossBefore);
+        }
         for (auto& [name, layer] : learning_) {
             layer->use(roundings.emplace(name, layer->rounding()->learned(bench_.workers)).first->second, bench_.workers);
         }
@@ -132,10 +134,15 @@ private:
         return sum / values;
     }
 
-    void learn() {
+    void learn(double lossOfNearest) {
         const uint64_t batch = std::min(request_.batch, inputs_.count());
         const auto iterations = static_cast<double>(request_.iterations);
         const double rate = std::min(kLargestRate, kPublishedRate * std::max(1.0, kPublishedIterations / iterations));
+        double values = 0;
+        for (const Samples::Entry& output : targets_.entries()) {
+            values += static_cast<double>(output.elements);
+        }
+        const auto slope = static_cast<float>(2.0 * kLossShare / (lossOfNearest * values * static_cast<double>(batch)));
         std::vector<uint64_t> order(inputs_.count());
         std::iota(order.begin(), order.end(), uint64_t{0});
         SplitMix64 random(request_.seed);
@@ -147,7 +154,7 @@ private:
             for (uint64_t i = 0; i < batch; ++i) {
                 std::swap(order[i], order[i + random.below(order.size() - i)]);
                 forward(order[i]);
-                addOutputGradients(order[i], batch);
+                addOutputGradients(order[i], slope);
                 tape_.backward(bench_);
             }
             const double done = static_cast<double>(iteration - 1) / iterations;
@@ -158,7 +165,8 @@ private:
         }
     }
 
-    void addOutputGradients(uint64_t sample, uint64_t batch) {
+    /// slope · (y - target).
+    void addOutputGradients(uint64_t sample, float slope) {
         tape_.clearGradients();
         for (const Samples::Entry& output : targets_.entries()) {
             float* const gradient = tape_.gradient(output.buffer);
@@ -168,9 +176,8 @@ private:
             target_.resize(output.elements);
             output.read(sample, target_.data());
             const float* const found = tape_.values(output.buffer);
-            const auto share = static_cast<float>(2.0 / (static_cast<double>(output.channels) * static_cast<double>(batch)));
             for (uint64_t i = 0; i < output.elements; ++i) {
-                gradient[i] += share * (found[i] - target_[i]);
+                gradient[i] += slope * (found[i] - target_[i]);
             }
         }
     }

@@ -37,9 +37,10 @@ struct ReconstructedBlock {
     std::map<std::string, uint64_t> flipped;  ///< by layer: weights that are not rounded to nearest
 };
 
-/// Adam on the roundings alone, as published: regulariser share 0.01 after a fifth of the iterations, its exponent from 20 down to 2; the loss is a
-/// sum over tokens and a mean over channels and samples. The step is 0.001 for 20 000 iterations and larger for fewer, so that a rounding can get as
-/// far; it does not exceed 0.1. Equal seeds give equal results whatever the number of threads.
+/// Adam on the roundings alone, as published: regulariser share 0.01 after a fifth of the iterations, its exponent from 20 down to 2. Not as published,
+/// where results depend on the scale of the outputs: the loss is 4 times the squared error over that of rounding to nearest. The step is the published
+/// 0.001 for 20 000 iterations and larger for fewer, so that a rounding can get as far; it does not exceed 0.1. Equal seeds give equal results whatever
+/// the number of threads.
 /// Throws Error: Argument naming the layer, input or op that does not fit; Io; Memory; Cancelled. Files appear only when all went well.
 ReconstructedBlock reconstructBlock(const ReconstructBlockRequest& request, ThreadPool& pool, const Cancellation& cancellation,
                                     const Progress& progress, const Kernels& kernels);
