@@ -6,6 +6,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { appendFile, mkdir, readFile, readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { readValues, writeSafetensors } from '../checkpoint/values';
+import { inBatches } from './batches';
 import type { TensorRef } from '../engine/addon';
 import type { Engine, JobOptions } from '../engine/client';
 import type { CapturedLayer } from '../engine/graph';
@@ -66,7 +67,10 @@ export async function gatherStatistics({ pipelines, settings, needs, folder, job
   const home = join(folder, key);
   let known = await readParts(home);
   const missing = [...wanted].filter(([input, statistics]) => !known.has(input) || (statistics.has('activation-second-moments') && !known.get(input)?.secondMoments));
-  for (const batch of batches(missing, new Map(checkpoint.layers.map((layer) => [layer.name, layer.inFeatures])))) {
+  const widths = new Map(checkpoint.layers.map((layer) => [layer.name, layer.inFeatures]));
+  // All in one run when none needs second moments; otherwise as many as their sums (float64) allow.
+  const momentBytes = missing.some(needsMoments) ? ([input]: Wanted[number]): number => 8 * (widths.get(input) ?? 0) ** 2 : (): number => 0;
+  for (const batch of inBatches(missing, momentBytes, maxMomentBytes)) {
     await new Gathering(pipelines, settings, join(home, randomUUID()), job, engine).run(batch);
     known = await readParts(home);
   }
@@ -77,24 +81,6 @@ export async function gatherStatistics({ pipelines, settings, needs, folder, job
 }
 
 type Wanted = [input: string, statistics: ReadonlySet<Statistic>][];
-
-/** All in one run when none needs second moments; otherwise as many inputs per run as their sums (float64) allow. */
-function* batches(missing: Wanted, widths: ReadonlyMap<string, number>): Iterable<Wanted> {
-  let [batch, bytes]: [Wanted, number] = [[], 0];
-  const moments = missing.some(needsMoments);
-  for (const entry of missing) {
-    const size = moments ? 8 * (widths.get(entry[0]) ?? 0) ** 2 : 0;
-    if (bytes > 0 && bytes + size > maxMomentBytes) {
-      yield batch;
-      [batch, bytes] = [[], 0];
-    }
-    batch.push(entry);
-    bytes += size;
-  }
-  if (batch.length > 0) {
-    yield batch;
-  }
-}
 
 function needsMoments([, statistics]: Wanted[number]): boolean { return statistics.has('activation-second-moments'); }
 

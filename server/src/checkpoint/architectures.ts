@@ -30,10 +30,7 @@ export const architectures: readonly Architecture[] = [
         detect: ['transformer_blocks.0.norm1.emb.class_embedder.embedding_table.weight'],
         blocks: ['transformer_blocks'],
         roles: {
-          'q': ['transformer_blocks.{i}.attn1.to_q'],
-          'k': ['transformer_blocks.{i}.attn1.to_k'],
-          'v': ['transformer_blocks.{i}.attn1.to_v'],
-          'attention-out': ['transformer_blocks.{i}.attn1.to_out.0'],
+          ...attention('transformer_blocks.{i}.attn1'),
           'ffn-up': ['transformer_blocks.{i}.ff.net.0.proj'],
           'ffn-down': ['transformer_blocks.{i}.ff.net.2'],
           'modulation': ['transformer_blocks.{i}.norm1.linear'],
@@ -120,14 +117,8 @@ export const architectures: readonly Architecture[] = [
         detect: ['adaln_single.linear.weight', 'caption_projection.linear_1.weight', 'transformer_blocks.0.attn2.to_k.weight'],
         blocks: ['transformer_blocks'],
         roles: {
-          'q': ['transformer_blocks.{i}.attn1.to_q'],
-          'k': ['transformer_blocks.{i}.attn1.to_k'],
-          'v': ['transformer_blocks.{i}.attn1.to_v'],
-          'attention-out': ['transformer_blocks.{i}.attn1.to_out.0'],
-          'cross-q': ['transformer_blocks.{i}.attn2.to_q'],
-          'cross-k': ['transformer_blocks.{i}.attn2.to_k'],
-          'cross-v': ['transformer_blocks.{i}.attn2.to_v'],
-          'cross-attention-out': ['transformer_blocks.{i}.attn2.to_out.0'],
+          ...attention('transformer_blocks.{i}.attn1'),
+          ...attention('transformer_blocks.{i}.attn2', 'cross-'),
           'ffn-up': ['transformer_blocks.{i}.ff.net.0.proj'],
           'ffn-down': ['transformer_blocks.{i}.ff.net.2'],
           'modulation': ['adaln_single.linear'],
@@ -170,10 +161,7 @@ export const architectures: readonly Architecture[] = [
         detect: ['condition_embedder.time_proj.weight', 'patch_embedding.weight', 'blocks.0.attn2.to_k.weight', 'blocks.0.ffn.net.0.proj.weight'],
         blocks: ['blocks'],
         roles: {
-          'q': ['blocks.{i}.attn1.to_q'],
-          'k': ['blocks.{i}.attn1.to_k'],
-          'v': ['blocks.{i}.attn1.to_v'],
-          'attention-out': ['blocks.{i}.attn1.to_out.0'],
+          ...attention('blocks.{i}.attn1'),
           'cross-q': ['blocks.{i}.attn2.to_q'],
           'cross-k': ['blocks.{i}.attn2.to_k', 'blocks.{i}.attn2.add_k_proj'],
           'cross-v': ['blocks.{i}.attn2.to_v', 'blocks.{i}.attn2.add_v_proj'],
@@ -198,10 +186,7 @@ export const architectures: readonly Architecture[] = [
         detect: ['patch_embed.text_proj.weight', 'norm_final.weight', 'transformer_blocks.0.norm2.linear.weight'],
         blocks: ['transformer_blocks'],
         roles: {
-          'q': ['transformer_blocks.{i}.attn1.to_q'],
-          'k': ['transformer_blocks.{i}.attn1.to_k'],
-          'v': ['transformer_blocks.{i}.attn1.to_v'],
-          'attention-out': ['transformer_blocks.{i}.attn1.to_out.0'],
+          ...attention('transformer_blocks.{i}.attn1'),
           'ffn-up': ['transformer_blocks.{i}.ff.net.0.proj'],
           'ffn-down': ['transformer_blocks.{i}.ff.net.2'],
           'modulation': ['transformer_blocks.{i}.norm1.linear', 'transformer_blocks.{i}.norm2.linear'],
@@ -212,6 +197,11 @@ export const architectures: readonly Architecture[] = [
     ],
   },
 ];
+
+/** diffusers' names of one attention. */
+function attention(at: string, prefix: '' | 'cross-' = ''): Partial<Record<Role, readonly string[]>> {
+  return { [`${prefix}q`]: [`${at}.to_q`], [`${prefix}k`]: [`${at}.to_k`], [`${prefix}v`]: [`${at}.to_v`], [`${prefix}attention-out`]: [`${at}.to_out.0`] };
+}
 
 /** The same roles in several lists of blocks. */
 function everyList(lists: readonly string[], roles: Partial<Record<Role, readonly string[]>>): Partial<Record<Role, readonly string[]>> {

@@ -1,6 +1,7 @@
 /** AdaRound (PTQ4DiT 4.4, BRECQ): the rounding of all weights of a block is learned from what the block should compute, on its inputs along full-precision sampling runs. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { inBatches } from '../calibration/batches';
 import type { Engine, JobOptions } from '../engine/client';
 import type { Program } from '../engine/graph';
 import { ModelError } from '../models/builder';
@@ -48,7 +49,7 @@ export async function reconstruct(request: ReconstructRequest, engine: Engine): 
     }
   }
   let done = 0;
-  for (const group of groups(missing, calls.length)) {
+  for (const group of inBatches(missing, (block) => boundaryBytes(block, calls.length), maxBoundaryBytes)) {
     const home = join(folder, `boundaries-${process.pid}-${done}`);
     await mkdir(home, { recursive: true });
     try {
@@ -82,20 +83,9 @@ async function sampledCalls(pipelines: readonly Pipeline[], engine: Engine, { ca
   return calls.filter((call) => call.program.key === calls[0]?.program.key);
 }
 
-function* groups(blocks: readonly Block[], samples: number): Iterable<Block[]> {
-  let [group, bytes]: [Block[], number] = [[], 0];
-  for (const block of blocks) {
-    const size = 4 * samples * [...Object.values(block.program.inputs), ...Object.values(block.program.outputs)].reduce((sum, buffer) => sum + (block.program.buffers[buffer] ?? []).reduce((product, each) => product * each, 1), 0);
-    if (group.length > 0 && bytes + size > maxBoundaryBytes) {
-      yield group;
-      [group, bytes] = [[], 0];
-    }
-    group.push(block);
-    bytes += size;
-  }
-  if (group.length > 0) {
-    yield group;
-  }
+/** Of all samples at the boundary of a block. */
+function boundaryBytes({ program: { inputs, outputs, buffers } }: Block, samples: number): number {
+  return 4 * samples * [...Object.values(inputs), ...Object.values(outputs)].reduce((sum, buffer) => sum + (buffers[buffer] ?? []).reduce((product, each) => product * each, 1), 0);
 }
 
 async function captureBoundaries(blocks: readonly Block[], calls: readonly ModelCall[], home: string, engine: Engine, { cancellation, onProgress }: ReconstructRequest['job']): Promise<Boundaries[]> {
