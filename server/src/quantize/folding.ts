@@ -69,6 +69,7 @@ export async function foldSmoothing(request: PlanRequest, engine: Engine): Promi
     dispose: () => rm(home, { recursive: true, force: true }),
   };
 }
+
 /**
  * One file with every tensor that folds change. Matrices keep their type; vectors become F32: B − 1 near −1 in BF16 leaves few bits of B, and all vectors together are kilobytes.
  * A bias that is missing starts from zeros.
