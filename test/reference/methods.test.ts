@@ -23,6 +23,9 @@ import { numpy } from './python';
 
 const root = resolve(__dirname, '../..');
 
+/** What methods.py is asked; it reads the rest by name. */
+interface Case { name: string; proxyLoss: LayerFit['proxyLoss']; [rest: string]: unknown }
+
 /** What methods.py found. */
 interface Found {
   /** The first thing that is not as it should be, instead of all others. */
@@ -73,7 +76,7 @@ describe('methods agree with numpy', function () {
   }
 
   /** Runs the chain of one preset on a layer; what methods.py is asked about it. */
-  async function run(name: string, plan: LayerPlan, peers: LayerPlan[], statistics: LayerStatistics): Promise<{ name: string; proxyLoss: LayerFit['proxyLoss'] }> {
+  async function run(name: string, plan: LayerPlan, peers: LayerPlan[], statistics: LayerStatistics): Promise<Case> {
     const home = join(folder, name);
     mkdirSync(home, { recursive: true });
     const { recipe, fit, rotation } = await prepareLayer({ plan, peers, revision: '', statistics, folder: home, job: {} }, engine);
@@ -149,7 +152,7 @@ describe('methods agree with numpy', function () {
   for (const { title, layer, peers, eight } of layers) {
     describe(title, () => {
       const schemesOf = (method: string): string[] => ['W4A4', 'W3A3', ...(eight && forEight.includes(method) ? ['W8A8'] : [])];
-      const cases: Awaited<ReturnType<typeof run>>[] = [];
+      const cases: Case[] = [];
       let answers: Record<string, Found> = {};
       const answer = (name: string): Found => answers[name] ?? assert.fail(`no answer for ${name}`);
       before(async () => {
