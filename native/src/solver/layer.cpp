@@ -136,6 +136,17 @@ std::vector<float> readMoments(const TensorRef& ref, Source& source, Workers& wo
             }
         });
     }
+    // A direction without any energy comes out of two float32 turns as a little more or less than nothing.
+    double largest = 0;
+    for (uint64_t i = 0; i < d; ++i) {
+        largest = std::max(largest, static_cast<double>(moments[i * d + i]));
+    }
+    for (uint64_t i = 0; i < d; ++i) {
+        float& diagonal = moments[i * d + i];
+        if (diagonal < 0 && diagonal > -1e-5 * largest) {
+            diagonal = 0;
+        }
+    }
     return moments;
 }
 
