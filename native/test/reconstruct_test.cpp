@@ -221,6 +221,11 @@ TEST(Tape, RefusesWhatHasNoDerivative) {
     Shop shop;
     EXPECT_NO_THROW(Tape(model.program, {}, shop.bench)) << "forward alone needs none";
     EXPECT_NE(messageOf([&] { Tape(model.program, {{"layer", integers(4)}}, shop.bench); }).find("op 1 (resize): a loss cannot"), std::string::npos);
+    Model wide;
+    const std::vector<float> zeros(kMaxWidth + 1);
+    const Buffer row = wide.input({1, kMaxWidth + 1}, zeros);
+    wide.add(LinearOp{"wide", row, wide.tensor({1, kMaxWidth + 1}, zeros), std::nullopt, 0}, {1, 1});
+    EXPECT_NE(messageOf([&] { Tape(wide.program, {{"wide", integers(4)}}, shop.bench); }).find("(linear wide): takes"), std::string::npos);
     EXPECT_NE(messageOf([&] { Tape(model.program, {{"other", integers(4)}}, shop.bench); }).find("no linear \"other\""), std::string::npos);
 }
 

@@ -118,7 +118,7 @@ describe('learned rounding', function () {
       };
       const layers = Object.fromEntries(checkpoint.layers.filter((layer) => layer.block === path && !layer.name.includes('.emb.')).map(({ name }) => [name, { recipe, out: join(folder, `${name}.safetensors`) }]));
       assert.ok(Object.keys(layers).length >= 7);
-      request = { program: block, ...await boundary.finish(), layers, iterations: 60, batch: 2, seed: 1 };
+      request = { program: block, ...boundary.finish(), layers, iterations: 60, batch: 2, seed: 1 };
     });
 
     it('comes closer to full precision than rounding to nearest, as a run with its files shows', async () => {

@@ -7,6 +7,7 @@
 #include "graph/checks.h"
 #include "graph/ops.h"
 #include "reconstruct/reverse.h"
+#include "rotation/rpbh.h"
 
 namespace quantscope {
 
@@ -88,7 +89,9 @@ std::vector<MemoryPlan::Place> Tape::check(const Recipes& recipes) {
             checks.require(known->second->weight->ref == linear->weight->ref, "another linear of this name has other weights");
             const auto recipe = recipes.find(linear->name);
             if (recipe != recipes.end()) {
-                validate(recipe->second, lastOf(program_.buffers[linear->x]), "layers[\"" + linear->name + "\"]");
+                const uint64_t width = lastOf(program_.buffers[linear->x]);
+                checks.require(width <= kMaxWidth, "takes " + std::to_string(width) + " features; at most " + std::to_string(kMaxWidth) + " can be quantized");
+                validate(recipe->second, width, "layers[\"" + linear->name + "\"]");
             }
             if (isNew) {
                 weightBytes += linear->weight->tensor->elements() * (recipe != recipes.end() ? SoftRounding::kBytesPerWeight : sizeof(float));

@@ -1,6 +1,5 @@
 /** Blocks of a model as programs of their own, and what goes into and comes out of them along sampling runs: what learning the rounding of a block works on. */
-import { open } from 'node:fs/promises';
-import type { FileHandle } from 'node:fs/promises';
+import { open, writeFile } from 'node:fs/promises';
 import type { TensorRef } from '../engine/addon';
 import type { Buffer, Op, Program } from '../engine/graph';
 import { inputsOf, tensorsOf } from '../engine/ops';
@@ -43,7 +42,7 @@ export class BoundarySamples {
   private readonly places = new Map<string, { offset: number; shape: number[]; size: number }>();
   private readonly written = { inputs: new Set<number>(), outputs: new Set<number>() };
 
-  private constructor(private readonly path: string, private readonly file: FileHandle, private readonly block: Program, private readonly samples: number) {
+  private constructor(private readonly path: string, private readonly block: Program, private readonly samples: number) {
     let offset = 0;
     for (const [name, buffer] of [...Object.entries(block.inputs), ...Object.entries(block.outputs)]) {
       const shape = block.buffers[buffer] ?? [];
@@ -53,24 +52,33 @@ export class BoundarySamples {
     }
   }
 
-  static async create(path: string, block: Program, samples: number): Promise<BoundarySamples> { return new BoundarySamples(path, await open(path, 'wx'), block, samples); }
+  /** Makes the file, which must not exist; it belongs to the caller. */
+  static async create(path: string, block: Program, samples: number): Promise<BoundarySamples> {
+    await writeFile(path, '', { flag: 'wx' });
+    return new BoundarySamples(path, block, samples);
+  }
 
   /** Takes what a run of the model with boundaries gave: what goes in and what should come out may come from different runs (quantized and full precision). */
   async add(sample: number, side: Side, values: Readonly<Record<string, Float32Array>>): Promise<void> {
-    for (const name of Object.keys(this.block[side])) {
-      const place = this.places.get(name);
-      const data = values[name];
-      if (!place || data?.byteLength !== place.size) {
-        throw new ModelError(`The run gave ${data?.length ?? 'no'} values of "${name}"; the block has [${place?.shape.join(', ') ?? ''}] there. Every sample needs the same sizes.`);
+    // Opened for every sample: nothing is left open when a run ends early.
+    const file = await open(this.path, 'r+');
+    try {
+      for (const name of Object.keys(this.block[side])) {
+        const place = this.places.get(name);
+        const data = values[name];
+        if (!place || data?.byteLength !== place.size) {
+          throw new ModelError(`The run gave ${data?.length ?? 'no'} values of "${name}"; the block has [${place?.shape.join(', ') ?? ''}] there. Every sample needs the same sizes.`);
+        }
+        await file.write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), 0, place.size, place.offset + sample * place.size);
       }
-      await this.file.write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), 0, place.size, place.offset + sample * place.size);
+    } finally {
+      await file.close();
     }
     this.written[side].add(sample);
   }
 
-  /** For the engine. Every sample was added on both sides; the file belongs to the caller. */
-  async finish(): Promise<Record<Side, Record<string, TensorRef>>> {
-    await this.file.close();
+  /** For the engine. Every sample was added on both sides. */
+  finish(): Record<Side, Record<string, TensorRef>> {
     if (this.written.inputs.size !== this.samples || this.written.outputs.size !== this.samples) {
       throw new ModelError(`${this.samples} samples of a block were expected; ${this.written.inputs.size} went in and ${this.written.outputs.size} came out. Calibrate again.`);
     }
