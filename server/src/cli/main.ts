@@ -1,8 +1,10 @@
 /** `quantscope <command>`: exit 0 success, 1 findings of severity error, 2 bad usage or bad input, 130 cancelled. */
+import { AllocationError } from '../analysis/allocate/errors';
 import { CheckpointError } from '../checkpoint';
 import { EngineError } from '../engine/client';
 import { ModelError } from '../models/builder';
 import { SamplerError } from '../samplers';
+import { allocate } from './allocate';
 import { analyze } from './analyze';
 import { capture } from './capture';
 import { parseCommandLine, UsageError } from './command';
@@ -16,9 +18,10 @@ import { plan } from './plan';
 import { preview } from './preview';
 import { exportCommand, quantize } from './quantize';
 import { report } from './report';
+import { sensitivity } from './sensitivity';
 import { stats } from './stats';
 
-const commands: readonly Command[] = [inspect, stats, plan, lint, analyze, report, forward, decode, preview, capture, quantize, exportCommand, lsp, doctor];
+const commands: readonly Command[] = [inspect, stats, plan, lint, analyze, allocate, report, forward, decode, preview, capture, sensitivity, quantize, exportCommand, lsp, doctor];
 
 function help(): string {
   return ['Usage: quantscope <command> [--json] [--quiet] [--verbose] [--threads N] [--device auto|cpu|cuda] [--cache folder|none]', '',
@@ -59,7 +62,7 @@ async function main([name, ...args]: string[]): Promise<number> {
       context?.note('Cancelled.');
       return 130;
     }
-    if ([UsageError, CheckpointError, ModelError, SamplerError].some((kind) => error instanceof kind)) {
+    if ([UsageError, AllocationError, CheckpointError, ModelError, SamplerError].some((kind) => error instanceof kind)) {
       process.stderr.write(`quantscope: ${(error as Error).message}\n`);
       return 2;
     }

@@ -8,7 +8,7 @@ import type { Plan, PreviewAgreement, PreviewCandidate, PreviewFrame, PreviewRes
 import { agreement, averageAgreement, averageSteps, compareStep, toFrames } from './compare';
 import type { Picture } from './metrics';
 import type { Pipeline } from './pipelines';
-import { cachedTrajectory, computeTrajectory, storeTrajectory, trajectoryKey } from './trajectory';
+import { computeTrajectory, referenceTrajectory } from './trajectory';
 import type { Trajectory } from './trajectory';
 
 export interface Candidate { label: string; uri: string; plan: Plan; /** Apply only the layers this rule decides. */ rule: number | null; layers: ReadonlySet<string>; recipes: Record<string, LinearRecipe> }
@@ -45,13 +45,9 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
 
   const references: Trajectory[] = [];
   for (const [item, name] of pipeline.items.entries()) {
-    const key = trajectoryKey(pipeline, item, engine);
-    let reference = await cachedTrajectory(request.folder, key, settings.steps);
-    if (reference) {
+    const reference = await referenceTrajectory(request.folder, pipeline, item, engine, () => progress.step(`full precision, ${name}`));
+    if (reference.cached) {
       progress.skip(settings.steps);
-    } else {
-      reference = await computeTrajectory(pipeline, item, {}, engine, () => progress.step(`full precision, ${name}`));
-      await storeTrajectory(request.folder, key, reference, pipeline.shape);
     }
     references.push(reference);
     for (const { clean, step } of points(pipeline, settings, reference)) {

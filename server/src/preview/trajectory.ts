@@ -41,6 +41,18 @@ export async function cachedTrajectory(folder: string | null, key: string, steps
   }
 }
 
+/** The full-precision one: from the folder, or run now and kept there. */
+export async function referenceTrajectory(folder: string | null, pipeline: Pipeline, item: number, engine: Engine, options: (step: number) => PredictOptions): Promise<Trajectory> {
+  const key = trajectoryKey(pipeline, item, engine);
+  const known = await cachedTrajectory(folder, key, pipeline.settings.steps);
+  if (known) {
+    return known;
+  }
+  const made = await computeTrajectory(pipeline, item, {}, engine, options);
+  await storeTrajectory(folder, key, made, pipeline.shape);
+  return made;
+}
+
 /** @param options asked for anew at every step: cancel, progress within the step, what to capture there. */
 export async function computeTrajectory(pipeline: Pipeline, item: number, recipes: Record<string, LinearRecipe>, engine: Engine, options: (step: number) => PredictOptions): Promise<Trajectory> {
   const sampler = pipeline.sampler();
@@ -56,7 +68,7 @@ export async function computeTrajectory(pipeline: Pipeline, item: number, recipe
   return { samples, outputs, cached: false };
 }
 
-export async function storeTrajectory(folder: string | null, key: string, { samples, outputs }: Trajectory, shape: number[]): Promise<void> {
+async function storeTrajectory(folder: string | null, key: string, { samples, outputs }: Trajectory, shape: number[]): Promise<void> {
   if (folder === null) {
     return;
   }

@@ -70,7 +70,8 @@ export async function foundBefore<T>(home: string, identity: unknown): Promise<T
 
 function folderOf(home: string, identity: unknown): string { return join(home, createHash('sha256').update(JSON.stringify(identity)).digest('hex')); }
 
-async function readRecord<T>(path: string): Promise<T | undefined> {
+/** Undefined when absent or damaged. */
+export async function readRecord<T>(path: string): Promise<T | undefined> {
   try {
     return JSON.parse(await readFile(path, 'utf8')) as T;
   } catch (error) {

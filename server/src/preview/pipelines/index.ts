@@ -52,6 +52,8 @@ export interface Pipeline {
   sampler(): Sampler;
   /** What the model is called with for one `predict`. */
   callsAt(item: number, x: Float32Array, timestep: number): ModelCall[];
+  /** The guided output from what the calls of `callsAt` gave. */
+  guided(samples: readonly Float32Array[]): Float32Array;
   /** The guided model output at a step. */
   predict(item: number, x: Float32Array, timestep: number, recipes: Record<string, LinearRecipe>, engine: Engine, options: PredictOptions): Promise<Float32Array>;
   /** Pictures of a latent, one per frame. */
@@ -96,6 +98,10 @@ export async function openPipeline(checkpoint: Checkpoint, written: Partial<Prev
     const inputs = { ...family.step(x, timestep, latent), ...conditioning };
     return { half, program: prepared(inputs), inputs };
   });
+  const guide = (samples: readonly Float32Array[]): Float32Array => {
+    const [conditional = new Float32Array(), unconditional] = samples.map((sample) => family.prediction(sample, latent));
+    return unconditional ? conditional.map((value, i) => family.guide(value, unconditional[i] ?? 0, settings.guidance)) : conditional;
+  };
   const start = family.step(new Float32Array(count), 0, latent);
   const tokens = (latent.frames * latent.height * latent.width) / family.patch(source) ** 2;
   const half = (pixels: number): number => pixels / 2 - ((pixels / 2) % (family.patch(source) * factors.space));
@@ -109,16 +115,16 @@ export async function openPipeline(checkpoint: Checkpoint, written: Partial<Prev
     programs: (item) => [...new Set(halves(item).map(([, inputs]) => prepared({ ...start, ...inputs })))],
     noise: () => torchRandn(count, settings.seed),
     callsAt,
+    guided: guide,
     sampler: () => samplerFor(source.scheduler, settings.steps, tokens),
     async predict(item, x, timestep, recipes, engine, { capture, ...options }) {
-      const outputs: Float32Array[] = [];
+      const samples: Float32Array[] = [];
       for (const { half, program, inputs } of callsAt(item, x, timestep)) {
         const result = await runForward(program, inputs, engine, { ...options, recipes, ...(capture ? { capture: capture.request } : {}) });
         capture?.received(half, result.captured);
-        outputs.push(family.prediction(result.sample.data, latent));
+        samples.push(result.sample.data);
       }
-      const [conditional = new Float32Array(), unconditional] = outputs;
-      return unconditional ? conditional.map((value, i) => family.guide(value, unconditional[i] ?? 0, settings.guidance)) : conditional;
+      return guide(samples);
     },
     decode: (x, engine, options) => decoder.decode(family.latents(x, latent), engine, options ?? {}),
   };
