@@ -3,8 +3,10 @@ import { dtypeBits } from '../checkpoint/safetensors';
 import type { Dtype, Granularity, KeepDtype, LayerPlan, Quantizer, Recipe, ScaleDtype } from '../protocol';
 
 const scaleBytes: Record<ScaleDtype, number> = { fp16: 2, bf16: 2, fp32: 4 };
-/** Tails, low-rank branches, bases and block rotations. */
+/** Tails and low-rank branches. */
 const bf16Bytes = 2;
+/** Smoothing factors, bases and rotations, as a packed checkpoint holds them. */
+const floatBytes = 4;
 
 export function keptBits(dtype: KeepDtype, stored: Dtype): number {
   return { original: dtypeBits[stored], bf16: 16, fp16: 16, fp32: 32 }[dtype];
@@ -49,26 +51,26 @@ function codeBytes(quantizer: Quantizer, rows: number, width: number, stored: Dt
     }
     case 'int': {
       const scales = groups(quantizer.group, rows, width);
-      const perRow = quantizer.group === 'tensor' ? scales : scales / rows;
-      const zeros = quantizer.symmetric ? 0 : Math.ceil((perRow * bits) / 8) * (quantizer.group === 'tensor' ? 1 : rows);
+      const zeros = quantizer.symmetric ? 0 : rows * Math.ceil(((scales / rows) * bits) / 8);
       return codes + scales * scaleBytes[quantizer.scale] + zeros;
     }
   }
 }
 
+/** Scales of a weight. One for the whole tensor is stored with every row, so that a row decodes by itself. */
 function groups(group: Granularity, rows: number, width: number): number {
-  return group === 'tensor' ? 1 : group === 'row' ? rows : rows * (width / group);
+  return typeof group === 'number' ? rows * (width / group) : rows;
 }
 
-/** What is fitted to a layer's own data: smoothing factors in FP16, an order of the channels, block rotations and bases. */
+/** What is fitted to a layer's own data: smoothing factors, an order of the channels, block rotations and bases. */
 function transformBytes({ smooth, permute, rotate }: Recipe, width: number, heads: number | null): number {
-  const smoothing = smooth ? 2 * width : 0;
+  const smoothing = smooth ? floatBytes * width : 0;
   const order = permute?.kind === 'zigzag' ? 4 * width : 0;
   switch (rotate?.kind) {
-    case 'outlier-aware': return smoothing + order + 2 * rotate.block ** 2 * bf16Bytes + 4 * width;
+    case 'outlier-aware': return smoothing + order + 2 * rotate.block ** 2 * floatBytes + 4 * width;
     // Which of the two it will be is known once activations are; the larger one counts.
-    case 'adaptive': return smoothing + order + 2 * adaptiveBlock ** 2 * bf16Bytes + 4 * width;
-    case 'pca': return smoothing + order + (rotate.perHead && heads ? width * (width / heads) : width ** 2) * bf16Bytes;
+    case 'adaptive': return smoothing + order + 2 * adaptiveBlock ** 2 * floatBytes + 4 * width;
+    case 'pca': return smoothing + order + (rotate.perHead && heads ? width * (width / heads) : width ** 2) * floatBytes;
     default: return smoothing + order;
   }
 }
@@ -81,6 +83,11 @@ const adaptiveBlock = 128;
  * levels, for weights and activations alike. They can be recomputed from the seed, yet a decoder has to hold them, so they count.
  */
 export function sharedBytes(layers: readonly Pick<LayerPlan, 'inFeatures' | 'tail' | 'recipe'>[]): number {
+  return [...sharedParts(layers).values()].reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/** The same by what is shared: layers that need the same have the same key. */
+export function sharedParts(layers: readonly Pick<LayerPlan, 'inFeatures' | 'tail' | 'recipe'>[]): Map<string, number> {
   const shared = new Map<string, number>();
   for (const { inFeatures: width, tail, recipe: { permute, rotate, weights, activations } } of layers) {
     const signs = Math.ceil(width / 8);
@@ -90,7 +97,7 @@ export function sharedBytes(layers: readonly Pick<LayerPlan, 'inFeatures' | 'tai
     switch (rotate?.kind) {
       case 'rpbh': shared.set(`rpbh ${width} ${rotate.seed}`, 4 * width + signs); break;
       case 'hadamard': case 'adaptive': shared.set(`signs ${width} ${rotate.seed}`, signs); break;
-      case 'random': shared.set(`matrix ${width} ${rotate.seed}`, width ** 2 * bf16Bytes); break;
+      case 'random': shared.set(`matrix ${width} ${rotate.seed}`, width ** 2 * floatBytes); break;
       case 'outlier-aware': case 'pca': case undefined: break;
     }
     for (const quantizer of [weights, activations]) {
@@ -99,5 +106,5 @@ export function sharedBytes(layers: readonly Pick<LayerPlan, 'inFeatures' | 'tai
       }
     }
   }
-  return [...shared.values()].reduce((sum, bytes) => sum + bytes, 0);
+  return shared;
 }

@@ -9,6 +9,7 @@ import { staticRange } from '../calibration/ranges';
 import { largest, smoothingFactors } from '../calibration/smoothing';
 import type { LayerStatistics } from '../calibration/statistics';
 import type { LayerFit, TensorRef } from '../engine/addon';
+import { EngineError } from '../engine/client';
 import type { Engine, JobOptions } from '../engine/client';
 import type { LinearRecipe, Transform } from '../engine/graph';
 import { ModelError } from '../models/builder';
@@ -42,7 +43,12 @@ export async function prepareLayer(request: PrepareRequest, engine: Engine): Pro
     return { recipe: seededRecipe(plan), fit: null, rotation: plan.recipe.rotate?.kind ?? null };
   }
   const identity = [1, engine.identity(), revision, refOf(plan.tensor), peers.map((peer) => [refOf(peer.tensor), peer.recipe]), plan.recipe, plan.heads, statistics?.key ?? null, ...(smoothing ? [smoothing] : [])];
-  return once(request.folder, identity, (folder) => new Preparation(request, engine, folder).run());
+  return once(request.folder, identity, (folder) => new Preparation(request, engine, folder).run().catch((error: unknown) => { throw naming(plan.name, error); }));
+}
+
+/** The engine knows samples and moments by file; people know layers. */
+function naming(layer: string, error: unknown): unknown {
+  return error instanceof EngineError && error.code === 'ARGUMENT' && !error.message.startsWith(layer) ? new EngineError(error.code, `${layer}: ${error.message}`) : error;
 }
 
 /** The recipe with codes: those that were found, or those that rounding gives. `relativeMse`: ‖W − Ŵ‖² / ‖W‖² over the coordinates that are quantized, behind the transforms. */
@@ -74,7 +80,8 @@ class Preparation {
       return { recipe, fit: null, rotation: this.rotation };
     }
     const out = join(this.folder, 'codes.safetensors');
-    const secondMoments = solver.kind === 'gptq' ? this.need('second moments', statistics?.secondMoments) : statistics?.secondMoments ?? null;
+    // A branch is judged by them only where the recipe asks for them: what a layer becomes must not depend on what was calibrated before.
+    const secondMoments = solver.kind === 'gptq' ? this.need('second moments', statistics?.secondMoments) : null;
     if (solver.kind === 'adaround') {
       throw new ModelError(`${plan.name}: AdaRound learns whole blocks at once, not single layers.`);
     }

@@ -54,7 +54,7 @@ describe('packed size', () => {
 
   it('rounds the codes and zero points of a row up to whole bytes', () => {
     assert.equal(bytes(recipe(int(3, { group: 'tensor' })), 1, 3), 2 + 2);
-    assert.equal(bytes(recipe(int(3, { group: 'tensor', symmetric: false })), 4, 3), 4 * 2 + 2 + 1);
+    assert.equal(bytes(recipe(int(3, { group: 'tensor', symmetric: false })), 4, 3), 4 * (2 + 2 + 1));
     assert.equal(bytes(recipe(int(3, { symmetric: false })), 4, 3), 4 * (2 + 2 + 1));
     assert.equal(bytes(recipe(codebook(1)), 3, 3), 3 * (1 + 2));
   });
@@ -72,33 +72,33 @@ describe('packed size', () => {
     const svdquant = recipe(residual, { lowRank: { rank: 32, iterations: 1, dtype: 'bf16' } });
     assert.equal(bytes(svdquant, 3072, 3072) - bytes(recipe(residual), 3072, 3072), 2 * 32 * 3072 * 2);
     assert.equal(average(svdquant, 3072, 3072).toFixed(3), '4.583');
-    // With the smoothing factors of the channels: 16 bits for each of 3072 columns of 3072 weights.
-    assert.equal(average({ ...svdquant, smooth: { kind: 'search', steps: 20 } }, 3072, 3072), 4.25 + (2 * 32 * 16 + 16) / 3072);
+    // With the smoothing factors of the channels: 32 bits for each of 3072 columns of 3072 weights.
+    assert.equal(average({ ...svdquant, smooth: { kind: 'search', steps: 20 } }, 3072, 3072), 4.25 + (2 * 32 * 16 + 32) / 3072);
   });
 
   it('counts a tail: DiRotQ has 5.72 bits on FLUX and 6.21 on PixArt before its bases', () => {
-    const basis = (width: number): number => 2 * width ** 2;
+    const basis = (width: number): number => 4 * width ** 2;
     const dirotq = recipe(int(4, { group: 64 }), { rotate: { kind: 'pca', perHead: false, seed: 0 }, tail: { fraction: 0.125, dtype: 'bf16' } });
     const bits = (rows: number, width: number): string => (((bytes(dirotq, rows, width) - basis(width)) * 8) / (rows * width)).toFixed(2);
     assert.equal(bits(3072, 3072), '5.72');
     assert.equal(bits(3072, 12288), '5.72');
     assert.equal(bits(1152, 1152), '6.21');
-    assert.equal(average(dirotq, 3072, 3072).toFixed(2), '21.72', 'a basis of its own costs a square layer as much as the BF16 weight');
+    assert.equal(average(dirotq, 3072, 3072).toFixed(2), '37.72', 'a basis of its own costs a square layer as much as the float32 weight');
   });
 
   it('counts one small basis per head', () => {
     const dirotq = recipe(int(4, { group: 63 }), { rotate: { kind: 'pca', perHead: true, seed: 0 }, tail: { fraction: 0.125, dtype: 'bf16' } });
     // PixArt: 16 heads of 72, 9 of them kept each; per row 1008 codes of 4 bits, 16 scales and 144 BF16 values.
-    assert.equal(bytes(dirotq, 1152, 1152, 16), 1152 * (504 + 32 + 288) + 16 * 72 * 72 * 2);
+    assert.equal(bytes(dirotq, 1152, 1152, 16), 1152 * (504 + 32 + 288) + 16 * 72 * 72 * 4);
   });
 
   it('counts what is fitted to a layer: orders, block rotations, static ranges', () => {
     const without = bytes(recipe(int(4)), 8, 1152);
     const more = (parts: Partial<Recipe>): number => bytes(recipe(int(4), parts), 8, 1152) - without;
-    assert.equal(more({ smooth: { kind: 'csb' } }), 2 * 1152);
+    assert.equal(more({ smooth: { kind: 'csb' } }), 4 * 1152);
     assert.equal(more({ permute: { kind: 'zigzag', block: 128 } }), 4 * 1152);
-    assert.equal(more({ rotate: { kind: 'outlier-aware', block: 128, steps: 256, order: 'zigzag', seed: 0 } }), 2 * 128 * 128 * 2 + 4 * 1152);
-    assert.equal(more({ rotate: { kind: 'adaptive', threshold: 1, signal: 'rms', seed: 0 } }), 2 * 128 * 128 * 2 + 4 * 1152);
+    assert.equal(more({ rotate: { kind: 'outlier-aware', block: 128, steps: 256, order: 'zigzag', seed: 0 } }), 2 * 128 * 128 * 4 + 4 * 1152);
+    assert.equal(more({ rotate: { kind: 'adaptive', threshold: 1, signal: 'rms', seed: 0 } }), 2 * 128 * 128 * 4 + 4 * 1152);
     assert.equal(more({ activations: int(8, { group: 'tensor', range: 'static' }) }), 8);
     assert.equal(more({ rotate: { kind: 'rpbh', seed: 0 }, activations: int(8) }), 0, 'what comes from a seed is shared');
   });
@@ -114,7 +114,7 @@ describe('packed size', () => {
     assert.equal(sharedBytes([layer(64, recipe(int(4), { activations: int(8) }))]), 0);
     const rotated = (rotate: Recipe['rotate']): number => sharedBytes([layer(64, recipe(int(4), { rotate })), layer(64, recipe(int(4), { rotate }))]);
     assert.equal(rotated({ kind: 'hadamard', seed: 1 }), 8);
-    assert.equal(rotated({ kind: 'random', seed: 1 }), 64 * 64 * 2);
+    assert.equal(rotated({ kind: 'random', seed: 1 }), 64 * 64 * 4);
     assert.equal(rotated({ kind: 'pca', perHead: false, seed: 1 }), 0);
     assert.equal(sharedBytes([layer(64, recipe(int(4), { permute: { kind: 'random', seed: 3 } }))]), 256);
   });
