@@ -44,7 +44,8 @@ export async function writeEvidence(evidence: Evidence, htmlPath: string): Promi
   return result;
 }
 
-async function replaceFile(path: string, text: string): Promise<void> {
+/** Through a temporary file that is renamed. */
+export async function replaceFile(path: string, text: string): Promise<void> {
   const temporary = `${path}.${randomUUID()}.tmp`;
   await writeFile(temporary, text);
   await rename(temporary, path);

@@ -94,6 +94,11 @@ export class CommandContext {
   }
 
   async loadConfig(path: string): Promise<LoadedConfig> {
+    return loadConfig(await this.document(path), path, this.store);
+  }
+
+  /** A config as text. */
+  async document(path: string): Promise<TextDocument> {
     const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
       throw new UsageError(`${path}: ${error.code === 'ENOENT' ? 'there is no such file' : error.code === 'EISDIR' ? 'this is a folder; name a *.quant.yaml file' : error.message}.`);
     });
@@ -103,7 +108,7 @@ export class CommandContext {
     } catch {
       throw new UsageError(`${path}: not UTF-8 text. Save the config as UTF-8.`);
     }
-    return loadConfig(TextDocument.create(URI.file(path).toString(), 'quantconfig', 1, text), path, this.store);
+    return TextDocument.create(URI.file(path).toString(), 'quantconfig', 1, text);
   }
 
   /** A config that analysis can work with: errors go to stderr and end the command with code 2. */

@@ -163,12 +163,17 @@ function readMethod(node: TreeNode | undefined): Located<MethodSettings> | undef
 
 const unitBytes: ReadonlyMap<string, number> = new Map(Object.entries({ B: 1, kB: 1e3, KB: 1e3, MB: 1e6, GB: 1e9, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }));
 
+/** Bytes of `6.9GB`, rounded down; NaN when this is no size. */
+export function parseSize(text: string): number {
+  const [, amount, unit = ''] = /^([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)$/.exec(text) ?? [];
+  return Math.floor(Number(amount) * (unitBytes.get(unit) ?? NaN));
+}
+
 function readBudget(node: TreeNode | undefined): Budget | undefined {
   const size = find(node, 'size')?.value;
   const bits = find(node, 'bits')?.value;
   if (size?.kind === 'scalar') {
-    const [, amount, unit = ''] = /^([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)$/.exec(String(size.value)) ?? [];
-    const bytes = Number.isInteger(size.value) ? Number(size.value) : Math.floor(Number(amount) * (unitBytes.get(unit) ?? NaN));
+    const bytes = Number.isInteger(size.value) ? Number(size.value) : parseSize(String(size.value));
     return bytes >= 1 ? { value: { bytes }, range: size.range } : undefined;
   }
   return bits?.kind === 'scalar' && typeof bits.value === 'number' && bits.value > 0 ? { value: { bits: bits.value }, range: bits.range } : undefined;

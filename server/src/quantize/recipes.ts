@@ -6,6 +6,7 @@ import { gatherStatistics } from '../calibration/statistics';
 import type { LayerStatistics } from '../calibration/statistics';
 import type { LoadedConfig } from '../config/load';
 import { packedLayers } from '../checkpoint/packed';
+import { readValues } from '../checkpoint/values';
 import type { Engine, JobOptions } from '../engine/client';
 import type { TensorRef } from '../engine/addon';
 import type { LinearRecipe } from '../engine/graph';
@@ -93,6 +94,16 @@ export async function prepareSmoothing(request: PlanRequest, engine: Engine): Pr
   return found;
 }
 
+/** Rows of the inputs of `layers` from the calibration runs, [rows, width], by layer. @throws ModelError, CheckpointError, EngineError */
+export async function sampleInputs(request: PlanRequest, layers: readonly string[], engine: Engine): Promise<ReadonlyMap<string, Float32Array>> {
+  const settings = { ...calibrationDefaults, ...request.calibration };
+  const pipelines = await trajectoryPipelines(request, settings);
+  const job = { cancellation: request.cancellation, ...(request.onProgress ? { onProgress: request.onProgress } : {}) };
+  const needs = new Map(layers.map((name) => [name, new Set<Statistic>(['activation-samples'])]));
+  const statistics = await gatherStatistics({ pipelines, settings, needs, folder: join(request.folder, 'statistics'), job }, engine);
+  return new Map(await Promise.all([...statistics].flatMap(([name, { sample }]) => (sample ? [readValues({ ...sample, name, bytes: 4 * sample.shape.reduce((product, size) => product * size, 1) }).then(({ data }) => [name, data] as const)] : []))));
+}
+
 /** Smoothing is fitted first; a search for it knows the branch by its rank alone. */
 function smoothingOf(layer: LayerPlan): LayerPlan {
   const { smooth, lowRank } = layer.recipe;
@@ -125,7 +136,7 @@ async function calibrate(request: PlanRequest, layers: readonly LayerPlan[], eng
     return { pipelines: [], statistics: new Map(), peers: (layer) => [layer] };
   }
   const settings = { ...calibrationDefaults, ...request.calibration };
-  const pipelines = await Promise.all(Array.from({ length: settings.trajectories }, (_, i) => trajectoryPipeline(request, settings, i)));
+  const pipelines = await trajectoryPipelines(request, settings);
   const job = { cancellation: request.cancellation, ...(request.onProgress ? { onProgress: request.onProgress } : {}) };
   const statistics = await gatherStatistics({ pipelines, settings, needs, folder: join(request.folder, 'statistics'), job }, engine);
   const inputs = pipelines[0]?.inputs() ?? new Map<string, string[]>();
@@ -134,6 +145,10 @@ async function calibrate(request: PlanRequest, layers: readonly LayerPlan[], eng
 
 function activationNeeds({ recipe }: LayerPlan): Set<Statistic> {
   return new Set(statisticsFor(recipe).filter((statistic) => statistic !== 'weights'));
+}
+
+function trajectoryPipelines(request: PlanRequest, settings: CalibrationSettings): Promise<Pipeline[]> {
+  return Promise.all(Array.from({ length: settings.trajectories }, (_, i) => trajectoryPipeline(request, settings, i)));
 }
 
 /** Run `index`: another seed, and another class or prompt where there are several. */

@@ -1,0 +1,95 @@
+/**
+ * Where losses come from: an allocation minimises the sum of one number per layer and option, whatever it means, and says which it was. Weight errors and output errors of single layers are
+ * local: they do not know how an error travels to the picture, and behind a rotation they are nearly the same in every layer. Measured sensitivities belong in their place.
+ */
+import type { CancellationToken } from 'vscode-jsonrpc';
+import type { Engine } from '../../engine/client';
+import type { LayerPlan, Plan } from '../../protocol';
+import { LayerProbe } from '../../quantize/evaluate';
+import { prepareRecipes, sampleInputs } from '../../quantize/recipes';
+import type { PlanRequest } from '../../quantize/recipes';
+import type { ReportCache } from '../cache';
+import { analyze } from '../report';
+import { AllocationError } from './errors';
+
+export interface Losses {
+  kind: 'weights' | 'outputs' | 'given';
+  description: string;
+  /** By option label, then layer: finite, 0 or more. Layers of `keep: original` need none: they lose nothing. */
+  values: ReadonlyMap<string, ReadonlyMap<string, number>>;
+}
+
+export interface LossRequest {
+  plan: Plan;
+  /** By option label: the layers to choose for, without those that stay as they are. */
+  options: ReadonlyMap<string, readonly LayerPlan[]>;
+  cancellation?: CancellationToken | undefined;
+  onProgress?: ((fraction: number, what: string) => void) | undefined;
+}
+
+/** ‖W − Ŵ‖² / ‖W‖² of every layer: the expected distortion times how far the layer departs from it. @throws EngineError, CheckpointError, AllocationError */
+export async function weightLosses({ plan, options, cancellation, onProgress }: LossRequest, preparation: Omit<PlanRequest, 'plan' | 'only' | 'onProgress'>, engine: Engine, cache: ReportCache): Promise<Losses> {
+  const values = new Map<string, Map<string, number>>();
+  for (const [label, layers] of options) {
+    const progress = (fraction: number, layer: string): void => onProgress?.((values.size + fraction) / options.size, `${label} ${layer}`);
+    const { layers: reports, failures } = await analyze({ ...plan, layers: [...layers] }, engine, cache, { cancellation, onProgress: progress });
+    const [failure] = failures;
+    if (failure) {
+      throw new AllocationError(`${failure.name} cannot be measured as ${label}: ${failure.message} "--loss outputs" measures the outputs of layers instead.`);
+    }
+    values.set(label, new Map(reports.map((report) => [report.name, report.weight.relativeMse])));
+  }
+  return {
+    kind: 'weights', values,
+    description: 'Sum over layers of the relative error of the weight. A local stand-in: it sees neither activations nor how errors travel to the picture.',
+  };
+}
+
+/** ‖Q(x) Q(W)ᵀ − x Wᵀ‖² / ‖x Wᵀ‖² of every layer, on rows of its inputs along calibration runs. @throws ModelError, EngineError, CheckpointError */
+export async function outputLosses(request: LossRequest, preparation: Omit<PlanRequest, 'plan' | 'only' | 'onProgress'>, engine: Engine): Promise<Losses> {
+  const { options, cancellation, onProgress } = request;
+  const names = [...new Set([...options.values()].flatMap((layers) => layers.map(({ name }) => name)))];
+  const stages = options.size + 1;
+  const samples = await sampleInputs({ ...preparation, plan: request.plan, onProgress: (fraction, what) => onProgress?.(fraction / stages, what) }, names, engine);
+  const values = new Map<string, Map<string, number>>();
+  for (const [label, layers] of options) {
+    const prepared = await prepareRecipes({ ...preparation, plan: { ...request.plan, layers: [...layers] } }, engine);
+    const errors = new Map<string, number>();
+    for (const layer of layers) {
+      const [sample, recipe] = [samples.get(layer.name), prepared.get(layer.name)?.recipe];
+      if (sample && recipe) {
+        errors.set(layer.name, await new LayerProbe(engine, layer, sample).outputError(recipe, { cancellation }));
+      }
+      onProgress?.((1 + values.size + errors.size / layers.length) / stages, `${label} ${layer.name}`);
+    }
+    values.set(label, errors);
+  }
+  return {
+    kind: 'outputs', values,
+    description: 'Sum over layers of the relative error of the output, weights and activations quantized, on rows of the inputs along calibration runs. A local stand-in: it does not see how errors travel to the picture.',
+  };
+}
+
+/** Losses somebody else measured, such as sensitivities: `{ "losses": { "<option>": { "<layer>": number } }, "description": "…" }`. @param path for messages. @throws AllocationError */
+export function givenLosses(text: string, path: string): Losses {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch (error) {
+    throw new AllocationError(`${path}: no JSON (${(error as Error).message}). Losses look like { "losses": { "W4A4": { "proj_out": 0.01 } } }.`);
+  }
+  const { losses, description } = (parsed ?? {}) as { losses?: unknown; description?: unknown };
+  const values = new Map<string, Map<string, number>>();
+  for (const [label, layers] of Object.entries(losses ?? {})) {
+    const entries = Object.entries((layers ?? {}) as Record<string, unknown>);
+    const bad = entries.find(([, value]) => !(typeof value === 'number' && value >= 0));
+    if (bad) {
+      throw new AllocationError(`${path}: the loss of "${bad[0]}" as ${label} must be a number, 0 or more, not ${JSON.stringify(bad[1])}.`);
+    }
+    values.set(label, new Map(entries as [string, number][]));
+  }
+  if (values.size === 0) {
+    throw new AllocationError(`${path}: holds no losses. They look like { "losses": { "W4A4": { "proj_out": 0.01 } } }.`);
+  }
+  return { kind: 'given', values, description: typeof description === 'string' ? description : 'Sum over layers of the losses given in a file.' };
+}

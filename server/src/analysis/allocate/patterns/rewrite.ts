@@ -1,0 +1,144 @@
+/** A config with the rules of an allocation in it: the text stays as it is, comments included, and few rules with patterns are added. */
+import { TextDocument } from 'vscode-languageserver-textdocument';
+import { parseConfig } from '../../../config/parse';
+import type { ParsedConfig } from '../../../config/parse';
+import { resolvePlan } from '../../../config/resolve';
+import { find } from '../../../config/tree';
+import type { TreeNode } from '../../../config/tree';
+import type { Checkpoint, Plan } from '../../../protocol';
+import type { Allocatable, Allocation } from '../allocation';
+import { AllocationError } from '../errors';
+import type { LayerOption } from '../options';
+import { PatternIndex } from './cover';
+
+export interface Rewritten { text: string; plan: Plan }
+
+/** What else changes in the file; absent parts stay. */
+export interface OtherChanges { /** As written in a config: `{ size: 1.2MB }`. */ budget?: string | undefined; checkpoint?: string | undefined }
+
+/** @throws AllocationError when the text cannot be extended */
+export function rewriteConfig(document: TextDocument, checkpoint: Checkpoint, allocated: Allocatable, allocation: Allocation, changes: OtherChanges = {}): Rewritten {
+  const parsed = parseConfig(document);
+  const chosen = new Map(allocation.plan.layers.map(({ name, option }) => [name, option]));
+  const ruled = new Set(allocated.plan.layers.filter(({ decidedBy }) => (decidedBy?.rule ?? -1) >= 0).map(({ name }) => name));
+  // Before the rules of the user, which then go on deciding what they decided; behind them when the choice is about their layers.
+  const first = [...chosen.keys()].every((name) => !ruled.has(name));
+  const rules = fewestRules(checkpoint, allocated, chosen, first ? ruled : new Set());
+  const edited = apply(document, [...insertion(document, parsed, rules, first), ...otherEdits(document, parsed, changes)]);
+  const text = TextDocument.create(document.uri, document.languageId, 1, edited);
+  const again = parseConfig(text);
+  const plan = resolvePlan(again.config, checkpoint);
+  requireSame(plan, allocated, chosen, allocation, again);
+  return { text: edited, plan };
+}
+
+interface NewRule { option: LayerOption; patterns: string[] }
+
+/** Once with rules for what differs from `defaults`, once with rules for everything: whichever has fewer patterns. @param free of these layers rules that come later decide */
+function fewestRules(checkpoint: Checkpoint, { plan, options, groups }: Allocatable, chosen: ReadonlyMap<string, string>, free: ReadonlySet<string>): NewRule[] {
+  const index = new PatternIndex(checkpoint.layers.map(({ name }) => name));
+  const now = new Map(plan.layers.map((layer) => [layer.name, JSON.stringify(layer.recipe)]));
+  const byOption = options.map((option) => ({
+    option,
+    names: new Set([...chosen].filter(([, label]) => label === option.label).map(([name]) => name)),
+    asNow: groups.flatMap((group) => group.options.filter(({ label }) => label === option.label).flatMap(({ layers }) => layers)).filter(({ name, recipe }) => chosen.get(name) === option.label && now.get(name) === JSON.stringify(recipe)),
+  })).filter(({ names }) => names.size > 0).sort((a, b) => b.names.size - a.names.size);
+  const everything = [...byOption];
+  const different = byOption.filter(({ names, asNow }) => asNow.length < names.size);
+  const [fewer] = [different, everything].map((classes) => classes.map(({ option, names }, i): NewRule => {
+    const later = new Set([...free, ...classes.slice(i + 1).flatMap((each) => [...each.names])]);
+    return { option, patterns: index.cover(names, later) };
+  })).sort((a, b) => a.reduce((sum, { patterns }) => sum + patterns.length, 0) - b.reduce((sum, { patterns }) => sum + patterns.length, 0));
+  return fewer ?? [];
+}
+
+interface Edit { from: number; to: number; text: string }
+
+function apply(document: TextDocument, edits: readonly Edit[]): string {
+  return [...edits].sort((a, b) => b.from - a.from || b.to - a.to).reduce((text, { from, to, text: added }) => text.slice(0, from) + added + text.slice(to), document.getText());
+}
+
+function insertion(document: TextDocument, { root }: ParsedConfig, rules: readonly NewRule[], first: boolean): Edit[] {
+  const text = document.getText();
+  const list = find(root, 'rules')?.value;
+  if (rules.length === 0) {
+    return [];
+  }
+  if (!root || text[document.offsetAt(root.range.start)] === '{') {
+    throw new AllocationError('The config is written in one pair of braces, where rules cannot be added without writing it anew. Write it in lines, "rules:" with one rule per "-".');
+  }
+  if (list?.kind === 'list' && text[document.offsetAt(list.range.start)] === '[') {
+    const [at, items] = [document.offsetAt(list.range.start) + 1, rules.map(flowRule)];
+    const end = list.items.at(-1);
+    return first || !end ? [{ from: at, to: at, text: items.map((item) => `${item}, `).join('') }] : [{ from: document.offsetAt(end.range.end), to: document.offsetAt(end.range.end), text: items.map((item) => `, ${item}`).join('') }];
+  }
+  if (list?.kind === 'list' && list.items[0]) {
+    const { line, character } = list.range.start;
+    const at = document.offsetAt({ line: first ? line : lastLine(document, list) + 1, character: 0 });
+    const block = rules.map((rule) => blockRule(rule, ' '.repeat(character))).join('');
+    return [{ from: at, to: at, text: (at > 0 && text[at - 1] !== '\n' ? '\n' : '') + block }];
+  }
+  const empty = find(root, 'rules');
+  const at = empty ? document.offsetAt(empty.keyRange.start) : text.length;
+  const to = empty ? document.offsetAt(empty.value.range.end) : at;
+  const line = (!empty && at > 0 && text[at - 1] !== '\n' ? '\n' : '') + `rules:\n${rules.map((rule) => blockRule(rule, '  ')).join('')}`;
+  return [{ from: at, to, text: empty ? line.trimEnd() : line }];
+}
+
+/** Where the text of a node ends; what is written in lines would count the newline as its own. */
+function lastLine(document: TextDocument, node: TreeNode): number {
+  const inner = node.kind === 'list' ? node.items.at(-1) : node.kind === 'map' ? node.entries.at(-1)?.value : undefined;
+  return inner && !'[{'.includes(document.getText()[document.offsetAt(node.range.start)] ?? '') ? lastLine(document, inner) : node.range.end.line;
+}
+
+const lineWidth = 150;
+
+function blockRule({ option, patterns }: NewRule, indent: string): string {
+  const inner = `${indent}  `;
+  const start = `${inner}layers: [`;
+  const lines = [start];
+  for (const [i, pattern] of patterns.entries()) {
+    const item = `${JSON.stringify(pattern)}${i < patterns.length - 1 ? ',' : ']'}`;
+    const current = lines.at(-1) ?? '';
+    if (current.length + item.length > lineWidth && current.trim() !== 'layers: [') {
+      lines.push(`${' '.repeat(start.length)}${item}`);
+    } else {
+      lines[lines.length - 1] = `${current}${current.endsWith(',') ? ' ' : ''}${item}`;
+    }
+  }
+  return [`${indent}- name: allocated ${nameOf(option)}`, ...lines, ...option.lines.map((line) => inner + line), ''].join('\n');
+}
+
+function flowRule({ option, patterns }: NewRule): string {
+  return `{ name: allocated ${nameOf(option)}, layers: [${patterns.map((pattern) => JSON.stringify(pattern)).join(', ')}], ${option.lines.join(', ')} }`;
+}
+
+function nameOf({ label }: LayerOption): string {
+  return label.replace(':', ' ');
+}
+
+function otherEdits(document: TextDocument, { root, config }: ParsedConfig, { budget, checkpoint }: OtherChanges): Edit[] {
+  const at = (range: { start: { line: number; character: number }; end: { line: number; character: number } }): Pick<Edit, 'from' | 'to'> => ({ from: document.offsetAt(range.start), to: document.offsetAt(range.end) });
+  const written = find(root, 'budget');
+  const key = find(root, 'checkpoint')?.keyRange;
+  const before = key ? document.offsetAt({ line: key.start.line + 1, character: 0 }) : 0;
+  return [
+    ...(checkpoint !== undefined && config.checkpoint ? [{ ...at(config.checkpoint.range), text: /^[\w./-]+$/.test(checkpoint) ? checkpoint : JSON.stringify(checkpoint) }] : []),
+    ...(budget === undefined ? [] : written ? [{ from: document.offsetAt(written.keyRange.start), to: at(written.value.range).to, text: `budget: ${budget}` }] : [{ from: before, to: before, text: `budget: ${budget}\n` }]),
+  ];
+}
+
+/** The file says exactly what was chosen; anything else would be a mistake of ours. */
+function requireSame(plan: Plan, allocated: Allocatable, chosen: ReadonlyMap<string, string>, allocation: Allocation, { problems }: ParsedConfig): void {
+  const wanted = new Map(allocated.plan.layers.map((layer) => [layer.name, JSON.stringify(layer.recipe)]));
+  for (const { options } of allocated.groups) {
+    for (const { label, layers } of options) {
+      layers.filter(({ name }) => chosen.get(name) === label).forEach((layer) => wanted.set(layer.name, JSON.stringify(layer.recipe)));
+    }
+  }
+  const wrong = plan.layers.find((layer) => JSON.stringify(layer.recipe) !== wanted.get(layer.name));
+  const broken = problems.find(({ severity }) => severity === 'error');
+  if (wrong || broken || plan.totals.checkpointBytes !== allocation.bytes) {
+    throw new AllocationError(`The rules could not be added to this config: ${broken?.message ?? (wrong ? `${wrong.name} would get another recipe` : 'its size would be another')}. Write "rules:" in lines, one rule per "-", and try again.`);
+  }
+}
