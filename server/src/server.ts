@@ -1,10 +1,11 @@
 /** The language server: wires LSP and the custom messages of protocol.ts to pure features. Never loads native code. */
-import { basename, isAbsolute, join, relative, sep } from 'node:path';
+import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
 import {
   CodeActionKind, DiagnosticRefreshRequest, DidChangeWatchedFilesNotification, ErrorCodes, InlayHintRefreshRequest, LSPErrorCodes, ResponseError, TextDocumentSyncKind, TextDocuments,
 } from 'vscode-languageserver';
 import type { CancellationToken, ClientCapabilities, Connection, InitializeParams, InitializeResult } from 'vscode-languageserver';
 import { TextDocument } from 'vscode-languageserver-textdocument';
+import { URI } from 'vscode-uri';
 import { ReportCache } from './analysis/cache';
 import { buildEvidence, writeEvidence } from './analysis/evidence';
 import { analyze, knownReports } from './analysis/report';
@@ -29,12 +30,16 @@ import { inlayHints } from './language/inlayHints';
 import { buildModel, configPath } from './language/model';
 import type { Model } from './language/model';
 import type { AnalyzeParams, AnalyzeResult, LayerReport, Notifications, Requests, StatusParams } from './protocol';
+import { requestFor, withWorkFolder } from './quantize/recipes';
 import type { Runtime } from './runtime';
 
 /** What the client may send along; every field is optional and has a default. */
 interface InitializationOptions { engine?: { threads?: number }; cacheDirectory?: string }
 
 const pushDelay = 120;
+
+/** Where prompts and other files that a config names are looked up. */
+function baseOf(uri: string): string { return dirname(URI.parse(uri).fsPath); }
 
 export function startServer(connection: Connection, runtime: Runtime): void {
   new Server(connection, runtime).listen();
@@ -215,7 +220,7 @@ class Server {
       await this.connection.sendDiagnostics({ uri, version: model.document.version, diagnostics: diagnostics(model, this.runtime.problemDocs) });
     }
     if (model.plan && this.reports.get(uri)?.planHash !== model.plan.hash) {
-      const known = await knownReports(model.plan, this.engine, this.cache);
+      const known = await knownReports(requestFor(model, baseOf(uri), { folder: '' }), this.engine, this.cache);
       this.remember(uri, model.plan.hash, known);
       this.refreshHints();
     }
@@ -283,16 +288,17 @@ class Server {
 
   private async analyze({ uri, layers, sampleRows, workDoneToken }: AnalyzeParams, token: CancellationToken): Promise<AnalyzeResult> {
     const started = performance.now();
-    const { plan } = await this.planned(uri);
+    const model = await this.planned(uri);
+    const { plan } = model;
     const found = new Map<string, LayerReport>();
     try {
-      const analysis = await this.working('Analyzing layers', workDoneToken, (onProgress) => analyze(plan, this.engine, this.cache, {
+      const analysis = await this.working('Analyzing layers', workDoneToken, (onProgress) => withWorkFolder(this.cacheFolder, (folder) => analyze(requestFor(model, baseOf(uri), { folder }), this.engine, this.cache, {
         layers, sampleRows, cancellation: token, onProgress,
         onReport: (each, done, total) => {
           found.set(each.name, each);
           this.notify('quantscope/reports', { uri, layers: [each], done, total });
         },
-      }));
+      })));
       return { plan, ...analysis, milliseconds: performance.now() - started };
     } finally {
       if (this.documents.get(uri)) {

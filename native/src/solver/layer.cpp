@@ -136,7 +136,7 @@ std::vector<float> readMoments(const TensorRef& ref, Source& source, Workers& wo
             }
         });
     }
-    // A direction without any energy comes out of two float32 turns as a little more or less than nothing.
+    // A direction without any energy comes out of two float32 turns as a little more or less than nothing: as much as they can tell then.
     double largest = 0;
     for (uint64_t i = 0; i < d; ++i) {
         largest = std::max(largest, static_cast<double>(moments[i * d + i]));
@@ -144,7 +144,7 @@ std::vector<float> readMoments(const TensorRef& ref, Source& source, Workers& wo
     for (uint64_t i = 0; i < d; ++i) {
         float& diagonal = moments[i * d + i];
         if (diagonal < 0 && diagonal > -1e-5 * largest) {
-            diagonal = 0;
+            diagonal = static_cast<float>(1e-7 * largest);
         }
     }
     return moments;

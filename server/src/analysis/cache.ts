@@ -9,9 +9,12 @@ import type { LayerReport } from '../protocol';
 const maxFiles = 20_000;
 const maxBytes = 2 ** 30;
 
-/** Tensor identity, everything that changes the numbers, build of the engine. Activation settings are not part of it: they change no weight report. */
-export function reportKey(request: MeasureRequest, revision: string, build: string): string {
-  return createHash('sha256').update(JSON.stringify([1, build, revision, request])).digest('hex');
+/**
+ * Tensor identity, everything that changes the numbers, build of the engine. Activation settings are not part of it: they change no weight report.
+ * @param fitted what a fitted or packed layer depends on beyond these
+ */
+export function reportKey(request: MeasureRequest, revision: string, build: string, fitted?: unknown): string {
+  return createHash('sha256').update(JSON.stringify([1, build, revision, request, ...(fitted === undefined ? [] : [fitted])])).digest('hex');
 }
 
 export class ReportCache {

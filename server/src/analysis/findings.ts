@@ -20,10 +20,10 @@ export function findings({ plan, report, deviation }: EvidenceLayer): Finding[] 
   if (deviation !== null && deviation > thresholds.deviation) {
     found.push(`error ${deviation.toFixed(2)} × what the quantizer gives on its design distribution`);
   }
-  if (plan.recipe.rotate && marginal.after.ks > thresholds.ksAfterRotation) {
+  if (marginal.rotated && marginal.after.ks > thresholds.ksAfterRotation) {
     found.push(`rotation does not bring the rows to the marginal: KS ${marginal.after.ks.toFixed(3)} after, ${marginal.before.ks.toFixed(3)} before`);
   }
-  if (plan.recipe.rotate && marginal.rho > thresholds.rho) {
+  if (marginal.rotated && marginal.rho > thresholds.rho) {
     found.push(`ρ of Proposition 1 is ${marginal.rho.toFixed(1)}: single large weights, the rotation cannot promise the marginal`);
   }
   return found.map((text) => ({ layer: plan.name, text }));

@@ -1,13 +1,18 @@
-/** Plan → LayerReport per layer: asks the engine for what the cache does not know. */
+/** Plan → LayerReport per layer: asks the engine for what the cache does not know, and prepares what recipes have to know first. */
 import type { CancellationToken } from 'vscode-jsonrpc';
 import { requireUnchanged } from '../checkpoint';
 import { compileGlob } from '../config/glob';
 import { EngineError } from '../engine/client';
-import type { Engine } from '../engine/client';
-import type { Measurement, MeasureRequest } from '../engine/addon';
-import type { LayerPlan, LayerReport, Plan, Recipe } from '../protocol';
+import type { Engine, JobOptions } from '../engine/client';
+import type { MeasureRequest } from '../engine/addon';
+import { ModelError } from '../models/builder';
+import type { LayerPlan, LayerReport, Plan } from '../protocol';
+import { fitIdentities } from '../quantize/recipes';
+import type { PlanRequest } from '../quantize/recipes';
 import { reportKey } from './cache';
 import type { ReportCache } from './cache';
+import { measureFitted, prepareFor } from './fitted';
+import type { FittedMeasurement } from './fitted';
 
 export const histogramBins = 96;
 /** Rotation of the `after` marginal where the recipe has none: would rotating help? */
@@ -25,38 +30,48 @@ export interface AnalyzeOptions {
 
 export interface Analysis { layers: LayerReport[]; failures: { name: string; message: string }[]; cached: number }
 
-/** One layer's failure (a damaged tensor) is reported and the rest goes on; a dead engine, a cancel or a checkpoint that changes ends the run. @throws EngineError, CheckpointError */
-export async function analyze(plan: Plan, engine: Engine, cache: ReportCache, options: AnalyzeOptions = {}): Promise<Analysis> {
-  const build = engine.identity();
-  const selected = selectLayers(plan, options.layers);
+/** Share of the bar for calibration and solvers, where layers need them. */
+const preparingShare = 0.8;
+
+/** One layer's failure (a damaged tensor) is reported and the rest goes on; a dead engine, a cancel or a checkpoint that changes ends the run. @throws EngineError, CheckpointError, ModelError */
+export async function analyze(request: PlanRequest, engine: Engine, cache: ReportCache, options: AnalyzeOptions = {}): Promise<Analysis> {
+  const { plan } = request;
+  const { layers: patterns, sampleRows = 0, cancellation, onProgress } = options;
+  const selected = selectLayers(plan, patterns);
+  const identities = await fitIdentities(request, engine);
+  const keys = new Map(selected.map((layer) => [layer.name, keyOf(layer, identities, plan, engine, sampleRows)]));
+  const known = new Map<string, LayerReport>();
+  for (const [name, key] of keys) {
+    const report = await cache.get(key);
+    if (report) {
+      known.set(name, { ...report, name }); // the same bytes may stand under another name
+    }
+  }
+  const fitted = new Set(selected.filter(({ name }) => identities.has(name) && !known.has(name)).map(({ name }) => name));
+  const start = fitted.size > 0 ? preparingShare : 0;
+  const preparedOf = fitted.size > 0 ? await prepareFor({ ...request, cancellation, onProgress: (fraction, what) => onProgress?.(start * fraction, what) }, fitted, engine) : undefined;
+
   const result: Analysis = { layers: [], failures: [], cached: 0 };
   const total = selected.reduce((sum, layer) => sum + layer.params, 0) || 1;
   let done = 0;
+  const progress = (params: number, name: string): void => onProgress?.(start + ((1 - start) * (done + params)) / total, name);
   for (const layer of selected) {
-    if (options.cancellation?.isCancellationRequested) {
+    if (cancellation?.isCancellationRequested) {
       throw new EngineError('CANCELLED', 'Cancelled.');
     }
-    const request = measureRequest(layer, options.sampleRows ?? 0);
-    const key = reportKey(request, plan.revision, build);
-    const beyond = beyondRounding(layer.recipe);
-    let report = beyond ? undefined : await cache.get(key);
-    if (beyond) {
-      result.failures.push({ name: layer.name, message: `The weight report rounds weights as they are, or behind "rotate: { kind: rpbh }"; this recipe also has ${beyond}. A preview shows what it does.` });
-    } else if (report) {
-      // The same bytes may stand under another name.
-      report = { ...report, name: layer.name };
+    let report = known.get(layer.name);
+    if (report) {
       result.cached++;
     } else {
       try {
-        const measured = await engine.measure(request, {
-          cancellation: options.cancellation,
-          progress: (fraction) => options.onProgress?.((done + fraction * layer.params) / total, layer.name),
-        });
+        const job: JobOptions = { cancellation, progress: (fraction) => progress(fraction * layer.params, layer.name) };
+        const measured = preparedOf && fitted.has(layer.name) ? await measureFitted(layer, preparedOf(layer), request, measureRequest(layer, 0), engine, job)
+          : { ...await engine.measure(measureRequest(layer, sampleRows), job), rotated: layer.recipe.rotate !== null };
         await requireUnchanged(plan);
-        report = toReport(layer, measured, key);
+        report = toReport(layer, measured, keys.get(layer.name) ?? '');
         await cache.put(report);
       } catch (error) {
-        if (error instanceof EngineError && ['IO', 'ARGUMENT', 'MEMORY'].includes(error.code)) {
+        if (error instanceof ModelError || (error instanceof EngineError && ['IO', 'ARGUMENT', 'MEMORY'].includes(error.code))) {
           result.failures.push({ name: layer.name, message: error.message });
         } else {
           throw error;
@@ -64,7 +79,7 @@ export async function analyze(plan: Plan, engine: Engine, cache: ReportCache, op
       }
     }
     done += layer.params;
-    options.onProgress?.(done / total, layer.name);
+    progress(0, layer.name);
     if (report) {
       result.layers.push(report);
       options.onReport?.(report, result.layers.length + result.failures.length, selected.length);
@@ -73,11 +88,18 @@ export async function analyze(plan: Plan, engine: Engine, cache: ReportCache, op
   return result;
 }
 
-/** What earlier runs have measured, without starting the engine. */
-export async function knownReports(plan: Plan, engine: Engine, cache: ReportCache): Promise<LayerReport[]> {
-  const build = engine.identity();
-  const reports = await Promise.all(plan.layers.map((layer) => (beyondRounding(layer.recipe) ? undefined : cache.get(reportKey(measureRequest(layer, 0), plan.revision, build)))));
+/** What earlier runs have measured, without starting the engine. @throws as fitIdentities */
+export async function knownReports(request: Omit<PlanRequest, 'folder'>, engine: Engine, cache: ReportCache): Promise<LayerReport[]> {
+  const { plan } = request;
+  const identities = await fitIdentities(request, engine);
+  const reports = await Promise.all(plan.layers.map((layer) => cache.get(keyOf(layer, identities, plan, engine, 0))));
   return reports.flatMap((report, index) => (report ? [{ ...report, name: plan.layers[index]?.name ?? report.name }] : []));
+}
+
+/** A fitted or packed layer is measured whole, whatever share of the rows is asked for. */
+function keyOf(layer: LayerPlan, identities: ReadonlyMap<string, unknown>, { revision }: Plan, engine: Engine, sampleRows: number): string {
+  const fitted = identities.get(layer.name);
+  return reportKey(measureRequest(layer, fitted === undefined ? sampleRows : 0), revision, engine.identity(), fitted);
 }
 
 export function selectLayers(plan: Plan, patterns: readonly string[] | undefined): LayerPlan[] {
@@ -91,18 +113,8 @@ export function measureRequest(layer: LayerPlan, sampleRows: number): MeasureReq
   return { tensor: { file, offset, dtype, shape }, rotate: rotate?.kind === 'rpbh' ? rotate : null, diagnosticSeed, weights: layer.recipe.weights, histogramBins, sampleRows };
 }
 
-/** Parts of a recipe that change weights before they are rounded, or how: the weight report knows none of them but RPBH. Kept weights are not rounded at all. */
-function beyondRounding({ smooth, permute, rotate, tail, lowRank, solver, weights }: Recipe): string | undefined {
-  const parts = [
-    ...Object.entries({ smooth, permute, tail, lowRank }).flatMap(([name, part]) => (part ? [`"${name}"`] : [])),
-    ...(rotate && rotate.kind !== 'rpbh' ? [`the rotation "${rotate.kind}"`] : []), ...(solver.kind === 'rtn' ? [] : [`the solver "${solver.kind}"`]),
-  ];
-  return weights.kind !== 'keep' && parts.length > 0 ? parts.join(', ') : undefined;
-}
-
-function toReport(layer: LayerPlan, measured: Measurement, key: string): LayerReport {
-  const rotated = layer.recipe.rotate !== null;
-  const { before, after, rho, relativeMse, expectedRelativeMse } = measured;
+function toReport(layer: LayerPlan, measured: FittedMeasurement, key: string): LayerReport {
+  const { before, after, rho, rotated, relativeMse, expectedRelativeMse } = measured;
   return {
     name: layer.name,
     weight: { relativeMse, sqnrDb: relativeMse > 0 ? -10 * Math.log10(relativeMse) : null, expectedRelativeMse },

@@ -45,6 +45,12 @@ export interface Request {
 /** Second moments of one run take at most this; more layers take more runs. */
 const maxMomentBytes = 2 ** 30;
 
+/** What all numbers of a calibration depend on. */
+export function statisticsKey(pipelines: readonly Pipeline[], settings: CalibrationSettings, engine: Engine): string {
+  const identity = pipelines.map((pipeline) => [pipeline.checkpoint.path, pipeline.checkpoint.revision, pipeline.items.map((_, item) => pipeline.identity(item))]);
+  return createHash('sha256').update(JSON.stringify([2, engine.identity(), settings, identity])).digest('hex');
+}
+
 /** @returns by layer. @throws ModelError, EngineError */
 export async function gatherStatistics({ pipelines, settings, needs, folder, job }: Request, engine: Engine): Promise<ReadonlyMap<string, LayerStatistics>> {
   const [pipeline] = pipelines;
@@ -52,8 +58,6 @@ export async function gatherStatistics({ pipelines, settings, needs, folder, job
     return new Map();
   }
   const { checkpoint } = pipeline;
-  const identity = pipelines.map((each) => each.items.map((_, item) => each.identity(item)));
-  const key = createHash('sha256').update(JSON.stringify([1, checkpoint.path, checkpoint.revision, engine.identity(), settings, identity])).digest('hex');
   const inputs = pipeline.inputs();
   // One layer stands for all that read the same input.
   const wanted = new Map<string, Set<Statistic>>();
@@ -64,7 +68,7 @@ export async function gatherStatistics({ pipelines, settings, needs, folder, job
     }
     statistics.forEach((statistic) => wanted.set(input, (wanted.get(input) ?? new Set()).add(statistic)));
   }
-  const home = join(folder, key);
+  const home = join(folder, statisticsKey(pipelines, settings, engine));
   let known = await readParts(home);
   const missing = [...wanted].filter(([input, statistics]) => !known.has(input) || (statistics.has('activation-second-moments') && !known.get(input)?.secondMoments));
   const widths = new Map(checkpoint.layers.map((layer) => [layer.name, layer.inFeatures]));

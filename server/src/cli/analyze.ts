@@ -1,7 +1,10 @@
+import { dirname } from 'node:path';
 import { analyze as analyzePlan } from '../analysis/report';
 import type { Analysis } from '../analysis/report';
 import type { Plan } from '../protocol';
 import { describeQuantizer } from '../config/describe';
+import type { LoadedConfig } from '../config/load';
+import { requestFor, withWorkFolder } from '../quantize/recipes';
 import { describeProblem } from './command';
 import type { Command, CommandContext } from './command';
 import { significant, table } from './table';
@@ -13,22 +16,23 @@ export const analyze: Command = {
   options: { layers: { type: 'string' }, sample: { type: 'string' } },
   async run(context) {
     const path = context.path('config');
-    const { plan, problems } = await context.requirePlan(path);
-    const analysis = await runAnalysis(context, plan);
+    const loaded = await context.requirePlan(path);
+    const { plan, problems } = loaded;
+    const analysis = await runAnalysis(context, path, loaded);
     context.print({ ...analysis, checkpoint: plan.checkpoint, totals: plan.totals, planHash: plan.hash }, () => describeAnalysis(plan, analysis));
     problems.filter((problem) => problem.severity !== 'info').forEach((problem) => context.note(describeProblem(problem, path)));
-    analysis.failures.forEach((failure) => context.note(`${failure.name}: ${failure.message}`));
+    analysis.failures.forEach(({ name, message }) => context.note(message.startsWith(name) ? message : `${name}: ${message}`));
     return analysis.failures.length > 0 || problems.some((problem) => problem.severity === 'error') ? 1 : 0;
   },
 };
 
-export function runAnalysis(context: CommandContext, plan: Plan): Promise<Analysis> {
-  return analyzePlan(plan, context.engine, context.cache, {
+export function runAnalysis(context: CommandContext, path: string, loaded: LoadedConfig): Promise<Analysis> {
+  return withWorkFolder(context.cacheFolder, (folder) => analyzePlan(requestFor(loaded, dirname(path), { folder }), context.engine, context.cache, {
     layers: context.layerPatterns(),
     sampleRows: context.integer('sample', 1, 1_000_000),
     cancellation: context.cancel.token,
     onProgress: (fraction, layer) => context.progress(fraction, layer),
-  });
+  }));
 }
 
 /** relative MSE: lower is better; SQNR in dB: higher is better; ×expected: 1 is what the quantizer promises on its design distribution. */

@@ -10,8 +10,9 @@ export const report: Command = {
   options: { out: { type: 'string' }, layers: { type: 'string' }, sample: { type: 'string' } },
   async run(context) {
     const path = context.path('config');
-    const { plan, problems } = await context.requirePlan(path);
-    const analysis = await runAnalysis(context, plan);
+    const loaded = await context.requirePlan(path);
+    const { plan, problems } = loaded;
+    const analysis = await runAnalysis(context, path, loaded);
     const out = context.values['out'];
     const written = await writeEvidence(buildEvidence({ config: basename(path), plan, analysis, problems, engine: await context.engine.info(), date: new Date() }), resolve(typeof out === 'string' ? out : 'report.html'));
     context.print(written, () => `Report: ${written.html}\nBeside it: ${basename(written.markdown)} (for a pull request), ${basename(written.json)}`);

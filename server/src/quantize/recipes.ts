@@ -2,11 +2,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gatherStatistics } from '../calibration/statistics';
+import { gatherStatistics, statisticsKey } from '../calibration/statistics';
 import type { LayerStatistics } from '../calibration/statistics';
 import type { LoadedConfig } from '../config/load';
+import { CheckpointError } from '../checkpoint';
 import { packedLayers } from '../checkpoint/packed';
 import { readValues } from '../checkpoint/values';
+import { EngineError } from '../engine/client';
 import type { Engine, JobOptions } from '../engine/client';
 import type { TensorRef } from '../engine/addon';
 import type { LinearRecipe } from '../engine/graph';
@@ -17,6 +19,7 @@ import { fittedParts, quantizedLayers } from '../models/forward';
 import { openPipeline } from '../preview/pipelines';
 import type { Pipeline } from '../preview/pipelines';
 import type { CalibrationSettings, Checkpoint, LayerPlan, Plan, PreviewSettings } from '../protocol';
+import { refOf } from './files';
 import { prepareLayer } from './prepare';
 import type { PreparedLayer } from './prepare';
 import { reconstruct } from './reconstruct';
@@ -33,6 +36,8 @@ export interface PlanRequest {
   folder: string;
   /** Layers to prepare; all when absent. */
   only?: ((name: string) => boolean) | undefined;
+  /** Told of a layer that cannot be prepared, and the rest goes on; without it, that ends everything. */
+  onFailure?: ((name: string, error: ModelError | EngineError) => void) | undefined;
   /** Smoothing that was found before, by layer: 1/λ, F32 [width]. */
   smoothing?: ReadonlyMap<string, TensorRef> | undefined;
   cancellation?: JobOptions['cancellation'];
@@ -51,7 +56,7 @@ export const calibrationDefaults: CalibrationSettings = { trajectories: 4, steps
 
 /** By layer name; layers that stay as they are have no entry. @throws ModelError, CheckpointError, EngineError */
 export async function prepareRecipes(request: PlanRequest, engine: Engine): Promise<ReadonlyMap<string, PreparedLayer>> {
-  const { plan, checkpoint, folder, only, smoothing, cancellation, onProgress } = request;
+  const { plan, checkpoint, folder, only, smoothing, cancellation, onProgress, onFailure } = request;
   const layers = quantizedLayers(plan).filter(({ name }) => only?.(name) ?? true);
   const { statistics, peers, pipelines } = await calibrate(request, layers, engine);
   const total = layers.reduce((sum, layer) => sum + layer.params, 0) || 1;
@@ -65,15 +70,50 @@ export async function prepareRecipes(request: PlanRequest, engine: Engine): Prom
       continue;
     }
     const job: JobOptions = { cancellation, progress: (fraction) => onProgress?.((done + fraction * layer.params) / total, layer.name) };
-    prepared.set(layer.name, await prepareLayer({ plan: layer.recipe.solver.kind === 'adaround' ? { ...layer, recipe: { ...layer.recipe, solver: { kind: 'rtn' } } } : layer, peers: peers(layer), revision: checkpoint.revision, statistics: statistics.get(layer.name), smoothing: smoothing?.get(layer.name), folder: join(folder, 'layers'), job }, engine));
+    try {
+      prepared.set(layer.name, await prepareLayer({ plan: layer.recipe.solver.kind === 'adaround' ? { ...layer, recipe: { ...layer.recipe, solver: { kind: 'rtn' } } } : layer, peers: peers(layer), revision: checkpoint.revision, statistics: statistics.get(layer.name), smoothing: smoothing?.get(layer.name), folder: join(folder, 'layers'), job }, engine));
+    } catch (error) {
+      if (!onFailure || !isOfLayer(error)) {
+        throw error;
+      }
+      onFailure(layer.name, error);
+    }
     done += layer.params;
   }
-  const learned = layers.filter(({ name, recipe }) => recipe.solver.kind === 'adaround' && !packed.has(name));
+  const learned = layers.filter(({ name, recipe }) => recipe.solver.kind === 'adaround' && !packed.has(name) && prepared.has(name));
   if (learned.length > 0) {
     const found = await reconstruct({ layers: learned, prepared, pipelines, folder: join(folder, 'layers'), job: { cancellation, onProgress } }, engine);
     found.forEach((layer, name) => prepared.set(name, layer));
   }
   return prepared;
+}
+
+/** A crash or a cancel is no matter of one layer. */
+function isOfLayer(error: unknown): error is ModelError | EngineError {
+  return error instanceof ModelError || (error instanceof EngineError && ['IO', 'ARGUMENT', 'MEMORY'].includes(error.code));
+}
+
+/** What the fitted or packed parts of a plan's layers depend on, by name, for keys of caches: none for layers that follow from their recipe alone. A model that cannot be calibrated has nothing to keep. */
+export async function fitIdentities(request: Omit<PlanRequest, 'folder'>, engine: Engine): Promise<ReadonlyMap<string, unknown>> {
+  const { plan, checkpoint } = request;
+  const packed = packedLayers(checkpoint);
+  const layers = quantizedLayers(plan).filter((layer) => packed.has(layer.name) || fittedParts(layer).length > 0);
+  const calibration = await openCalibration(request, layers).catch((error: unknown) => {
+    if (error instanceof ModelError || error instanceof CheckpointError) {
+      return undefined;
+    }
+    throw error;
+  });
+  if (!calibration) {
+    return new Map(layers.map(({ name }) => [name, null]));
+  }
+  const { pipelines, settings, needs, peers } = calibration;
+  const key = pipelines.length > 0 ? statisticsKey(pipelines, settings, engine) : null;
+  const learned = layers.filter(({ recipe: { solver } }) => solver.kind === 'adaround').map(({ name, recipe }) => [name, recipe]);
+  return new Map(layers.map((layer) => {
+    const { name, recipe, heads } = layer;
+    return [name, packed.get(name) ?? [recipe, heads, peers(layer).map((peer) => [refOf(peer.tensor), peer.recipe]), needs.has(name) ? key : null, recipe.solver.kind === 'adaround' ? learned : null]];
+  }));
 }
 
 /** The smoothing of every layer that has some, 1/λ by name, without the parts that come after it. @throws as prepareRecipes */
@@ -128,31 +168,45 @@ export async function withWorkFolder<T>(cacheFolder: string | null, use: (folder
   }
 }
 
-interface Calibrated { /** None when no recipe needs data. */ pipelines: readonly Pipeline[]; statistics: ReadonlyMap<string, LayerStatistics>; /** Layers with the same input and the same smoothing, itself among them. */ peers(layer: LayerPlan): LayerPlan[] }
+/** What a plan's calibration consists of; no pipelines when no recipe needs data. */
+interface Calibration {
+  pipelines: readonly Pipeline[];
+  settings: CalibrationSettings;
+  /** By layer. */
+  needs: ReadonlyMap<string, ReadonlySet<Statistic>>;
+  /** Layers of the plan with the same input and the same smoothing, itself among them. */
+  peers(layer: LayerPlan): LayerPlan[];
+}
 
-async function calibrate(request: PlanRequest, layers: readonly LayerPlan[], engine: Engine): Promise<Calibrated> {
-  const needs = new Map(layers.filter((layer) => fittedParts(layer).length > 0 && !packedLayers(request.checkpoint).has(layer.name)).map((layer) => [layer.name, activationNeeds(layer)] as const).filter(([, needed]) => needed.size > 0));
-  if (needs.size === 0) {
-    return { pipelines: [], statistics: new Map(), peers: (layer) => [layer] };
-  }
+async function openCalibration(request: Omit<PlanRequest, 'folder'>, layers: readonly LayerPlan[]): Promise<Calibration> {
+  const packed = packedLayers(request.checkpoint);
+  const needs = new Map(layers.filter((layer) => fittedParts(layer).length > 0 && !packed.has(layer.name)).map((layer) => [layer.name, activationNeeds(layer)] as const).filter(([, needed]) => needed.size > 0));
   const settings = { ...calibrationDefaults, ...request.calibration };
+  if (needs.size === 0) {
+    return { pipelines: [], settings, needs, peers: (layer) => [layer] };
+  }
   const pipelines = await trajectoryPipelines(request, settings);
-  const job = { cancellation: request.cancellation, ...(request.onProgress ? { onProgress: request.onProgress } : {}) };
-  const statistics = await gatherStatistics({ pipelines, settings, needs, folder: join(request.folder, 'statistics'), job }, engine);
   const inputs = pipelines[0]?.inputs() ?? new Map<string, string[]>();
-  return { pipelines, statistics, peers: (layer) => layers.filter((other) => (inputs.get(layer.name) ?? [layer.name]).includes(other.name) && JSON.stringify(other.recipe.smooth) === JSON.stringify(layer.recipe.smooth)) };
+  const all = new Map(quantizedLayers(request.plan).map((layer) => [layer.name, layer]));
+  return { pipelines, settings, needs, peers: (layer) => (inputs.get(layer.name) ?? [layer.name]).flatMap((name) => all.get(name) ?? []).filter((other) => JSON.stringify(other.recipe.smooth) === JSON.stringify(layer.recipe.smooth)) };
+}
+
+async function calibrate(request: PlanRequest, layers: readonly LayerPlan[], engine: Engine): Promise<Calibration & { statistics: ReadonlyMap<string, LayerStatistics> }> {
+  const calibration = await openCalibration(request, layers);
+  const job = { cancellation: request.cancellation, ...(request.onProgress ? { onProgress: request.onProgress } : {}) };
+  return { ...calibration, statistics: await gatherStatistics({ ...calibration, folder: join(request.folder, 'statistics'), job }, engine) };
 }
 
 function activationNeeds({ recipe }: LayerPlan): Set<Statistic> {
   return new Set(statisticsFor(recipe).filter((statistic) => statistic !== 'weights'));
 }
 
-function trajectoryPipelines(request: PlanRequest, settings: CalibrationSettings): Promise<Pipeline[]> {
+function trajectoryPipelines(request: Pick<PlanRequest, 'checkpoint' | 'preview' | 'base'>, settings: CalibrationSettings): Promise<Pipeline[]> {
   return Promise.all(Array.from({ length: settings.trajectories }, (_, i) => trajectoryPipeline(request, settings, i)));
 }
 
 /** Run `index`: another seed, and another class or prompt where there are several. */
-function trajectoryPipeline({ checkpoint, preview, base }: PlanRequest, { steps, seed, trajectories }: CalibrationSettings, index: number): Promise<Pipeline> {
+function trajectoryPipeline({ checkpoint, preview, base }: Pick<PlanRequest, 'checkpoint' | 'preview' | 'base'>, { steps, seed, trajectories }: CalibrationSettings, index: number): Promise<Pipeline> {
   const classes = checkpoint.config?.['num_embeds_ada_norm'];
   const { prompts } = preview;
   const item = prompts && prompts.length > 0 ? { prompts: prompts.slice(index % prompts.length).slice(0, 1) }

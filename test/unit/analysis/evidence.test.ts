@@ -10,12 +10,12 @@ import { analyze } from '../../../server/src/analysis/report';
 import type { Measurement } from '../../../server/src/engine/addon';
 import { FakeEngine, marginal } from '../../fixtures/fakeEngine';
 import { temporaryFolders } from '../../fixtures/folder';
-import { glyphPlan } from '../../fixtures/plans';
+import { glyphRequest } from '../../fixtures/plans';
 
 async function evidence(answer: Partial<Measurement> = {}, ...rules: string[]): Promise<Evidence> {
   const engine = new FakeEngine(() => answer);
-  const plan = await glyphPlan('defaults: { method: orbitquant, scheme: W4A4 }', ...rules);
-  return buildEvidence({ config: 'a <b>.quant.yaml', plan, analysis: await analyze(plan, engine, new ReportCache(null)), problems: plan.problems, engine: await engine.info(), date: new Date(0) });
+  const request = await glyphRequest('defaults: { method: orbitquant, scheme: W4A4 }', ...rules);
+  return buildEvidence({ config: 'a <b>.quant.yaml', plan: request.plan, analysis: await analyze(request, engine, new ReportCache(null)), problems: request.plan.problems, engine: await engine.info(), date: new Date(0) });
 }
 
 describe('evidence report', () => {

@@ -32,7 +32,7 @@ export async function weightLosses({ plan, options, cancellation, onProgress }: 
   const values = new Map<string, Map<string, number>>();
   for (const [label, layers] of options) {
     const progress = (fraction: number, layer: string): void => onProgress?.((values.size + fraction) / options.size, `${label} ${layer}`);
-    const { layers: reports, failures } = await analyze({ ...plan, layers: [...layers] }, engine, cache, { cancellation, onProgress: progress });
+    const { layers: reports, failures } = await analyze({ ...preparation, plan: { ...plan, layers: [...layers] } }, engine, cache, { cancellation, onProgress: progress });
     const [failure] = failures;
     if (failure) {
       throw new AllocationError(`${failure.name} cannot be measured as ${label}: ${failure.message} "--loss outputs" measures the outputs of layers instead.`);
