@@ -3,7 +3,7 @@
  * needed, for layers that do not have them yet, and kept in files. Layers that read one input share its statistics.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { appendFile, mkdir, readFile, readdir, rm } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, readdir, rm, utimes } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { readValues, writeSafetensors } from '../checkpoint/values';
 import { inBatches } from './batches';
@@ -70,6 +70,9 @@ export async function gatherStatistics({ pipelines, settings, needs, folder, job
   }
   const home = join(folder, statisticsKey(pipelines, settings, engine));
   let known = await readParts(home);
+  if (known.size > 0) {
+    await utimes(home, new Date(), new Date()); // in use: the cache clears what was not
+  }
   const missing = [...wanted].filter(([input, statistics]) => !known.has(input) || (statistics.has('activation-second-moments') && !known.get(input)?.secondMoments));
   const widths = new Map(checkpoint.layers.map((layer) => [layer.name, layer.inFeatures]));
   // All in one run when none needs second moments; otherwise as many as their sums (float64) allow.

@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { tidy } from '../cacheFolder';
 import { gatherStatistics, statisticsKey } from '../calibration/statistics';
 import type { LayerStatistics } from '../calibration/statistics';
 import type { LoadedConfig } from '../config/load';
@@ -155,9 +156,20 @@ export function engineRecipes(prepared: ReadonlyMap<string, PreparedLayer>): Rec
   return Object.fromEntries([...prepared].map(([name, { recipe }]) => [name, recipe]));
 }
 
+/** Of each kind. The codes of a model with 12 billion weights take 6 GB, second moments of its inputs 8 GB. */
+const workLimits = { files: 100_000, bytes: 32 * 2 ** 30 };
+
+/** Once per process is enough. */
+const tidied = new Set<string>();
+
 /** Runs `use` with a folder for statistics and fitted layers: in the cache, or one of its own that is removed afterwards. */
 export async function withWorkFolder<T>(cacheFolder: string | null, use: (folder: string) => Promise<T>): Promise<T> {
   if (cacheFolder !== null) {
+    if (!tidied.has(cacheFolder)) {
+      tidied.add(cacheFolder);
+      // Before, not after: what a job has found is there for the next one, however large.
+      await Promise.all(['layers', 'statistics'].map((kind) => tidy(join(cacheFolder, kind), workLimits)));
+    }
     return use(cacheFolder);
   }
   const folder = await mkdtemp(join(tmpdir(), 'quantscope-'));

@@ -32,6 +32,20 @@ describe('cache folder', () => {
     }
   });
 
+  it('counts a folder with all that is in it, and takes it away as a whole once nobody has used it for an hour', async () => {
+    const place = folder({ 'a/layer.json': '{}', 'a/sub/codes': '0'.repeat(50), 'b/layer.json': '{}', 'b/codes': '0'.repeat(50), 'c/layer.json': '{}' });
+    const age = (name: string, hours: number): void => utimesSync(join(place, name), Date.now() / 1000 - 3600 * hours, Date.now() / 1000 - 3600 * hours);
+    age('a', 3);
+    age('b', 2);
+    await tidy(place, { files: 10, bytes: 110 });
+    assert.deepEqual(readdirSync(place).sort(), ['a', 'b', 'c'], 'within the limit');
+    await tidy(place, { files: 10, bytes: 105 });
+    assert.deepEqual(readdirSync(place).sort(), ['c'], 'half of the limit is free again');
+    await tidy(place, { files: 0, bytes: 0 });
+    assert.deepEqual(readdirSync(place).sort(), ['c'], 'however little there may be');
+    await tidy(join(place, 'nothing'), { files: 1, bytes: 1 });
+  });
+
   it('loses temporary files that no process can still be writing', async () => {
     const place = aged(['kept.json', 'young.tmp', 'old.tmp']);
     const time = Date.now() / 1000 - 2 * 3600;
