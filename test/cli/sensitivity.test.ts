@@ -1,8 +1,9 @@
 /** `sensitivity` as a user runs it: JSON keys, exit codes, text and messages. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { FirstBad } from '../../server/src/analysis/firstBad';
 import type { Sensitivity } from '../../server/src/analysis/sensitivity';
 import { temporaryFolders } from '../fixtures/folder';
 
@@ -43,6 +44,19 @@ describe('sensitivity on the command line', function () {
     assert.equal(code, 0, err);
     const { layers, additivity } = JSON.parse(out) as Sensitivity;
     assert.deepEqual([layers.length, layers.every(({ estimate }) => estimate), additivity], [56, true, null]);
+  });
+
+  it('--first-bad ends with 1 and names the layer, or with 0', () => {
+    const path = config(folder());
+    const good = quantscope(path, '--first-bad', '--cache', 'none');
+    assert.deepEqual([good.code, good.err], [0, '']);
+    assert.match(good.out, /^Nothing is wrong/);
+    writeFileSync(path, readFileSync(path, 'utf8').replace('orbitquant, scheme: W4A4', 'rtn, scheme: W2A16'));
+    const { code, out } = quantscope(path, '--first-bad', '--cache', 'none', '--json');
+    assert.equal(code, 1);
+    const { first, findings } = JSON.parse(out) as FirstBad;
+    assert.deepEqual([first, first?.kind], [findings[0], 'departs']);
+    assert.match(quantscope(path, '--first-bad', '--cache', 'none').out, new RegExp(`^${first?.layer} \\(step 0, (un)?conditional, item 0\\): Its output departs`));
   });
 
   it('refuses what it does not know', () => {

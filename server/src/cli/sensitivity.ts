@@ -1,4 +1,6 @@
 import { dirname } from 'node:path';
+import { firstBad } from '../analysis/firstBad';
+import type { FirstBad } from '../analysis/firstBad';
 import { selectLayers } from '../analysis/report';
 import { sensitivity as run } from '../analysis/sensitivity';
 import type { By, Sensitivity } from '../analysis/sensitivity';
@@ -10,9 +12,9 @@ const units: readonly string[] = ['layer', 'block', 'role'] satisfies By[];
 
 export const sensitivity: Command = {
   name: 'sensitivity',
-  usage: '<config> [--by layer|block|role] [--layers patterns] [--steps N] [--estimate]',
-  summary: 'What quantizing each layer alone does to the final output of the model, per time step, with controls.',
-  options: { by: { type: 'string' }, layers: { type: 'string' }, steps: { type: 'string' }, estimate: { type: 'boolean' } },
+  usage: '<config> [--by layer|block|role] [--layers patterns] [--steps N] [--estimate] | --first-bad',
+  summary: 'What quantizing each layer alone does to the final output of the model, with controls; or the first layer that breaks it.',
+  options: { by: { type: 'string' }, layers: { type: 'string' }, steps: { type: 'string' }, estimate: { type: 'boolean' }, 'first-bad': { type: 'boolean' } },
   async run(context) {
     const by = context.values['by'] ?? 'layer';
     if (typeof by !== 'string' || !units.includes(by)) {
@@ -21,10 +23,16 @@ export const sensitivity: Command = {
     const path = context.path('config');
     const loaded = await context.requirePlan(path);
     const only = new Set(selectLayers(loaded.plan, context.layerPatterns()).map((layer) => layer.name));
-    const result = await run({
-      loaded, base: dirname(path), by: by as By, only, steps: context.integer('steps', 1, 1000), estimateOnly: context.values['estimate'] === true,
-      cacheFolder: context.cacheFolder, cancellation: context.cancel.token, onProgress: (fraction, what) => context.progress(fraction, what),
-    }, context.engine);
+    const request = {
+      loaded, base: dirname(path), only, steps: context.integer('steps', 1, 1000), cacheFolder: context.cacheFolder, cancellation: context.cancel.token,
+      onProgress: (fraction: number, what: string) => context.progress(fraction, what),
+    };
+    if (context.values['first-bad'] === true) {
+      const found = await firstBad(request, context.engine);
+      context.print(found, () => describeBad(found));
+      return found.first ? 1 : 0;
+    }
+    const result = await run({ ...request, by: by as By, estimateOnly: context.values['estimate'] === true }, context.engine);
     context.print(result, () => describe(result));
     return result.controls.zeroSwap.differing > 0 || result.layers.some(({ score }) => score === null) ? 1 : 0;
   },
@@ -43,4 +51,10 @@ function describe({ by, layers, additivity, controls, items }: Sensitivity): str
     `Additivity: the parts add up to ${significant(additivity.sumOfParts)}, all at once give ${significant(additivity.whole)} (ratio ${significant(additivity.ratio, 3)}).`,
     `Nothing swapped: ${controls.zeroSwap.differing} values differ in ${controls.zeroSwap.runs} measurements.`, ...noise,
   ].join('\n');
+}
+
+function describeBad({ findings, bounds }: FirstBad): string {
+  const place = ({ at }: FirstBad['findings'][number]): string => (at ? ` (step ${at.step}, ${at.half}, item ${at.item})` : '');
+  return findings.length === 0 ? `Nothing is wrong: weights are finite, and no output departs by more than ${100 * bounds.relativeMse} % of its energy.`
+    : findings.map((each) => `${each.layer}${place(each)}: ${each.explanation}`).join('\n');
 }

@@ -55,9 +55,13 @@ const controlled = 3;
 
 /** @throws ModelError, CheckpointError, EngineError */
 export async function sensitivity(request: SensitivityRequest, engine: Engine): Promise<Sensitivity> {
-  const { by, only, cancellation, onProgress, onRanking } = request;
+  const { by, cancellation, onProgress, onRanking } = request;
   return withWorkFolder(request.cacheFolder, async (folder) => {
-    const { pipeline, layers, recipes } = await openSubject(request, folder, engine, (name) => only?.has(name) ?? true);
+    const { pipeline, layers, prepare } = await openSubject(request, folder, engine);
+    if (layers.length === 0) {
+      throw new ModelError('No quantized layer of this plan takes part in the forward pass: there is nothing to swap. Check the rules and --layers.');
+    }
+    const recipes = await prepare();
     const units = unitsOf(layers, by, recipes);
     const common = { pipeline, folder, cancellation };
     const ranking = new Map<string, Score>();
@@ -103,23 +107,19 @@ export async function sensitivity(request: SensitivityRequest, engine: Engine): 
   });
 }
 
-export interface Subject { pipeline: Pipeline; /** Quantized and part of the forward pass, in its order. */ layers: LayerPlan[]; recipes: Record<string, LinearRecipe> }
+export interface Subject { pipeline: Pipeline; /** Quantized and part of the forward pass, in its order. */ layers: LayerPlan[]; /** What the engine runs for them. */ prepare(): Promise<Record<string, LinearRecipe>> }
 
-/** The model and what its plan makes of it. @throws ModelError when nothing is quantized, or there is no full-precision model to compare with */
-export async function openSubject({ loaded, base, steps, cancellation, onProgress }: Pick<SensitivityRequest, 'loaded' | 'base' | 'steps' | 'cancellation' | 'onProgress'>, folder: string, engine: Engine, only: (name: string) => boolean): Promise<Subject> {
-  const prepared = requestFor(loaded, base, { folder, only, cancellation, onProgress });
-  const { checkpoint, plan, preview } = prepared;
+/** The model and what its plan makes of it. @throws ModelError when there is no full-precision model to compare with */
+export async function openSubject({ loaded, base, steps, only, cancellation, onProgress }: Pick<SensitivityRequest, 'loaded' | 'base' | 'steps' | 'only' | 'cancellation' | 'onProgress'>, folder: string, engine: Engine): Promise<Subject> {
+  const request = requestFor(loaded, base, { folder, only: (name) => only?.has(name) ?? true, cancellation, onProgress });
+  const { checkpoint, plan, preview } = request;
   if (packedLayers(checkpoint).size > 0) {
     throw new ModelError(`${checkpoint.path} holds packed layers, whose full-precision weights are gone. Name the checkpoint it was made from.`);
   }
   const pipeline = await openPipeline(checkpoint, { ...preview, ...(steps === undefined ? {} : { compareSteps: steps }) }, base);
   const order = new Map((pipeline.programs(0)[0]?.program.ops ?? []).flatMap((op, i) => (op.op === 'linear' ? [[op.name, i] as const] : [])).reverse());
-  const layers = quantizedLayers(plan).filter(({ name }) => only(name) && order.has(name)).sort((a, b) => (order.get(a.name) ?? 0) - (order.get(b.name) ?? 0));
-  if (layers.length === 0) {
-    throw new ModelError('No quantized layer of this plan takes part in the forward pass: there is nothing to swap. Check the rules and --layers.');
-  }
-  const recipes = engineRecipes(await prepareRecipes(prepared, engine));
-  return { pipeline, layers, recipes };
+  const layers = quantizedLayers(plan).filter(({ name }) => request.only?.(name) && order.has(name)).sort((a, b) => (order.get(a.name) ?? 0) - (order.get(b.name) ?? 0));
+  return { pipeline, layers, prepare: async () => engineRecipes(await prepareRecipes(request, engine)) };
 }
 
 function scoreOf({ name, layers }: Unit, effects: readonly Effect[]): Score {
