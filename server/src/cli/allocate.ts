@@ -1,14 +1,16 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, relative, resolve } from 'node:path';
+import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { allocatable, allocate as chooseOptions, layersToMeasure } from '../analysis/allocate/allocation';
 import type { Allocatable, Allocation } from '../analysis/allocate/allocation';
 import { givenLosses, outputLosses, weightLosses } from '../analysis/allocate/losses';
 import type { Losses } from '../analysis/allocate/losses';
 import { readOptions, usualOptions } from '../analysis/allocate/options';
-import { rewriteConfig } from '../analysis/allocate/patterns/rewrite';
+import { rewriteConfig, withoutAllocated } from '../analysis/allocate/patterns/rewrite';
 import type { Rewritten } from '../analysis/allocate/patterns/rewrite';
 import { replaceFile } from '../analysis/evidence';
 import { requireUnchanged } from '../checkpoint';
+import { loadConfig } from '../config/load';
 import type { LoadedConfig } from '../config/load';
 import { parseSize } from '../config/parse';
 import { formatBytes } from '../config/resolve';
@@ -18,7 +20,7 @@ import { UsageError } from './command';
 import type { Command, CommandContext } from './command';
 import { significant, table } from './table';
 
-type Loaded = LoadedConfig & { plan: Plan };
+type Loaded = LoadedConfig & { plan: Plan; document: TextDocument };
 
 export const allocate: Command = {
   name: 'allocate',
@@ -27,7 +29,7 @@ export const allocate: Command = {
   options: { size: { type: 'string' }, bits: { type: 'string' }, options: { type: 'string' }, layers: { type: 'string' }, loss: { type: 'string' }, write: { type: 'string' } },
   async run(context) {
     const path = context.path('config');
-    const loaded = await context.requirePlan(path);
+    const loaded = await load(context, path);
     const { plan, checkpoint, parsed: { config } } = loaded;
     if (!checkpoint) {
       throw new UsageError(`${path}: names no checkpoint.`);
@@ -43,7 +45,7 @@ export const allocate: Command = {
     const target = typeof out === 'string' ? resolve(out) : path;
     const named = config.checkpoint?.value;
     const moved = named !== undefined && !isAbsolute(named) && dirname(target) !== dirname(path) ? relative(dirname(target), resolve(dirname(path), named)) : undefined;
-    const rewritten = rewriteConfig(await context.document(path), checkpoint, possible, allocation, { budget: budget.written, checkpoint: moved });
+    const rewritten = rewriteConfig(loaded.document, checkpoint, possible, allocation, { budget: budget.written, checkpoint: moved });
     if (typeof out === 'string') {
       await replaceFile(target, rewritten.text);
     }
@@ -51,6 +53,15 @@ export const allocate: Command = {
     return 0;
   },
 };
+
+/** The config as it was before an earlier allocation added its rules. */
+async function load(context: CommandContext, path: string): Promise<Loaded> {
+  const whole = await context.requirePlan(path);
+  const written = await context.document(path);
+  const document = withoutAllocated(written);
+  const loaded = document === written ? whole : await loadConfig(document, path, context.store);
+  return { ...loaded, plan: loaded.plan ?? whole.plan, document };
+}
 
 /** Bytes of the whole checkpoint; `written` as the config would say it, undefined when the config does. */
 function budgetOf(context: CommandContext, { plan: { totals }, parsed: { config } }: Loaded): { bytes: number; written: string | undefined } {

@@ -32,6 +32,30 @@ export function rewriteConfig(document: TextDocument, checkpoint: Checkpoint, al
   return { text: edited, plan };
 }
 
+/** The text without the rules that an earlier allocation added, so that it chooses again for their layers. */
+export function withoutAllocated(document: TextDocument): TextDocument {
+  const list = find(parseConfig(document).root, 'rules');
+  if (list?.value.kind !== 'list') {
+    return document;
+  }
+  const { items, range } = list.value;
+  const ours = items.filter((item) => String(nameIn(item)).startsWith(`${namePrefix} `));
+  const inBraces = document.getText()[document.offsetAt(range.start)] === '[';
+  const lines = (from: number, to: number): Edit => ({ from: document.offsetAt({ line: from, character: 0 }), to: document.offsetAt({ line: to + 1, character: 0 }), text: '' });
+  const all = ours.length === items.length;
+  const edits = ours.map((item, i): Edit => {
+    const next = items[items.indexOf(item) + 1];
+    return inBraces ? { from: document.offsetAt(item.range.start), to: document.offsetAt(next?.range.start ?? (all ? { ...range.end, character: range.end.character - 1 } : item.range.end)), text: '' }
+      : lines(all && i === 0 ? list.keyRange.start.line : item.range.start.line, lastLine(document, item));
+  });
+  return edits.length === 0 ? document : TextDocument.create(document.uri, document.languageId, document.version, apply(document, edits));
+}
+
+function nameIn(item: TreeNode): unknown {
+  const name = find(item, 'name')?.value;
+  return name?.kind === 'scalar' ? name.value : undefined;
+}
+
 interface NewRule { option: LayerOption; patterns: string[] }
 
 /** Once with rules for what differs from `defaults`, once with rules for everything: whichever has fewer patterns. @param free of these layers rules that come later decide */
@@ -55,7 +79,8 @@ function fewestRules(checkpoint: Checkpoint, { plan, options, groups }: Allocata
 interface Edit { from: number; to: number; text: string }
 
 function apply(document: TextDocument, edits: readonly Edit[]): string {
-  return [...edits].sort((a, b) => b.from - a.from || b.to - a.to).reduce((text, { from, to, text: added }) => text.slice(0, from) + added + text.slice(to), document.getText());
+  const lineEnd = document.getText().includes('\r\n') ? '\r\n' : '\n';
+  return [...edits].sort((a, b) => b.from - a.from || b.to - a.to).reduce((text, { from, to, text: added }) => text.slice(0, from) + added.replaceAll('\n', lineEnd) + text.slice(to), document.getText());
 }
 
 function insertion(document: TextDocument, { root }: ParsedConfig, rules: readonly NewRule[], first: boolean): Edit[] {
@@ -70,18 +95,19 @@ function insertion(document: TextDocument, { root }: ParsedConfig, rules: readon
   if (list?.kind === 'list' && text[document.offsetAt(list.range.start)] === '[') {
     const [at, items] = [document.offsetAt(list.range.start) + 1, rules.map(flowRule)];
     const end = list.items.at(-1);
-    return first || !end ? [{ from: at, to: at, text: items.map((item) => `${item}, `).join('') }] : [{ from: document.offsetAt(end.range.end), to: document.offsetAt(end.range.end), text: items.map((item) => `, ${item}`).join('') }];
+    return first || !end ? [{ from: at, to: at, text: items.join(', ') + (end ? ', ' : '') }] : [{ from: document.offsetAt(end.range.end), to: document.offsetAt(end.range.end), text: items.map((item) => `, ${item}`).join('') }];
   }
   if (list?.kind === 'list' && list.items[0]) {
-    const { line, character } = list.range.start;
-    const at = document.offsetAt({ line: first ? line : lastLine(document, list) + 1, character: 0 });
+    const { character } = list.range.start;
+    // Before the comments of the first rule.
+    const at = document.offsetAt({ line: (first ? find(root, 'rules')?.keyRange.end.line ?? 0 : lastLine(document, list)) + 1, character: 0 });
     const block = rules.map((rule) => blockRule(rule, ' '.repeat(character))).join('');
-    return [{ from: at, to: at, text: (at > 0 && text[at - 1] !== '\n' ? '\n' : '') + block }];
+    return [{ from: at, to: at, text: (atLineStart(document, at) ? '' : '\n') + block }];
   }
   const empty = find(root, 'rules');
   const at = empty ? document.offsetAt(empty.keyRange.start) : text.length;
   const to = empty ? document.offsetAt(empty.value.range.end) : at;
-  const line = (!empty && at > 0 && text[at - 1] !== '\n' ? '\n' : '') + `rules:\n${rules.map((rule) => blockRule(rule, '  ')).join('')}`;
+  const line = (empty || atLineStart(document, at) ? '' : '\n') + `rules:\n${rules.map((rule) => blockRule(rule, '  ')).join('')}`;
   return [{ from: at, to, text: empty ? line.trimEnd() : line }];
 }
 
@@ -91,6 +117,13 @@ function lastLine(document: TextDocument, node: TreeNode): number {
   return inner && !'[{'.includes(document.getText()[document.offsetAt(node.range.start)] ?? '') ? lastLine(document, inner) : node.range.end.line;
 }
 
+/** The last line of a file may lack its end. */
+function atLineStart(document: TextDocument, offset: number): boolean {
+  return offset === 0 || document.getText()[offset - 1] === '\n';
+}
+
+/** Rules with such a name are ours. */
+const namePrefix = 'allocated';
 const lineWidth = 150;
 
 function blockRule({ option, patterns }: NewRule, indent: string): string {
@@ -106,15 +139,15 @@ function blockRule({ option, patterns }: NewRule, indent: string): string {
       lines[lines.length - 1] = `${current}${current.endsWith(',') ? ' ' : ''}${item}`;
     }
   }
-  return [`${indent}- name: allocated ${nameOf(option)}`, ...lines, ...option.lines.map((line) => inner + line), ''].join('\n');
+  return [`${indent}- name: ${nameOf(option)}`, ...lines, ...option.lines.map((line) => inner + line), ''].join('\n');
 }
 
 function flowRule({ option, patterns }: NewRule): string {
-  return `{ name: allocated ${nameOf(option)}, layers: [${patterns.map((pattern) => JSON.stringify(pattern)).join(', ')}], ${option.lines.join(', ')} }`;
+  return `{ name: ${nameOf(option)}, layers: [${patterns.map((pattern) => JSON.stringify(pattern)).join(', ')}], ${option.lines.join(', ')} }`;
 }
 
 function nameOf({ label }: LayerOption): string {
-  return label.replace(':', ' ');
+  return `${namePrefix} ${label.replace(':', ' ')}`;
 }
 
 function otherEdits(document: TextDocument, { root, config }: ParsedConfig, { budget, checkpoint }: OtherChanges): Edit[] {
@@ -124,7 +157,7 @@ function otherEdits(document: TextDocument, { root, config }: ParsedConfig, { bu
   const before = key ? document.offsetAt({ line: key.start.line + 1, character: 0 }) : 0;
   return [
     ...(checkpoint !== undefined && config.checkpoint ? [{ ...at(config.checkpoint.range), text: /^[\w./-]+$/.test(checkpoint) ? checkpoint : JSON.stringify(checkpoint) }] : []),
-    ...(budget === undefined ? [] : written ? [{ from: document.offsetAt(written.keyRange.start), to: at(written.value.range).to, text: `budget: ${budget}` }] : [{ from: before, to: before, text: `budget: ${budget}\n` }]),
+    ...(budget === undefined ? [] : written ? [{ from: document.offsetAt(written.keyRange.start), to: at(written.value.range).to, text: `budget: ${budget}` }] : [{ from: before, to: before, text: atLineStart(document, before) ? `budget: ${budget}\n` : `\nbudget: ${budget}` }]),
   ];
 }
 
