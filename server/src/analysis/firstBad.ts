@@ -4,6 +4,7 @@ import { requireUnchanged } from '../checkpoint';
 import type { Engine, JobOptions } from '../engine/client';
 import type { LinearRecipe, Program } from '../engine/graph';
 import { relativeMse } from '../preview/metrics';
+import type { ModelCall } from '../preview/pipelines';
 import { comparedSteps } from '../preview/preview';
 import { referenceTrajectory } from '../preview/trajectory';
 import type { Half, LayerPlan } from '../protocol';
@@ -44,25 +45,48 @@ export async function firstBad(request: Request, engine: Engine): Promise<FirstB
     const options = { cancellation: request.cancellation };
     const { pipeline, layers, prepare } = await openSubject(request, folder, engine);
     const findings = await badWeights(pipeline.programs(0)[0]?.program.ops ?? [], layers, engine, { ...options, progress: (fraction) => request.onProgress?.(0.2 * fraction, 'weights') });
-    const broken = findings.some(({ kind }) => kind === 'weights');
-    const recipes = broken ? {} : await prepare();
-    const search: Search = { request, engine, folder, options, layers, recipes, outlier: findings.find(({ kind }) => kind === 'outlier') ?? null };
-    const points = pipeline.items.flatMap((_, item) => [...new Set([0, ...comparedSteps(pipeline.settings)])].map((step) => ({ item, step })));
-    let found: BadLayer | null = null;
-    for (const [i, { item, step }] of points.entries()) {
-      const { samples } = await referenceTrajectory(join(folder, 'trajectories'), pipeline, item, engine, () => options);
-      const x = samples[step] ?? new Float32Array();
-      const timestep = pipeline.sampler().timesteps[step] ?? 0;
-      for (const call of found || !x.every(Number.isFinite) ? [] : pipeline.callsAt(item, x, timestep)) {
-        request.onProgress?.(0.2 + (0.8 * i) / points.length, `step ${step}`);
-        const blocks = new Map(pipeline.checkpoint.layers.map(({ name, block }) => [name, block]));
-        found ??= await followCall(search, call, cutsOf(call.program.program, (layer) => blocks.get(layer) ?? null).map(({ op }) => op), { item, step, half: call.half });
+    const search: Search = { engine, folder, options, layers, recipes: {}, outlier: findings.find(({ kind }) => kind === 'outlier') ?? null };
+    const blocks = new Map(pipeline.checkpoint.layers.map(({ name, block }) => [name, block]));
+    const follow = async (item: number, step: number, x: Float32Array): Promise<BadLayer | null> => {
+      for (const call of pipeline.callsAt(item, x, pipeline.sampler().timesteps[step] ?? 0)) {
+        const cuts = cutsOf(call.program.program, (layer) => blocks.get(layer) ?? null).map(({ op }) => op);
+        const found = await followCall(search, call, cuts, { item, step, half: call.half });
+        if (found) {
+          return found;
+        }
       }
+      return null;
+    };
+    const followRuns = async (): Promise<BadLayer | null> => {
+      for (const [item, name] of pipeline.items.entries()) {
+        const { samples, outputs } = await referenceTrajectory(join(folder, 'trajectories'), pipeline, item, engine, () => options);
+        const steps = stepsToLookAt(comparedSteps(pipeline.settings), outputs);
+        for (const [i, step] of steps.entries()) {
+          request.onProgress?.(0.2 + (0.8 * (item + i / steps.length)) / pipeline.items.length, `${name}, step ${step}`);
+          const found = await follow(item, step, samples[step] ?? new Float32Array());
+          if (found) {
+            return found;
+          }
+        }
+      }
+      return null;
+    };
+    // Nothing can be calibrated on a model that is broken by itself.
+    let found = await follow(0, 0, pipeline.noise());
+    if (!found) {
+      search.recipes = await prepare();
+      found = await followRuns();
     }
     await requireUnchanged(pipeline.checkpoint);
     const all = [...findings.filter(({ kind }) => kind !== 'outlier'), ...(found ? [found] : []), ...(search.outlier ? [search.outlier] : [])];
     return { first: all[0] ?? null, findings: all, bounds };
   });
+}
+
+/** The first and the compared ones, up to the first whose output is not finite. */
+export function stepsToLookAt(compared: readonly number[], outputs: readonly Float32Array[]): number[] {
+  const broken = outputs.findIndex((output) => !output.every(Number.isFinite));
+  return [...new Set([0, ...compared, ...(broken < 0 ? [] : [broken])])].filter((step) => broken < 0 || step <= broken).sort((a, b) => a - b);
 }
 
 /** Every linear once: NaN and infinite weights, weights that are all zero, one input channel far beyond the others. */
@@ -87,10 +111,10 @@ async function badWeights(ops: Program['ops'], layers: readonly LayerPlan[], eng
   return found;
 }
 
-interface Search { request: Request; engine: Engine; folder: string; options: JobOptions; layers: readonly LayerPlan[]; recipes: Record<string, LinearRecipe>; /** The first one seen. */ outlier: BadLayer | null }
+interface Search { engine: Engine; folder: string; options: JobOptions; layers: readonly LayerPlan[]; recipes: Record<string, LinearRecipe>; /** The first one seen. */ outlier: BadLayer | null }
 
 /** Both models side by side, from cut to cut, each on what it made itself. */
-async function followCall(search: Search, call: ConstructorParameters<typeof Walk>[0], cuts: readonly number[], at: NonNullable<BadLayer['at']>): Promise<BadLayer | null> {
+async function followCall(search: Search, call: ModelCall, cuts: readonly number[], at: NonNullable<BadLayer['at']>): Promise<BadLayer | null> {
   const { engine, options, recipes } = search;
   const { ops, buffers } = call.program.program;
   const quantizes = Object.keys(recipes).length > 0;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { closeSync, cpSync, openSync, writeSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { TextDocument } from 'vscode-languageserver-textdocument';
-import { bounds, firstBad } from '../../../server/src/analysis/firstBad';
+import { bounds, firstBad, stepsToLookAt } from '../../../server/src/analysis/firstBad';
 import type { FirstBad } from '../../../server/src/analysis/firstBad';
 import { describeDeparture, largestPerChannel, rangeOf } from '../../../server/src/analysis/firstBadReason';
 import { CheckpointStore, openCheckpoint } from '../../../server/src/checkpoint';
@@ -125,6 +125,18 @@ describe('first bad operation', function () {
     const { first } = await look({}, 'defaults: { method: rtn, scheme: W2A16 }');
     assert.equal(first?.kind, 'departs');
     assert.match(first?.explanation ?? '', /Its weights \(int2 per row\) alone give/);
+  });
+
+  it('looks at the step where a run breaks, and at none behind it', () => {
+    const [good, bad] = [Float32Array.of(1), Float32Array.of(NaN)];
+    assert.deepEqual(stepsToLookAt([1, 3], [good, good, good, good]), [0, 1, 3]);
+    assert.deepEqual(stepsToLookAt([1, 3], [good, good, bad, bad]), [0, 1, 2]);
+    assert.deepEqual(stepsToLookAt([1, 3], [bad, bad, bad, bad]), [0]);
+  });
+
+  it('a broken model is named before anything is calibrated on it', async () => {
+    const { first } = await look({ [`${at}.attn1.to_out.0.bias`]: () => NaN }, 'defaults: { method: smoothquant, scheme: W8A8 }');
+    assert.deepEqual([first?.layer, first?.kind], [`${at}.attn1.to_out.0`, 'not finite']);
   });
 
   it('ranges name the largest channel', () => {

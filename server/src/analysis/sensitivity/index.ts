@@ -82,7 +82,7 @@ export async function sensitivity(request: SensitivityRequest, engine: Engine): 
         onRanking?.(worstFirst([...ranking.values()]));
       }
     };
-    const effects = await measure({ ...common, swaps: [...units, whole], onProgress: phase(0.1, 0.9), onMeasured }, engine);
+    const effects = await measure({ ...common, swaps: [...units, whole], onProgress: phase(onRanking ? 0.1 : 0, 0.9), onMeasured }, engine);
     const scores = worstFirst(units.map((unit) => scoreOf(unit, effects.get(unit) ?? [])));
     const worst = scores.flatMap(({ name }) => units.find((unit) => unit.name === name && unit.plans.some(quantizesWeights)) ?? []).slice(0, controlled);
     const noise = worst.map((unit) => ({ unit, weights: weightsAlone(unit), noise: matchedNoise(unit, folder, engine, { cancellation }) }));
@@ -107,19 +107,23 @@ export async function sensitivity(request: SensitivityRequest, engine: Engine): 
   });
 }
 
-export interface Subject { pipeline: Pipeline; /** Quantized and part of the forward pass, in its order. */ layers: LayerPlan[]; /** What the engine runs for them. */ prepare(): Promise<Record<string, LinearRecipe>> }
+export interface Subject { pipeline: Pipeline; /** Quantized and part of the forward pass, in its order. */ layers: LayerPlan[]; /** What the engine runs for them. The whole plan is prepared: smoothing and learned rounding depend on neighbours. */ prepare(): Promise<Record<string, LinearRecipe>> }
 
 /** The model and what its plan makes of it. @throws ModelError when there is no full-precision model to compare with */
 export async function openSubject({ loaded, base, steps, only, cancellation, onProgress }: Pick<SensitivityRequest, 'loaded' | 'base' | 'steps' | 'only' | 'cancellation' | 'onProgress'>, folder: string, engine: Engine): Promise<Subject> {
-  const request = requestFor(loaded, base, { folder, only: (name) => only?.has(name) ?? true, cancellation, onProgress });
+  const request = requestFor(loaded, base, { folder, cancellation, onProgress });
   const { checkpoint, plan, preview } = request;
   if (packedLayers(checkpoint).size > 0) {
     throw new ModelError(`${checkpoint.path} holds packed layers, whose full-precision weights are gone. Name the checkpoint it was made from.`);
   }
   const pipeline = await openPipeline(checkpoint, { ...preview, ...(steps === undefined ? {} : { compareSteps: steps }) }, base);
   const order = new Map((pipeline.programs(0)[0]?.program.ops ?? []).flatMap((op, i) => (op.op === 'linear' ? [[op.name, i] as const] : [])).reverse());
-  const layers = quantizedLayers(plan).filter(({ name }) => request.only?.(name) && order.has(name)).sort((a, b) => (order.get(a.name) ?? 0) - (order.get(b.name) ?? 0));
-  return { pipeline, layers, prepare: async () => engineRecipes(await prepareRecipes(request, engine)) };
+  const layers = quantizedLayers(plan).filter(({ name }) => (only?.has(name) ?? true) && order.has(name)).sort((a, b) => (order.get(a.name) ?? 0) - (order.get(b.name) ?? 0));
+  const prepare = async (): Promise<Record<string, LinearRecipe>> => {
+    const recipes = engineRecipes(await prepareRecipes(request, engine));
+    return Object.fromEntries(layers.flatMap(({ name }) => (recipes[name] ? [[name, recipes[name]]] : [])));
+  };
+  return { pipeline, layers, prepare };
 }
 
 function scoreOf({ name, layers }: Unit, effects: readonly Effect[]): Score {
