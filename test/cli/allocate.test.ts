@@ -69,13 +69,22 @@ describe('command line: allocate', () => {
     assert.deepEqual([found.objective, found.loss.description, found.plan.layers.filter(({ option }) => option === 'W4A4').every(({ name }) => name.endsWith('to_out.0'))], [6, 'made up', true]);
   });
 
+  it('goes by what quantizing a layer does to the final output', () => {
+    const found = json('allocate', example, '--options', 'W3A4,W4A4', '--layers', '**.ff.net.2', '--loss', 'sensitivity', '--size', '1.6MB');
+    assert.deepEqual([found.loss.kind, found.plan.layers.length, found.certificate.optimal], ['sensitivity', 6, true]);
+    // Of layers of one size those that matter least have fewer bits.
+    const scores = json<{ layers: { name: string; score: number }[] }>('sensitivity', example, '--layers', '**.ff.net.2').layers.map(({ name }) => name);
+    const [worst, low] = [scores[0] ?? '', found.plan.layers.filter(({ option }) => option === 'W3A4').map(({ name }) => name)];
+    assert.ok(low.length > 0 && low.length < 6 && !low.includes(worst), low.join());
+  });
+
   const bad: [what: string, args: string[], message: RegExp][] = [
     ['a size that is none', ['--size', 'small'], /--size must be a number with a unit, not "small"/],
     ['two budgets', ['--size', '2MB', '--bits', '4'], /Give one of them/],
     ['bits that are none', ['--bits', '0'], /--bits must be a number above 0/],
     ['a size that nothing fits', ['--size', '1MB'], /No plan fits into 1000000 bytes/],
     ['an option that is none', ['--options', 'W4A4,int4'], /"int4" is no option/],
-    ['a loss that is none', ['--loss', 'guess'], /weights, outputs or a \.json file/],
+    ['a loss that is none', ['--loss', 'guess'], /weights, outputs, sensitivity or a \.json file/],
     ['losses that are not there', ['--loss', 'nowhere.json'], /nowhere\.json: there is no such file/],
   ];
   for (const [what, args, message] of bad) {

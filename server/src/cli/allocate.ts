@@ -3,7 +3,7 @@ import { dirname, isAbsolute, relative, resolve } from 'node:path';
 import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { allocatable, allocate as chooseOptions, layersToMeasure } from '../analysis/allocate/allocation';
 import type { Allocatable, Allocation } from '../analysis/allocate/allocation';
-import { givenLosses, outputLosses, weightLosses } from '../analysis/allocate/losses';
+import { givenLosses, outputLosses, propagatedLosses, weightLosses } from '../analysis/allocate/losses';
 import type { Losses } from '../analysis/allocate/losses';
 import { readOptions, usualOptions } from '../analysis/allocate/options';
 import { rewriteConfig, withoutAllocated } from '../analysis/allocate/patterns/rewrite';
@@ -24,7 +24,7 @@ type Loaded = LoadedConfig & { plan: Plan; document: TextDocument };
 
 export const allocate: Command = {
   name: 'allocate',
-  usage: '<config> [--size 6.9GB | --bits 4.5] [--write out.quant.yaml]',
+  usage: '<config> [--size 6.9GB | --bits 4.5] [--options W3A4,W4A4,rtn:W4A16,W8A8,keep] [--layers patterns] [--loss weights|outputs|sensitivity|file.json] [--write out.quant.yaml]',
   summary: 'The best option for every layer under a hard size bound, with a proof, baselines at the same size and the curve over all sizes.',
   options: { size: { type: 'string' }, bits: { type: 'string' }, options: { type: 'string' }, layers: { type: 'string' }, loss: { type: 'string' }, write: { type: 'string' } },
   async run(context) {
@@ -103,9 +103,12 @@ async function lossesOf(context: CommandContext, loaded: Loaded, possible: Alloc
       return source === 'weights' ? weightLosses(request, preparation, context.engine, context.cache) : outputLosses(request, preparation, context.engine);
     });
   }
+  if (source === 'sensitivity') {
+    return propagatedLosses(request, { loaded, base, cacheFolder: context.cacheFolder }, context.engine);
+  }
   const path = resolve(String(source));
   if (!path.endsWith('.json')) {
-    throw new UsageError(`--loss must be weights, outputs or a .json file of losses, not "${String(source)}".`);
+    throw new UsageError(`--loss must be weights, outputs, sensitivity or a .json file of losses, not "${String(source)}".`);
   }
   const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
     throw new UsageError(`${path}: ${error.code === 'ENOENT' ? 'there is no such file' : error.message}.`);

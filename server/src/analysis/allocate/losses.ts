@@ -1,6 +1,6 @@
 /**
  * Where losses come from: an allocation minimises the sum of one number per layer and option, whatever it means, and says which it was. Weight errors and output errors of single layers are
- * local: they do not know how an error travels to the picture, and behind a rotation they are nearly the same in every layer. Measured sensitivities belong in their place.
+ * local: they do not know how an error travels to the picture, and behind a rotation they are nearly the same in every layer. Sensitivities do, and take longer.
  */
 import type { CancellationToken } from 'vscode-jsonrpc';
 import type { Engine } from '../../engine/client';
@@ -10,10 +10,12 @@ import { prepareRecipes, sampleInputs } from '../../quantize/recipes';
 import type { PlanRequest } from '../../quantize/recipes';
 import type { ReportCache } from '../cache';
 import { analyze } from '../report';
+import { sensitivity } from '../sensitivity';
+import type { SensitivityRequest } from '../sensitivity';
 import { AllocationError } from './errors';
 
 export interface Losses {
-  kind: 'weights' | 'outputs' | 'given';
+  kind: 'weights' | 'outputs' | 'sensitivity' | 'given';
   description: string;
   /** By option label, then layer: finite, 0 or more. Layers of `keep: original` need none: they lose nothing. */
   values: ReadonlyMap<string, ReadonlyMap<string, number>>;
@@ -41,7 +43,7 @@ export async function weightLosses({ plan, options, cancellation, onProgress }: 
   }
   return {
     kind: 'weights', values,
-    description: 'Sum over layers of the relative error of the weight. A local stand-in: it sees neither activations nor how errors travel to the picture.',
+    description: 'Sum over layers of the relative error of the weight. A local stand-in: it sees neither activations nor how errors travel to the picture; sensitivities do (--loss sensitivity).',
   };
 }
 
@@ -66,11 +68,29 @@ export async function outputLosses(request: LossRequest, preparation: Omit<PlanR
   }
   return {
     kind: 'outputs', values,
-    description: 'Sum over layers of the relative error of the output, weights and activations quantized, on rows of the inputs along calibration runs. A local stand-in: it does not see how errors travel to the picture.',
+    description: 'Sum over layers of the relative error of the output, weights and activations quantized, on rows of the inputs along calibration runs. A local stand-in: it does not see how errors travel to the picture; sensitivities do (--loss sensitivity).',
   };
 }
 
-/** Losses somebody else measured, such as sensitivities: `{ "losses": { "<option>": { "<layer>": number } }, "description": "…" }`. @param path for messages. @throws AllocationError */
+/** What each layer alone, quantized as the option says, does to the final output of the model (sensitivity/). @throws ModelError, EngineError, CheckpointError */
+export async function propagatedLosses(request: LossRequest, subject: Pick<SensitivityRequest, 'loaded' | 'base' | 'cacheFolder'>, engine: Engine): Promise<Losses> {
+  const values = new Map<string, Map<string, number>>();
+  for (const [label, layers] of request.options) {
+    const under = new Map(layers.map((layer) => [layer.name, layer]));
+    const plan = { ...request.plan, layers: request.plan.layers.map((layer) => under.get(layer.name) ?? layer) };
+    const result = await sensitivity({
+      ...subject, loaded: { ...subject.loaded, plan }, by: 'layer', only: new Set(under.keys()), cancellation: request.cancellation,
+      onProgress: (fraction, what) => request.onProgress?.((values.size + fraction) / request.options.size, `${label} ${what}`),
+    }, engine);
+    values.set(label, new Map(result.layers.map(({ name, score }) => [name, score ?? Infinity])));
+  }
+  return {
+    kind: 'sensitivity', values,
+    description: 'Sum over layers of what quantizing each alone does to the clean picture that the output of the model leads to. Adds up as far as errors do: "quantscope sensitivity" gives the ratio.',
+  };
+}
+
+/** Losses somebody else measured: `{ "losses": { "<option>": { "<layer>": number } }, "description": "…" }`. @param path for messages. @throws AllocationError */
 export function givenLosses(text: string, path: string): Losses {
   let parsed: unknown;
   try {
