@@ -262,7 +262,7 @@ export interface Marginal {
 }
 
 export interface WeightError {
-  /** ‖W − Ŵ‖² / ‖W‖². */
+  /** ‖W − Ŵ‖² / ‖W‖², in the coordinates that are quantized. */
   relativeMse: number;
   /** −10 log10 relativeMse in dB, higher is better; null when the error is exactly 0. */
   sqnrDb: number | null;
@@ -383,7 +383,7 @@ export interface PreviewResult {
 }
 
 /** Before a long run: what it costs, and what would be cheaper. */
-export interface PreviewEstimate { seconds: number; /** Floating point operations, two per multiply-add. */ flops: number; /** Measured on this machine, per second. */ rate: number; referenceCached: boolean; suggestion: string | null }
+export interface PreviewEstimate { seconds: number; /** Floating point operations, two per multiply-add. */ flops: number; /** Measured on this machine, per second. */ rate: number; referenceCached: boolean; /** Part of `flops`: runs of the full-precision model for statistics that are not there yet. */ calibrationFlops: number; suggestion: string | null }
 
 // --------------------------------------------------------------------------------------------------------------- capture
 

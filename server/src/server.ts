@@ -30,7 +30,7 @@ import { inlayHints } from './language/inlayHints';
 import { buildModel, configPath } from './language/model';
 import type { Model } from './language/model';
 import type { AnalyzeParams, AnalyzeResult, LayerReport, Notifications, Requests, StatusParams } from './protocol';
-import { requestFor, withWorkFolder } from './quantize/recipes';
+import { calibrationNeeds, requestFor, withWorkFolder } from './quantize/recipes';
 import type { Runtime } from './runtime';
 
 /** What the client may send along; every field is optional and has a default. */
@@ -51,7 +51,7 @@ class Server {
   /** Of the open documents as they are now; a change forgets the document's own. */
   private readonly models = new Map<string, Promise<Model>>();
   /** Measured since the server started or found in the cache, by config and layer. */
-  private readonly reports = new Map<string, { planHash: string; layers: Map<string, LayerReport> }>();
+  private readonly reports = new Map<string, { planHash: string; layers: Map<string, LayerReport>; /** Which layers have the statistics they need. */ gathered: ReadonlyMap<string, boolean> }>();
   private readonly pushTimers = new Map<string, NodeJS.Timeout>();
   private client: ClientCapabilities = {};
   private cache = new ReportCache(null);
@@ -198,7 +198,8 @@ class Server {
       // The open document changes in place while a model is built or used: a model keeps the text it was built from.
       const { languageId, version } = document;
       const snapshot = TextDocument.create(uri, languageId, version, document.getText());
-      model = buildModel(snapshot, this.store, this.reports.get(uri)?.layers ?? new Map<string, LayerReport>());
+      const known = this.reports.get(uri);
+      model = buildModel(snapshot, this.store, known?.layers ?? new Map<string, LayerReport>(), known?.gathered);
       this.models.set(uri, model);
     }
     return model;
@@ -221,7 +222,7 @@ class Server {
     }
     if (model.plan && this.reports.get(uri)?.planHash !== model.plan.hash) {
       const known = await knownReports(requestFor(model, baseOf(uri), { folder: '' }), this.engine, this.cache);
-      this.remember(uri, model.plan.hash, known);
+      await this.remember(uri, model, known);
       this.refreshHints();
     }
     this.notify('quantscope/planChanged', { uri });
@@ -253,8 +254,13 @@ class Server {
     }
   }
 
-  private remember(uri: string, planHash: string, layers: readonly LayerReport[]): void {
-    this.reports.set(uri, { planHash, layers: new Map(layers.map((report) => [report.name, report])) });
+  private async remember(uri: string, model: Model, layers: readonly LayerReport[]): Promise<void> {
+    // A model that cannot be calibrated has nothing gathered; whoever asks for it is told why.
+    const needs = await withWorkFolder(this.cacheFolder, (folder) => calibrationNeeds(requestFor(model, baseOf(uri), { folder }), this.engine)).catch(() => ({ layers: new Map<string, { gathered: boolean }>() }));
+    if (!this.documents.get(uri)) {
+      return; // closed meanwhile
+    }
+    this.reports.set(uri, { planHash: model.plan?.hash ?? '', layers: new Map(layers.map((report) => [report.name, report])), gathered: new Map([...needs.layers].map(([name, { gathered }]) => [name, gathered])) });
     this.models.delete(uri);
   }
 
@@ -303,7 +309,7 @@ class Server {
     } finally {
       if (this.documents.get(uri)) {
         const earlier = this.reports.get(uri);
-        this.remember(uri, plan.hash, [...(earlier?.planHash === plan.hash ? earlier.layers.values() : []), ...found.values()]);
+        await this.remember(uri, model, [...(earlier?.planHash === plan.hash ? earlier.layers.values() : []), ...found.values()]);
         this.refreshHints();
       }
     }

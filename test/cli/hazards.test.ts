@@ -54,6 +54,23 @@ describe('quantized layers, measured and damaged', function () {
     return JSON.parse(out) as Analyzed;
   }
 
+  it('plan says which statistics are needed, how many runs they take, and when they are there', async () => {
+    const { config, cache } = await workplace(small.gptq);
+    const plan = (): { layers: { name: string; statistics: string[]; gathered: boolean | null }[]; calibration: { runs: number; flops: number; impossible: string | null } } => {
+      const { code, out, err } = quantscope('plan', config, '--json', ...cache);
+      assert.equal(code, 0, err);
+      return JSON.parse(out) as ReturnType<typeof plan>;
+    };
+    const before = plan();
+    assert.deepEqual(before.layers.filter((layer) => layer.gathered !== null).map((layer) => [layer.name, layer.statistics.at(-1), layer.gathered]), layers.map((layer) => [layer, 'activation-second-moments', false]));
+    assert.ok(before.calibration.runs === 1 && before.calibration.flops > 0 && before.calibration.impossible === null);
+    assert.match(quantscope('plan', config, ...cache).out, /gptq needs second moments of inputs \(3 layers, not gathered yet\)\nTo be gathered when first needed: 1 sampling runs, /);
+    analyzed(config, ...cache);
+    const after = plan();
+    assert.deepEqual([after.layers.filter((layer) => layer.gathered).map((layer) => layer.name), after.calibration], [layers, { runs: 0, flops: 0, impossible: null }]);
+    assert.match(quantscope('plan', config, ...cache).out, /gptq needs second moments of inputs \(3 layers, gathered\)\n$/);
+  });
+
   for (const [name, defaults] of Object.entries(small)) {
     it(`${name}: analyze gives the error that is written down when the plan is packed, before and after`, async () => {
       const { place, config, cache } = await workplace(defaults);

@@ -52,11 +52,41 @@ export function statisticsKey(pipelines: readonly Pipeline[], settings: Calibrat
 }
 
 /** @returns by layer. @throws ModelError, EngineError */
-export async function gatherStatistics({ pipelines, settings, needs, folder, job }: Request, engine: Engine): Promise<ReadonlyMap<string, LayerStatistics>> {
-  const [pipeline] = pipelines;
+export async function gatherStatistics(request: Request, engine: Engine): Promise<ReadonlyMap<string, LayerStatistics>> {
+  const { pipelines: [pipeline], pipelines, settings, needs, job } = request;
   if (!pipeline || needs.size === 0) {
     return new Map();
   }
+  const { home, known, runs } = await lookUp(request, pipeline, engine);
+  if (known.size > 0) {
+    await utimes(home, new Date(), new Date()); // in use: the cache clears what was not
+  }
+  for (const batch of runs) {
+    await new Gathering(pipelines, settings, join(home, randomUUID()), job, engine).run(batch);
+  }
+  const found = runs.length > 0 ? await readParts(home) : known;
+  const inputs = pipeline.inputs();
+  return new Map([...needs.keys()].flatMap((layer) => {
+    const statistics = found.get(inputs.get(layer)?.[0] ?? '');
+    return statistics ? [[layer, statistics] as const] : [];
+  }));
+}
+
+/** What is still to be gathered: layers, and how often all trajectories have to be run for them. @throws ModelError */
+export async function missingStatistics(request: Omit<Request, 'job'>, engine: Engine): Promise<{ layers: ReadonlySet<string>; runs: number }> {
+  const { pipelines: [pipeline], needs } = request;
+  if (!pipeline || needs.size === 0) {
+    return { layers: new Set(), runs: 0 };
+  }
+  const { runs } = await lookUp(request, pipeline, engine);
+  const inputs = pipeline.inputs();
+  const missing = new Set(runs.flat().map(([input]) => input));
+  return { layers: new Set([...needs.keys()].filter((layer) => missing.has(inputs.get(layer)?.[0] ?? ''))), runs: runs.length };
+}
+
+interface Found { home: string; known: Map<string, LayerStatistics>; /** One batch of inputs per run of all trajectories. */ runs: Wanted[] }
+
+async function lookUp({ pipelines, settings, needs, folder }: Omit<Request, 'job'>, pipeline: Pipeline, engine: Engine): Promise<Found> {
   const { checkpoint } = pipeline;
   const inputs = pipeline.inputs();
   // One layer stands for all that read the same input.
@@ -69,22 +99,12 @@ export async function gatherStatistics({ pipelines, settings, needs, folder, job
     statistics.forEach((statistic) => wanted.set(input, (wanted.get(input) ?? new Set()).add(statistic)));
   }
   const home = join(folder, statisticsKey(pipelines, settings, engine));
-  let known = await readParts(home);
-  if (known.size > 0) {
-    await utimes(home, new Date(), new Date()); // in use: the cache clears what was not
-  }
+  const known = await readParts(home);
   const missing = [...wanted].filter(([input, statistics]) => !known.has(input) || (statistics.has('activation-second-moments') && !known.get(input)?.secondMoments));
   const widths = new Map(checkpoint.layers.map((layer) => [layer.name, layer.inFeatures]));
   // All in one run when none needs second moments; otherwise as many as their sums (float64) allow.
   const momentBytes = missing.some(needsMoments) ? ([input]: Wanted[number]): number => 8 * (widths.get(input) ?? 0) ** 2 : (): number => 0;
-  for (const batch of inBatches(missing, momentBytes, maxMomentBytes)) {
-    await new Gathering(pipelines, settings, join(home, randomUUID()), job, engine).run(batch);
-    known = await readParts(home);
-  }
-  return new Map([...needs.keys()].flatMap((layer) => {
-    const statistics = known.get(inputs.get(layer)?.[0] ?? '');
-    return statistics ? [[layer, statistics] as const] : [];
-  }));
+  return { home, known, runs: [...inBatches(missing, momentBytes, maxMomentBytes)] };
 }
 
 type Wanted = [input: string, statistics: ReadonlySet<Statistic>][];

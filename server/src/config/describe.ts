@@ -1,4 +1,6 @@
 /** Parts of a recipe in a few words, for tables and hovers. */
+import { statisticsFor } from '../methods/statistics';
+import type { Statistic } from '../methods/statistics';
 import type { Quantizer, Recipe } from '../protocol';
 
 export function describeQuantizer(quantizer: Quantizer): string {
@@ -34,4 +36,14 @@ export function describeTransforms({ smooth, permute, rotate, tail, lowRank, sol
     ...(lowRank ? [`rank-${lowRank.rank} branch in ${lowRank.dtype}`] : []),
     ...(solver.kind === 'rtn' ? [] : [{ gptq: 'GPTQ', adaround: 'AdaRound' }[solver.kind]]),
   ];
+}
+
+const statisticNames: Record<Exclude<Statistic, 'weights'>, string> = {
+  'activation-absmax': 'channel ranges', 'activation-samples': 'a sample of inputs', 'activation-second-moments': 'second moments of inputs',
+};
+
+/** What a recipe has to know of a layer's inputs before it can run: "channel ranges and a sample of inputs"; empty when nothing. */
+export function describeNeeds(recipe: Recipe): string {
+  const names = statisticsFor(recipe).flatMap((statistic) => (statistic === 'weights' ? [] : [statisticNames[statistic]]));
+  return names.length > 1 ? `${names.slice(0, -1).join(', ')} and ${names.at(-1) ?? ''}` : names.join('');
 }

@@ -3,7 +3,7 @@ import type { Hover, Position, Range } from 'vscode-languageserver-types';
 import { formatBytes } from '../config/resolve';
 import type { Schema } from '../config/schema';
 import { methods } from '../methods';
-import { checkpointHover, layerHover, patternHover, planSize } from './hoverNumbers';
+import { calibrated, checkpointHover, layerHover, patternHover, planSize } from './hoverNumbers';
 import type { Model } from './model';
 import { listedValues, patternAt, placeAt, schemaAt } from './tree';
 import type { Place } from './tree';
@@ -79,6 +79,11 @@ function numbers(model: Model, { path, onKey }: Place): string[] {
   if (onKey && path.length === 1 && path[0] === 'defaults' && model.plan) {
     const decided = model.plan.layers.filter((layer) => layer.decidedBy?.rule === -1);
     return [`Decides ${decided.length} of ${model.plan.layers.length} layers, ${formatBytes(decided.reduce((sum, layer) => sum + layer.packedBytes, 0))} packed.`];
+  }
+  const [section, rule] = path;
+  if ((!onKey && path.at(-1) === 'method') || path.at(-2) === 'method') {
+    const plans = model.plan?.layers.filter(({ decidedBy }) => (section === 'rules' ? decidedBy?.rule === rule : decidedBy?.rule === -1)) ?? [];
+    return calibrated(model, plans);
   }
   return [];
 }

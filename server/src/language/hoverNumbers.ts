@@ -1,9 +1,9 @@
 /** The numbers of hovers: matched layers, measured errors, sizes. Every number says its unit, and which direction is better. */
-import { describeQuantizer, describeTransforms } from '../config/describe';
+import { describeNeeds, describeQuantizer, describeTransforms } from '../config/describe';
 import { matchList } from '../config/match';
 import type { Budget } from '../config/parse';
 import { formatBytes } from '../config/resolve';
-import type { Checkpoint, Layer, LayerReport, Plan, Recipe } from '../protocol';
+import type { Checkpoint, Layer, LayerPlan, LayerReport, Plan, Recipe } from '../protocol';
 import type { Model } from './model';
 import { bits, code, layerCount, markdownTable, paramsOf, percent, share } from './text';
 import type { FoundPattern } from './tree';
@@ -26,7 +26,7 @@ export function patternHover(model: Model, { rule, pattern }: FoundPattern, chec
   if (matched.length === 0) {
     return `${title}\n\n\`*\` stays within one dotted segment, \`**\` crosses segments; both ends are anchored.`;
   }
-  return [title, groupTable(matched, checkpoint), ...(excludes ? [] : [decides(model, rule.index, matched)]), measured(model.reports, matched)].filter(Boolean).join('\n\n');
+  return [title, groupTable(matched, checkpoint), ...(excludes ? [] : [decides(model, rule.index, matched), ...calibrated(model, decidedBy(model, rule.index))]), measured(model.reports, matched)].filter(Boolean).join('\n\n');
 }
 
 function layersOf(checkpoint: Checkpoint, pattern: string): Layer[] {
@@ -68,6 +68,8 @@ function spans(numbers: readonly number[]): string {
   return texts.length > 6 ? `${texts.slice(0, 6).join(',')},…` : texts.join(',');
 }
 
+function decidedBy({ plan }: Model, rule: number): LayerPlan[] { return plan?.layers.filter((layer) => layer.decidedBy?.rule === rule) ?? []; }
+
 function decides(model: Model, rule: number, matched: readonly Layer[]): string {
   const names = new Set(matched.map((layer) => layer.name));
   const plans = (model.plan?.layers ?? []).filter((layer) => names.has(layer.name));
@@ -79,6 +81,21 @@ function decides(model: Model, rule: number, matched: readonly Layer[]): string 
     return '';
   }
   return own.length === plans.length ? `This rule decides all of them${average}.` : `This rule decides ${own.length} of them${average}; later rules or exclusions take the rest.`;
+}
+
+/** What the recipes of these layers have to know of their inputs, and whether it is there. */
+export function calibrated({ gathered }: Model, plans: readonly LayerPlan[]): string[] {
+  const needs = new Map<string, LayerPlan[]>();
+  for (const plan of plans) {
+    const what = describeNeeds(plan.recipe);
+    needs.set(what, [...(needs.get(what) ?? []), plan]);
+  }
+  needs.delete('');
+  return [...needs].map(([what, layers]) => {
+    const known = layers.filter(({ name }) => gathered?.get(name)).length;
+    const state = !gathered ? 'gathered when first needed' : known === layers.length ? 'gathered' : known === 0 ? 'not gathered yet' : `gathered for ${known} of ${layers.length} layers`;
+    return `needs ${what} from calibration runs: ${state}`;
+  });
 }
 
 /** Ranges over the layers that have been measured. */
@@ -115,7 +132,7 @@ export function layerHover(model: Model, layer: Layer, checkpoint: Checkpoint): 
     [
       `- ${layer.outFeatures} × ${layer.inFeatures} (out × in), ${tensor.dtype}, ${percent(share([layer], checkpoint.layers))} of all linear weights`,
       `- ${formatBytes(tensor.bytes)} stored${packed}`,
-      ...(plan ? [`- ${describeRecipe(plan.recipe)}; decided by ${plan.decidedBy ? code(plan.decidedBy.name) : 'no rule'}`] : []),
+      ...(plan ? [`- ${describeRecipe(plan.recipe)}; decided by ${plan.decidedBy ? code(plan.decidedBy.name) : 'no rule'}`, ...calibrated(model, [plan]).map((line) => `- ${line}`)] : []),
     ].join('\n'),
     layerReport(model.reports.get(layer.name)),
   ].filter(Boolean).join('\n\n');

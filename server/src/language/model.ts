@@ -10,10 +10,12 @@ export interface Model extends LoadedConfig {
   document: TextDocument;
   /** By layer name; empty until something has been measured. */
   reports: ReadonlyMap<string, LayerReport>;
+  /** By layer that needs statistics of its inputs: whether they are there. Undefined until that was looked up. */
+  gathered?: ReadonlyMap<string, boolean> | undefined;
 }
 
-export async function buildModel(document: TextDocument, store: CheckpointStore, reports: ReadonlyMap<string, LayerReport>): Promise<Model> {
-  return { ...await loadConfig(document, configPath(document.uri), store), document, reports };
+export async function buildModel(document: TextDocument, store: CheckpointStore, reports: ReadonlyMap<string, LayerReport>, gathered?: ReadonlyMap<string, boolean>): Promise<Model> {
+  return { ...await loadConfig(document, configPath(document.uri), store), document, reports, gathered };
 }
 
 /** Path that relative checkpoint paths start from. An untitled document has one too when the editor gave it a folder. */

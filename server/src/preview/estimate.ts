@@ -7,8 +7,11 @@ import type { Pipeline } from './pipelines';
 import { comparedSteps } from './preview';
 import { cachedTrajectory, trajectoryKey } from './trajectory';
 
-/** @param candidates how many plans are compared with one reference */
-export async function estimatePreview(pipeline: Pipeline, candidates: number, folder: string | null, engine: Engine): Promise<PreviewEstimate> {
+/**
+ * @param candidates how many plans are compared with one reference
+ * @param calibration floating point operations of the runs that statistics are still to be gathered from
+ */
+export async function estimatePreview(pipeline: Pipeline, candidates: number, folder: string | null, engine: Engine, calibration = 0): Promise<PreviewEstimate> {
   const { settings } = pipeline;
   const compared = comparedSteps(settings).length;
   let model = 0;
@@ -20,10 +23,12 @@ export async function estimatePreview(pipeline: Pipeline, candidates: number, fo
   }
   // Every compared step is decoded for both sides; free runs decode the finished samples as well.
   const decode = pipeline.decodeFlops() * pipeline.items.length * (1 + candidates) * (compared + (settings.mode === 'free' ? 1 : 0));
-  const flops = model + decode;
+  const flops = model + decode + calibration;
   const rate = await measuredRate(engine);
   const seconds = flops / rate;
-  return { seconds, flops, rate, referenceCached, suggestion: seconds > 20 ? cheaper(pipeline, decode / flops) : null };
+  const once = calibration > 0 ? [`About ${Math.max(1, Math.round((100 * calibration) / flops))} % of it is calibration, done once and kept.`] : [];
+  const suggestion = [...once, ...(seconds > 20 ? [cheaper(pipeline, decode / flops)] : [])].join(' ');
+  return { seconds, flops, rate, referenceCached, calibrationFlops: calibration, suggestion: suggestion === '' ? null : suggestion };
 }
 
 /** @param decoding share of the decoder */

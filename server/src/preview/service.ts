@@ -5,7 +5,7 @@ import type { LoadedConfig } from '../config/load';
 import type { Engine } from '../engine/client';
 import { ModelError } from '../models/builder';
 import type { Capture, Plan, PreviewEstimate, PreviewResult, PreviewSettings } from '../protocol';
-import { engineRecipes, prepareRecipes, requestFor, withWorkFolder } from '../quantize/recipes';
+import { calibrationNeeds, engineRecipes, prepareRecipes, requestFor, withWorkFolder } from '../quantize/recipes';
 import type { PlanRequest } from '../quantize/recipes';
 import { captureActivations } from './capture';
 import type { CaptureOptions } from './capture';
@@ -34,7 +34,11 @@ export async function preview(configs: readonly PreviewConfig[], hooks: Hooks, e
 }
 
 export async function estimate(configs: readonly PreviewConfig[], cacheFolder: string | null, engine: Engine): Promise<PreviewEstimate> {
-  return estimatePreview(await common(configs, {}), configs.length, cacheFolder && trajectoriesIn(cacheFolder), engine);
+  const pipeline = await common(configs, {});
+  const calibrations = await withWorkFolder(cacheFolder, (folder) => Promise.all(configs.map(({ loaded, uri }) => calibrationNeeds(requestFor(loaded, dirname(URI.parse(uri).fsPath), { folder }), engine))));
+  // Configs with the same settings share their statistics: the one that needs most counts.
+  const calibration = Math.max(...calibrations.map(({ flops }) => flops));
+  return estimatePreview(pipeline, configs.length, cacheFolder && trajectoriesIn(cacheFolder), engine, calibration);
 }
 
 /**

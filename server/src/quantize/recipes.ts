@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { tidy } from '../cacheFolder';
-import { gatherStatistics, statisticsKey } from '../calibration/statistics';
+import { gatherStatistics, missingStatistics, statisticsKey } from '../calibration/statistics';
 import type { LayerStatistics } from '../calibration/statistics';
 import type { LoadedConfig } from '../config/load';
 import { CheckpointError } from '../checkpoint';
@@ -117,6 +117,26 @@ export async function fitIdentities(request: Omit<PlanRequest, 'folder'>, engine
   }));
 }
 
+export interface CalibrationNeeds {
+  /** By layer whose recipe needs data. */
+  layers: ReadonlyMap<string, { statistics: readonly Statistic[]; gathered: boolean }>;
+  /** Sampling runs of the full-precision model that are still to be made, and the floating point operations of all. */
+  runs: number;
+  flops: number;
+}
+
+/** What a plan needs to know of its inputs, and what of it is there already. Starts no engine. @throws ModelError, CheckpointError when the model cannot be calibrated */
+export async function calibrationNeeds(request: PlanRequest, engine: Engine): Promise<CalibrationNeeds> {
+  const layers = quantizedLayers(request.plan).filter(({ name }) => request.only?.(name) ?? true);
+  const { pipelines, settings, needs } = await openCalibration(request, layers);
+  const missing = await missingStatistics({ pipelines, settings, needs, folder: join(request.folder, 'statistics') }, engine);
+  const flops = pipelines.reduce((sum, pipeline) => sum + pipeline.items.reduce((all, _, item) => all + pipeline.flops(item) * settings.steps, 0), 0);
+  return {
+    layers: new Map([...needs].map(([name, statistics]) => [name, { statistics: [...statistics], gathered: !missing.layers.has(name) }])),
+    runs: missing.runs * pipelines.length, flops: missing.runs * flops,
+  };
+}
+
 /** The smoothing of every layer that has some, 1/λ by name, without the parts that come after it. @throws as prepareRecipes */
 export async function prepareSmoothing(request: PlanRequest, engine: Engine): Promise<ReadonlyMap<string, TensorRef>> {
   const { checkpoint, folder, cancellation, onProgress } = request;
@@ -168,7 +188,7 @@ export async function withWorkFolder<T>(cacheFolder: string | null, use: (folder
     if (!tidied.has(cacheFolder)) {
       tidied.add(cacheFolder);
       // Before, not after: what a job has found is there for the next one, however large.
-      await Promise.all(['layers', 'statistics'].map((kind) => tidy(join(cacheFolder, kind), workLimits)));
+      await Promise.all(['layers', 'statistics', 'folded'].map((kind) => tidy(join(cacheFolder, kind), workLimits)));
     }
     return use(cacheFolder);
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { MarkupContent } from 'vscode-languageserver-types';
 import { hover } from '../../../server/src/language/hover';
+import type { Model } from '../../../server/src/language/model';
 import { layersNamed, publishedCheckpoint } from '../../fixtures/checkpoints';
 import { atCursor, reportOf } from './models';
 import type { Options } from './models';
@@ -68,6 +69,21 @@ describe('hover on the checkpoint', () => {
     const text = `${head}rules:\n  - { layers: "|**", keep: bf16 }\n  - { layers: "**.q", keep: bf16 }\n`;
     assert.match(hovered(text, { checkpoint }).text, /This rule decides 3 of them: 16\.000 bits per weight with side data, 192 B packed; later rules or exclusions take the rest\./);
     assert.match(hovered(`${head}rules:\n  - { layers: "|**", keep: bf16 }\n  - { layers: "**", keep: bf16 }\n`, { checkpoint }).text, /This rule decides 0 of them; later rules/);
+  });
+
+  it('says which statistics a recipe needs, and whether they are there', () => {
+    const text = 'version: 1\ncheckpoint: ./m\ndefaults: { method: gp|tq, scheme: W4A4 }\nrules:\n  - { layers: ["**.ff.**"], method: rtn, scheme: W4A4 }\n';
+    const shown = (marked: string, gathered?: Model['gathered']): string => {
+      const { model, position } = atCursor(marked, { checkpoint });
+      return (hover({ ...model, gathered }, position)?.contents as MarkupContent).value;
+    };
+    assert.match(shown(text), /needs second moments of inputs from calibration runs: gathered when first needed$/);
+    assert.match(shown(text, new Map([['out', true]])), /calibration runs: gathered for 1 of 3 layers$/);
+    assert.match(shown(text, new Map([['out', false]])), /calibration runs: not gathered yet$/);
+    assert.match(shown(text, new Map(['blocks.0.attn.q', 'blocks.1.attn.q', 'out'].map((name) => [name, true]))), /calibration runs: gathered$/);
+    const moved = text.replace('gp|tq', 'gptq');
+    assert.doesNotMatch(shown(moved.replace('method: rtn', 'method: r|tn')), /calibration runs/, 'this rule needs none');
+    assert.match(shown(moved.replace('rules:', 'rules:\n  - { layers: ["o|ut"], method: smoothquant, scheme: W8A8 }')), /needs channel ranges from calibration runs/);
   });
 
   it('tells exclusions and empty patterns apart', () => {
