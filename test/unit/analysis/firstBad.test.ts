@@ -6,10 +6,13 @@ import { TextDocument } from 'vscode-languageserver-textdocument';
 import { bounds, firstBad, stepsToLookAt } from '../../../server/src/analysis/firstBad';
 import type { FirstBad } from '../../../server/src/analysis/firstBad';
 import { describeDeparture, largestPerChannel, rangeOf } from '../../../server/src/analysis/firstBadReason';
+import { sensitivity } from '../../../server/src/analysis/sensitivity';
 import { CheckpointStore, openCheckpoint } from '../../../server/src/checkpoint';
 import { encoders, readValues } from '../../../server/src/checkpoint/values';
 import { loadConfig } from '../../../server/src/config/load';
+import type { LoadedConfig } from '../../../server/src/config/load';
 import { EngineClient } from '../../../server/src/engine/client';
+import { ModelError } from '../../../server/src/models/builder';
 import { seededRecipe } from '../../../server/src/models/forward';
 import type { IntQuantizer } from '../../../server/src/protocol';
 import { temporaryFolders } from '../../fixtures/folder';
@@ -28,7 +31,7 @@ describe('first bad operation', function () {
   after(() => engine.dispose());
 
   /** The example with these tensors changed, under these config lines. */
-  async function look(changes: Record<string, Change>, ...lines: string[]): Promise<FirstBad> {
+  async function plant(changes: Record<string, Change>, ...lines: string[]): Promise<{ loaded: LoadedConfig; base: string; cacheFolder: null }> {
     const place = folder();
     const model = join(place, 'model');
     cpSync(join(root, 'examples/glyph-dit'), model, { recursive: true });
@@ -45,8 +48,9 @@ describe('first bad operation', function () {
     }
     const text = ['version: 1', 'checkpoint: ./model', ...lines, 'preview: { classes: [3], steps: 4, guidance: 2, compareSteps: 2 }'].join('\n');
     const loaded = await loadConfig(TextDocument.create('file:///x', 'quantconfig', 1, text), join(place, 'a.quant.yaml'), new CheckpointStore());
-    return firstBad({ loaded, base: place, cacheFolder: null }, engine);
+    return { loaded, base: place, cacheFolder: null };
   }
+  const look = async (...planted: Parameters<typeof plant>): Promise<FirstBad> => firstBad(await plant(...planted), engine);
   const w4 = 'defaults: { method: rtn, scheme: W4A4 }';
 
   const value = (name: string): string => `${at}.attn1.${name}.weight`;
@@ -132,6 +136,11 @@ describe('first bad operation', function () {
     assert.deepEqual(stepsToLookAt([1, 3], [good, good, good, good]), [0, 1, 3]);
     assert.deepEqual(stepsToLookAt([1, 3], [good, good, bad, bad]), [0, 1, 2]);
     assert.deepEqual(stepsToLookAt([1, 3], [bad, bad, bad, bad]), [0]);
+  });
+
+  it('sensitivity has nothing to compare with in a broken model, and says where to look', async () => {
+    const planted = await plant({ [`${at}.attn1.to_out.0.bias`]: () => NaN }, w4);
+    await assert.rejects(sensitivity({ ...planted, by: 'layer' }, engine), (error: unknown) => error instanceof ModelError && /not finite at step 1 .*--first-bad/.test(error.message));
   });
 
   it('a broken model is named before anything is calibrated on it', async () => {

@@ -107,7 +107,7 @@ export async function sensitivity(request: SensitivityRequest, engine: Engine): 
   });
 }
 
-export interface Subject { pipeline: Pipeline; /** Quantized and part of the forward pass, in its order. */ layers: LayerPlan[]; /** What the engine runs for them. The whole plan is prepared: smoothing and learned rounding depend on neighbours. */ prepare(): Promise<Record<string, LinearRecipe>> }
+export interface Subject { pipeline: Pipeline; /** Quantized and part of the forward pass, in its order. */ layers: LayerPlan[]; /** What the engine runs for them. Their blocks are prepared as a whole: learned rounding depends on neighbours. */ prepare(): Promise<Record<string, LinearRecipe>> }
 
 /** The model and what its plan makes of it. @throws ModelError when there is no full-precision model to compare with */
 export async function openSubject({ loaded, base, steps, only, cancellation, onProgress }: Pick<SensitivityRequest, 'loaded' | 'base' | 'steps' | 'only' | 'cancellation' | 'onProgress'>, folder: string, engine: Engine): Promise<Subject> {
@@ -120,11 +120,15 @@ export async function openSubject({ loaded, base, steps, only, cancellation, onP
   const order = new Map((pipeline.programs(0)[0]?.program.ops ?? []).flatMap((op, i) => (op.op === 'linear' ? [[op.name, i] as const] : [])).reverse());
   const layers = quantizedLayers(plan).filter(({ name }) => (only?.has(name) ?? true) && order.has(name)).sort((a, b) => (order.get(a.name) ?? 0) - (order.get(b.name) ?? 0));
   const prepare = async (): Promise<Record<string, LinearRecipe>> => {
-    const recipes = engineRecipes(await prepareRecipes(request, engine));
+    const blocks = new Set(layers.map(blockOf));
+    const near = new Set(plan.layers.filter((layer) => blocks.has(blockOf(layer))).map(({ name }) => name));
+    const recipes = engineRecipes(await prepareRecipes({ ...request, only: (name) => near.has(name) }, engine));
     return Object.fromEntries(layers.flatMap(({ name }) => (recipes[name] ? [[name, recipes[name]]] : [])));
   };
   return { pipeline, layers, prepare };
 }
+
+function blockOf({ block, name }: LayerPlan): string { return block ?? name; }
 
 function scoreOf({ name, layers }: Unit, effects: readonly Effect[]): Score {
   const perStep = [...new Set(effects.map(({ step }) => step))].sort((a, b) => a - b).map((step) => {
