@@ -40,12 +40,12 @@ export function withoutAllocated(document: TextDocument): TextDocument {
   }
   const { items, range } = list.value;
   const ours = items.filter((item) => String(nameIn(item)).startsWith(`${namePrefix} `));
-  const inBraces = document.getText()[document.offsetAt(range.start)] === '[';
+  const braces = inBraces(document, list.value);
   const lines = (from: number, to: number): Edit => ({ from: document.offsetAt({ line: from, character: 0 }), to: document.offsetAt({ line: to + 1, character: 0 }), text: '' });
   const all = ours.length === items.length;
   const edits = ours.map((item, i): Edit => {
     const next = items[items.indexOf(item) + 1];
-    return inBraces ? { from: document.offsetAt(item.range.start), to: document.offsetAt(next?.range.start ?? (all ? { ...range.end, character: range.end.character - 1 } : item.range.end)), text: '' }
+    return braces ? { from: document.offsetAt(item.range.start), to: document.offsetAt(next?.range.start ?? (all ? { ...range.end, character: range.end.character - 1 } : item.range.end)), text: '' }
       : lines(all && i === 0 ? list.keyRange.start.line : item.range.start.line, lastLine(document, item));
   });
   return edits.length === 0 ? document : TextDocument.create(document.uri, document.languageId, document.version, apply(document, edits));
@@ -67,9 +67,8 @@ function fewestRules(checkpoint: Checkpoint, { plan, options, groups }: Allocata
     names: new Set([...chosen].filter(([, label]) => label === option.label).map(([name]) => name)),
     asNow: groups.flatMap((group) => group.options.filter(({ label }) => label === option.label).flatMap(({ layers }) => layers)).filter(({ name, recipe }) => chosen.get(name) === option.label && now.get(name) === JSON.stringify(recipe)),
   })).filter(({ names }) => names.size > 0).sort((a, b) => b.names.size - a.names.size);
-  const everything = [...byOption];
   const different = byOption.filter(({ names, asNow }) => asNow.length < names.size);
-  const [fewer] = [different, everything].map((classes) => classes.map(({ option, names }, i): NewRule => {
+  const [fewer] = [different, byOption].map((classes) => classes.map(({ option, names }, i): NewRule => {
     const later = new Set([...free, ...classes.slice(i + 1).flatMap((each) => [...each.names])]);
     return { option, patterns: index.cover(names, later) };
   })).sort((a, b) => a.reduce((sum, { patterns }) => sum + patterns.length, 0) - b.reduce((sum, { patterns }) => sum + patterns.length, 0));
@@ -86,13 +85,10 @@ function apply(document: TextDocument, edits: readonly Edit[]): string {
 function insertion(document: TextDocument, { root }: ParsedConfig, rules: readonly NewRule[], first: boolean): Edit[] {
   const text = document.getText();
   const list = find(root, 'rules')?.value;
-  if (rules.length === 0) {
+  if (!root || rules.length === 0) {
     return [];
   }
-  if (!root || text[document.offsetAt(root.range.start)] === '{') {
-    throw new AllocationError('The config is written in one pair of braces, where rules cannot be added without writing it anew. Write it in lines, "rules:" with one rule per "-".');
-  }
-  if (list?.kind === 'list' && text[document.offsetAt(list.range.start)] === '[') {
+  if (list?.kind === 'list' && inBraces(document, list)) {
     const [at, items] = [document.offsetAt(list.range.start) + 1, rules.map(flowRule)];
     const end = list.items.at(-1);
     return first || !end ? [{ from: at, to: at, text: items.join(', ') + (end ? ', ' : '') }] : [{ from: document.offsetAt(end.range.end), to: document.offsetAt(end.range.end), text: items.map((item) => `, ${item}`).join('') }];
@@ -105,6 +101,10 @@ function insertion(document: TextDocument, { root }: ParsedConfig, rules: readon
     return [{ from: at, to: at, text: (atLineStart(document, at) ? '' : '\n') + block }];
   }
   const empty = find(root, 'rules');
+  if (inBraces(document, root) && !empty) {
+    const start = document.offsetAt(root.range.start) + 1;
+    return [{ from: start, to: start, text: ` rules: [${rules.map(flowRule).join(', ')}],` }];
+  }
   const at = empty ? document.offsetAt(empty.keyRange.start) : text.length;
   const to = empty ? document.offsetAt(empty.value.range.end) : at;
   const line = (empty || atLineStart(document, at) ? '' : '\n') + `rules:\n${rules.map((rule) => blockRule(rule, '  ')).join('')}`;
@@ -114,7 +114,11 @@ function insertion(document: TextDocument, { root }: ParsedConfig, rules: readon
 /** Where the text of a node ends; what is written in lines would count the newline as its own. */
 function lastLine(document: TextDocument, node: TreeNode): number {
   const inner = node.kind === 'list' ? node.items.at(-1) : node.kind === 'map' ? node.entries.at(-1)?.value : undefined;
-  return inner && !'[{'.includes(document.getText()[document.offsetAt(node.range.start)] ?? '') ? lastLine(document, inner) : node.range.end.line;
+  return inner && !inBraces(document, node) ? lastLine(document, inner) : node.range.end.line;
+}
+
+function inBraces(document: TextDocument, { range }: TreeNode): boolean {
+  return '[{'.includes(document.getText()[document.offsetAt(range.start)] ?? ' ');
 }
 
 /** The last line of a file may lack its end. */
@@ -154,10 +158,11 @@ function otherEdits(document: TextDocument, { root, config }: ParsedConfig, { bu
   const at = (range: { start: { line: number; character: number }; end: { line: number; character: number } }): Pick<Edit, 'from' | 'to'> => ({ from: document.offsetAt(range.start), to: document.offsetAt(range.end) });
   const written = find(root, 'budget');
   const key = find(root, 'checkpoint')?.keyRange;
-  const before = key ? document.offsetAt({ line: key.start.line + 1, character: 0 }) : 0;
+  const braces = root !== null && inBraces(document, root);
+  const before = braces ? document.offsetAt(root.range.start) + 1 : key ? document.offsetAt({ line: key.start.line + 1, character: 0 }) : 0;
   return [
     ...(checkpoint !== undefined && config.checkpoint ? [{ ...at(config.checkpoint.range), text: /^[\w./-]+$/.test(checkpoint) ? checkpoint : JSON.stringify(checkpoint) }] : []),
-    ...(budget === undefined ? [] : written ? [{ from: document.offsetAt(written.keyRange.start), to: at(written.value.range).to, text: `budget: ${budget}` }] : [{ from: before, to: before, text: atLineStart(document, before) ? `budget: ${budget}\n` : `\nbudget: ${budget}` }]),
+    ...(budget === undefined ? [] : written ? [{ from: document.offsetAt(written.keyRange.start), to: at(written.value.range).to, text: `budget: ${budget}` }] : [{ from: before, to: before, text: braces ? ` budget: ${budget},` : atLineStart(document, before) ? `budget: ${budget}\n` : `\nbudget: ${budget}` }]),
   ];
 }
 
