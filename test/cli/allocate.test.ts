@@ -76,7 +76,7 @@ describe('command line: allocate', () => {
     const scores = json<{ layers: { name: string; score: number }[] }>('sensitivity', example, '--layers', '**.ff.net.2').layers.map(({ name }) => name);
     const [worst, low] = [scores[0] ?? '', found.plan.layers.filter(({ option }) => option === 'W3A4').map(({ name }) => name)];
     assert.ok(low.length > 0 && low.length < 6 && !low.includes(worst), low.join());
-  });
+  }).timeout(120_000);
 
   const bad: [what: string, args: string[], message: RegExp][] = [
     ['a size that is none', ['--size', 'small'], /--size must be a number with a unit, not "small"/],

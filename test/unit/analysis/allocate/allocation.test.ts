@@ -112,7 +112,7 @@ describe('allocation', () => {
       assert.deepEqual(resolvePlan(parseConfig(undone).config, checkpoint).layers.map(({ recipe }) => recipe), resolvePlan(parseConfig(document).config, checkpoint).layers.map(({ recipe }) => recipe), undone.getText());
       assert.deepEqual(parseConfig(undone).problems, []);
     }
-  });
+  }).timeout(120_000);
 
   it('says it in few patterns', async () => {
     const { document, checkpoint, possible } = await open(ruled, ['W3A4', 'W4A4', 'W8A8']);
