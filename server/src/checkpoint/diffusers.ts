@@ -121,6 +121,9 @@ function quantizedBy(path: string, config: Record<string, unknown>): Problem[] {
     return [];
   }
   const method = (quantization as Record<string, unknown>)['quant_method'];
+  if (method === 'quantscope') {
+    return []; // packed layers carry their errors with them (packed.ts)
+  }
   const name = typeof method === 'string' ? `by ${quoted(method)}` : 'by a method it does not name';
   return [problem('checkpoint/quantized', 'info', path, `the weights are already quantized ${name} (quantization_config). `
     + `Errors are measured against these, not against the original.`)];

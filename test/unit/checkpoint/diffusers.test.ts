@@ -95,6 +95,7 @@ describe('config.json of a component', () => {
 
   it('tells that the weights are already quantized, and by what', async () => {
     assert.match((await config('{"quantization_config":{"quant_method":"bitsandbytes"}}')).problems[0] ?? '', /^info checkpoint\/quantized .* already quantized by "bitsandbytes"/);
+    assert.deepEqual((await config('{"quantization_config":{"quant_method":"quantscope"}}')).problems, [], 'packed layers carry their errors with them');
     assert.match((await config('{"quantization_config":{}}')).problems[0] ?? '', /by a method it does not name/);
     assert.deepEqual((await config('{"quantization_config":null}')).problems, []);
   });
