@@ -7,7 +7,8 @@ const stages = {
   lint: async () => [await check('Types', 'npx', ['tsc', '-b']), await check('Lint', 'npx', ['eslint', '.'])],
   native: () => ctest('native/build'),
   sanitizers: () => {
-    buildNative('native/build-asan', ['-DQUANTSCOPE_TESTS=ON', '-DQUANTSCOPE_SANITIZE=ON', '-DQUANTSCOPE_ADDON=OFF', '-DCMAKE_BUILD_TYPE=RelWithDebInfo']);
+    // Little optimization: most of the time goes into compiling, and the lines of a report stay true.
+    buildNative('native/build-asan', ['-DQUANTSCOPE_TESTS=ON', '-DQUANTSCOPE_SANITIZE=ON', '-DQUANTSCOPE_ADDON=OFF', '-DCMAKE_BUILD_TYPE=RelWithDebInfo', '-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1']);
     return ctest('native/build-asan');
   },
   unit: () => mocha('test/unit/**/*.test.ts', 'test/lsp/**/*.test.ts', 'test/cli/**/*.test.ts', 'test/package/**/*.test.ts'),
