@@ -1,6 +1,6 @@
 import type { Recipe } from '../protocol';
 import { blocksOnly, crossKept, gptqSolver, plain, quantizerFor } from './method';
-import type { Method, Scheme } from './method';
+import type { Method, PolicyRule, Scheme } from './method';
 
 /** DiRotQ (arXiv 2605.16732): a PCA basis per layer input; the eighth with the most variance stays in 16 bits, the rest is mixed by a random rotation and quantized. */
 export const dirotq: Method = {
@@ -20,6 +20,11 @@ export const dirotq: Method = {
       solver: gptqSolver,
     };
   },
-  // The reported PixArt numbers leave the inputs of ff.net.2 in 16 bits.
-  policy: (architecture) => [...blocksOnly, crossKept, ...(architecture === 'PixArtTransformer2DModel' ? [{ name: 'behind GELU', roles: ['ffn-down'], settings: ['scheme: W4A16'] } as const] : [])],
+  policy: (architecture) => [...blocksOnly, crossKept, ...(architecture === 'PixArtTransformer2DModel' ? pixart : [])],
 };
+
+/** PixArt: 16 heads of 72, of which 9 coordinates each stay in 16 bits and 63 are a group; the reported numbers leave the inputs of ff.net.2 in 16 bits. */
+const pixart: readonly PolicyRule[] = [
+  { name: 'a basis per head', roles: ['attention-out', 'cross-attention-out'], settings: ['method: { name: dirotq, rotate: { kind: pca, perHead: true, seed: 42 }, weights: { group: 63 }, activations: { group: 63 } }'] },
+  { name: 'behind GELU', roles: ['ffn-down'], settings: ['scheme: W4A16'] },
+];
