@@ -126,10 +126,14 @@ describe('command line', () => {
       assert.ok(tensor, name);
       return (await readValues(tensor)).data;
     };
-    for (const { layer, half, step, absMax } of captures) {
+    for (const { layer, half, step, absMax, rows } of captures) {
       const [most, squares, sample] = [await value(`${layer}/${half}/step${step}/absmax`), await value(`${layer}/${half}/step${step}/mean_square`), await value(`${layer}/${half}/step${step}/sample`)];
       assert.ok(Math.abs(Math.max(...most) - absMax) < 1e-6);
       squares.forEach((square, i) => assert.ok(square <= (most[i] ?? 0) ** 2 * (1 + 1e-5), `${layer} channel ${i}`));
+      for (const side of ['before', 'after']) {
+        const counts = await value(`${layer}/${half}/step${step}/histogram_${side}`);
+        assert.equal(counts.reduce((sum, count) => sum + count, 0), rows * most.length, 'every coordinate of every item is counted once');
+      }
       sample.forEach((x, i) => assert.ok(Math.abs(x) <= (most[i % most.length] ?? 0) * (1 + 1e-6)));
     }
   });

@@ -15,6 +15,8 @@ export interface LayerCapture extends Omit<CaptureNumbers, 'absMax' | 'channelRa
   meanSquare: Float32Array;
   /** Rows of the first item, [rows, width]. */
   sample: Float32Array;
+  /** Normalised coordinates of all items over −6..6 standard deviations, before and after rotation: counts below, in even bins, above. */
+  histograms: { before: Float32Array; after: Float32Array };
 }
 
 export interface Activations { architecture: string; items: string[]; steps: number; layers: LayerCapture[] }
@@ -43,16 +45,19 @@ function merge(found: Map<string, LayerCapture>, captured: CapturedLayer, half: 
   const known = found.get(key);
   if (!known) {
     const { name: layer, rows, nonFinite, absMax, meanSquare, sample, before, after, rho } = captured;
-    found.set(key, { layer, half, step, timestep, rows, nonFinite, absMax, meanSquare, sample, before: numbers(before), after: numbers(after), rho });
+    found.set(key, { layer, half, step, timestep, rows, nonFinite, absMax, meanSquare, sample, before: numbers(before), after: numbers(after), rho, histograms: { before: Float32Array.from(before.histogram.counts), after: Float32Array.from(after.histogram.counts) } });
     return;
   }
   const rows = known.rows + captured.rows;
   known.absMax = known.absMax.map((value, i) => Math.max(value, captured.absMax[i] ?? 0));
   known.meanSquare = known.meanSquare.map((value, i) => (value * known.rows + (captured.meanSquare[i] ?? 0) * captured.rows) / rows);
+  known.histograms = { before: summed(known.histograms.before, captured.before), after: summed(known.histograms.after, captured.after) };
   known.rho = Math.max(known.rho, captured.rho);
   known.nonFinite += captured.nonFinite;
   known.rows = rows;
 }
+
+function summed(counts: Float32Array, { histogram }: Marginal): Float32Array { return counts.map((count, bin) => count + (histogram.counts[bin] ?? 0)); }
 
 function numbers({ ks, wasserstein1, excessKurtosis, maxAbs }: Marginal): CaptureNumbers['before'] {
   return { ks, wasserstein1, excessKurtosis, maxAbs };

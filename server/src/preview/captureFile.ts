@@ -8,14 +8,16 @@ import type { Activations } from './capture';
 
 const format = 'quantscope-capture-1';
 
-/** Tensors `<layer>/<half>/step<k>/absmax`, `…/mean_square` [width] and `…/sample` [rows, width]; metadata `format`, `about` and `layers`. */
+/** Tensors `<layer>/<half>/step<k>/absmax`, `…/mean_square` [width], `…/sample` [rows, width], and counts of the normalised coordinates before and after rotation, `…/histogram_before` and `…/histogram_after` [bins + 2] (below −6, even bins to 6, above); metadata `format`, `about` and `layers`. */
 export async function writeCapture(path: string, { layers, ...about }: Activations): Promise<Capture> {
   const tensors: Record<string, TensorValues> = {};
-  for (const { layer, half, step, absMax, meanSquare, sample } of layers) {
+  for (const { layer, half, step, absMax, meanSquare, sample, histograms } of layers) {
     const at = `${layer}/${half}/step${step}`;
     const width = absMax.length;
     tensors[`${at}/absmax`] = { shape: [width], data: absMax };
     tensors[`${at}/mean_square`] = { shape: [width], data: meanSquare };
+    tensors[`${at}/histogram_before`] = { shape: [histograms.before.length], data: histograms.before };
+    tensors[`${at}/histogram_after`] = { shape: [histograms.after.length], data: histograms.after };
     tensors[`${at}/sample`] = { shape: [sample.length / width, width], data: sample };
   }
   const numbers = layers.map(captureNumbers);

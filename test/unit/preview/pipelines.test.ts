@@ -88,7 +88,7 @@ describe('preview pipelines', () => {
       assert.equal(pipeline.sampler().timesteps.length, 20);
     });
 
-    it('with options or models that are not implemented are refused, not run another way', async () => {
+    it('with options or models that cannot be run are refused, not run another way', async () => {
       const [image, video] = [await pixart(), await wan()];
       await change(join(image, 'model/scheduler/scheduler_config.json'), (scheduler) => { scheduler['use_karras_sigmas'] = true; });
       const pipeline = await open(image, fox);
