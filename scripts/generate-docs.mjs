@@ -90,10 +90,13 @@ function presetTable(method) {
 }
 
 function protocol() {
-  const source = readFileSync(join(root, 'server/src/protocol.ts'), 'utf8').replaceAll('\r\n', '\n');
-  const [, head = ''] = /^\/\*\*\n([\s\S]*?)\*\//.exec(source) ?? [];
+  const read = (path) => readFileSync(join(root, path), 'utf8').replaceAll('\r\n', '\n');
+  const index = read('server/src/protocol.ts');
+  const [, head = ''] = /^\/\*\*\n([\s\S]*?)\*\//.exec(index) ?? [];
   const intro = head.split('\n').map((line) => line.replace(/^ \* ?/, '').trim()).filter((line) => line && !line.includes('docs/protocol.md')).join('\n');
-  const sections = source.split(/^\/\/ -+ (.*)$/m).slice(1);
+  const parts = [...index.matchAll(/^export type \* from '\.\/(protocol\/\w+)';$/gm)].map(([, path]) => read(`server/src/${path}.ts`));
+  const source = parts.join('');
+  const sections = parts.map((part) => /^\/\*\* (.*) \*\/\n(?:import .*\n)*([\s\S]*)$/.exec(part) ?? []);
   const messages = (name, row) => {
     const body = new RegExp(`^export interface ${name} \\{\\n([\\s\\S]*?)^\\}`, 'm').exec(source)?.[1] ?? '';
     return [...body.matchAll(/^ {2}'(.*?)': (.*);$/gm)].map(([, method, type]) => row(method, type));
@@ -109,8 +112,8 @@ function protocol() {
     'A cancelled request answers with RequestCancelled (−32800). A failed one carries a message for people, and in `data` either `{ code }` of the engine (`CANCELLED`, `IO`, `ARGUMENT`, `MEMORY`, `CRASHED`, `UNAVAILABLE`) or `{ problem }` of the checkpoint.', '',
     '## Notifications, server to editor', '', '| method | parameters |', '|---|---|', ...messages('Notifications', (method, type) => `| \`${method}\` | \`${type}\` |`), '',
     '## Types', '',
-    ...sections.flatMap((part, i) => (i % 2 === 0 ? [`### ${part[0].toUpperCase()}${part.slice(1)}`, ''] : ['```ts', part.trim(), '```', ''])),
-    `SHA-256 of \`server/src/protocol.ts\`: \`${createHash('sha256').update(source).digest('hex')}\``, '',
+    ...sections.flatMap(([, title, body]) => [`### ${title.replace(/\.$/, '')}`, '', '```ts', body.trim(), '```', '']),
+    `SHA-256 of \`server/src/protocol/\`: \`${createHash('sha256').update(source).digest('hex')}\``, '',
   ].join('\n');
 }
 

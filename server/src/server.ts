@@ -1,22 +1,15 @@
 /** The language server: wires LSP and the custom messages of protocol.ts to pure features. Never loads native code. */
-import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
+import { join } from 'node:path';
 import {
   CodeActionKind, DiagnosticRefreshRequest, DidChangeWatchedFilesNotification, ErrorCodes, InlayHintRefreshRequest, LSPErrorCodes, ResponseError, TextDocumentSyncKind, TextDocuments,
 } from 'vscode-languageserver';
 import type { CancellationToken, ClientCapabilities, Connection, InitializeParams, InitializeResult } from 'vscode-languageserver';
 import { TextDocument } from 'vscode-languageserver-textdocument';
-import { URI } from 'vscode-uri';
 import { ReportCache } from './analysis/cache';
-import { buildEvidence, writeEvidence } from './analysis/evidence';
-import { analyze, knownReports } from './analysis/report';
-import { findTensor, tensorStats } from './analysis/tensorStats';
+import { knownReports } from './analysis/report';
 import { CheckpointError, CheckpointStore, isUnchanged } from './checkpoint';
-import { newConfigText } from './config/template';
 import { EngineError } from './engine/client';
 import { ModelError } from './models/builder';
-import { readCapture } from './preview/captureFile';
-import { capture, estimate, preview } from './preview/service';
-import type { PreviewConfig } from './preview/service';
 import { SamplerError } from './samplers';
 import type { Engine } from './engine/client';
 import { checkpointListing, checkpointScheme, listingPath } from './language/checkpointText';
@@ -27,10 +20,13 @@ import { definition } from './language/definition';
 import { diagnostics } from './language/diagnostics';
 import { hover } from './language/hover';
 import { inlayHints } from './language/inlayHints';
-import { buildModel, configPath } from './language/model';
+import { buildModel } from './language/model';
 import type { Model } from './language/model';
-import type { AnalyzeParams, AnalyzeResult, LayerReport, Notifications, Requests, StatusParams } from './protocol';
+import type { LayerReport, Notifications, Requests, StatusParams } from './protocol';
 import { calibrationNeeds, requestFor, withWorkFolder } from './quantize/recipes';
+import { registerRequests } from './requests';
+import { baseOf } from './requests/context';
+import type { PlannedModel, RequestContext } from './requests/context';
 import type { Runtime } from './runtime';
 
 /** What the client may send along; every field is optional and has a default. */
@@ -38,26 +34,22 @@ interface InitializationOptions { engine?: { threads?: number }; cacheDirectory?
 
 const pushDelay = 120;
 
-/** Where prompts and other files that a config names are looked up. */
-function baseOf(uri: string): string { return dirname(URI.parse(uri).fsPath); }
-
 export function startServer(connection: Connection, runtime: Runtime): void {
   new Server(connection, runtime).listen();
 }
 
-class Server {
+class Server implements RequestContext {
   private readonly documents = new TextDocuments(TextDocument);
-  private readonly store = new CheckpointStore();
+  readonly store = new CheckpointStore();
   /** Of the open documents as they are now; a change forgets the document's own. */
   private readonly models = new Map<string, Promise<Model>>();
   /** Measured since the server started or found in the cache, by config and layer. */
   private readonly reports = new Map<string, { planHash: string; layers: Map<string, LayerReport>; /** Which layers have the statistics they need. */ gathered: ReadonlyMap<string, boolean> }>();
   private readonly pushTimers = new Map<string, NodeJS.Timeout>();
   private client: ClientCapabilities = {};
-  private cache = new ReportCache(null);
-  /** Where reports, trajectories, statistics and fitted layers are kept; null for nowhere. */
-  private cacheFolder: string | null = null;
-  private engine!: Engine;
+  cache = new ReportCache(null);
+  cacheFolder: string | null = null;
+  engine!: Engine;
   private status: StatusParams = { health: 'ok', message: 'Engine not started yet.', engine: 'idle', info: null };
   private jobs = 0;
 
@@ -103,51 +95,7 @@ class Server {
       }
     }));
 
-    this.onRequest('quantscope/analyze', (params, token) => this.analyze(params, token));
-    this.onRequest('quantscope/plan', async ({ uri }) => {
-      const { plan, reports } = await this.planned(uri);
-      return { plan, reports: [...reports.values()] };
-    });
-    this.onRequest('quantscope/checkpoint', ({ path }) => this.store.get(path));
-    this.onRequest('quantscope/tensorStats', async ({ path, tensor }, token) => {
-      const found = findTensor(await this.store.get(path), tensor);
-      if (!found) {
-        throw new ResponseError(ErrorCodes.InvalidParams, `${basename(path)} has no tensor "${tensor}". It may have changed on disk; reopen it.`);
-      }
-      return tensorStats(found, this.engine, { cancellation: token });
-    });
-    this.onRequest('quantscope/newConfig', async ({ checkpoint: path, method, scheme, folder }) => {
-      const checkpoint = await this.store.get(path);
-      const inside = relative(folder, path).split(sep).join('/');
-      return { text: newConfigText(checkpoint, inside.startsWith('.') || isAbsolute(inside) ? inside : `./${inside}`, method, scheme), fileName: `${basename(path).replace(/\.safetensors(\.index\.json)?$/, '')}.quant.yaml` };
-    });
-    this.onRequest('quantscope/writeReport', async ({ uri, workDoneToken }, token) => {
-      const path = configPath(uri);
-      if (!path) {
-        throw new ResponseError(ErrorCodes.InvalidParams, 'Save this config first: the report is written beside it.');
-      }
-      const { plan, layers, failures, cached } = await this.analyze({ uri, ...(workDoneToken === undefined ? {} : { workDoneToken }) }, token);
-      const problems = (await this.model(uri))?.problems ?? [];
-      const evidence = buildEvidence({ config: basename(path), plan, analysis: { layers, failures, cached }, problems, engine: await this.engine.info(), date: new Date() });
-      return writeEvidence(evidence, path.replace(/(\.quant)?\.ya?ml$/, '') + '.report.html');
-    });
-    this.onRequest('quantscope/preview', async ({ candidates, session, workDoneToken }, token) => {
-      const configs = await Promise.all(candidates.map((candidate) => this.previewConfig(candidate)));
-      return this.working('Previewing', workDoneToken, (report) => preview(configs, {
-        cacheFolder: this.cacheFolder, cancellation: token, onProgress: report,
-        onFrame: (frame, items) => this.notify('quantscope/previewFrame', { session, frame, items }),
-      }, this.engine));
-    });
-    this.onRequest('quantscope/previewEstimate', async ({ uris }) => estimate(await Promise.all(uris.map((uri) => this.previewConfig({ uri }))), this.cacheFolder, this.engine));
-    this.onRequest('quantscope/capture', async ({ uri, path, workDoneToken }, token) => {
-      const config = await this.previewConfig({ uri });
-      return this.working('Capturing activations', workDoneToken, (onProgress) => capture(config, path, { cancellation: token, onProgress }, this.engine));
-    });
-    this.onRequest('quantscope/openCapture', ({ path }) => readCapture(path));
-    this.onRequest('quantscope/restartEngine', async () => {
-      await this.engine.restart();
-      return this.engine.info();
-    });
+    registerRequests(this);
 
     documents.listen(connection);
     connection.listen();
@@ -188,7 +136,7 @@ class Server {
 
   // ------------------------------------------------------------------------------------------------------------ documents
 
-  private model(uri: string): Promise<Model> | undefined {
+  model(uri: string): Promise<Model> | undefined {
     const document = this.documents.get(uri);
     if (!document) {
       return undefined;
@@ -280,7 +228,7 @@ class Server {
     return now;
   }
 
-  private async planned(uri: string): Promise<Model & { plan: NonNullable<Model['plan']> }> {
+  async planned(uri: string): Promise<PlannedModel> {
     const model = await this.current(uri);
     if (!model) {
       throw new ResponseError(ErrorCodes.InvalidParams, `${uri} is not open in the editor.`);
@@ -292,31 +240,16 @@ class Server {
     return { ...model, plan: model.plan };
   }
 
-  private async analyze({ uri, layers, sampleRows, workDoneToken }: AnalyzeParams, token: CancellationToken): Promise<AnalyzeResult> {
-    const started = performance.now();
-    const model = await this.planned(uri);
-    const { plan } = model;
-    const found = new Map<string, LayerReport>();
-    try {
-      const analysis = await this.working('Analyzing layers', workDoneToken, (onProgress) => withWorkFolder(this.cacheFolder, (folder) => analyze(requestFor(model, baseOf(uri), { folder }), this.engine, this.cache, {
-        layers, sampleRows, cancellation: token, onProgress,
-        onReport: (each, done, total) => {
-          found.set(each.name, each);
-          this.notify('quantscope/reports', { uri, layers: [each], done, total });
-        },
-      })));
-      return { plan, ...analysis, milliseconds: performance.now() - started };
-    } finally {
-      if (this.documents.get(uri)) {
-        const earlier = this.reports.get(uri);
-        await this.remember(uri, model, [...(earlier?.planHash === plan.hash ? earlier.layers.values() : []), ...found.values()]);
-        this.refreshHints();
-      }
+  async learned(uri: string, model: PlannedModel, reports: readonly LayerReport[]): Promise<void> {
+    if (this.documents.get(uri)) {
+      const earlier = this.reports.get(uri);
+      await this.remember(uri, model, [...(earlier?.planHash === model.plan.hash ? earlier.layers.values() : []), ...reports]);
+      this.refreshHints();
     }
   }
 
   /** Runs a job with work-done progress and a busy status. */
-  private async working<T>(title: string, token: string | number | undefined, job: (report: (fraction: number, what: string) => void) => Promise<T>): Promise<T> {
+  async working<T>(title: string, token: string | number | undefined, job: (report: (fraction: number, what: string) => void) => Promise<T>): Promise<T> {
     const send = (value: object): void => {
       if (token !== undefined) {
         this.send('progress', this.connection.sendNotification('$/progress', { token, value }));
@@ -343,10 +276,6 @@ class Server {
     }
   }
 
-  private async previewConfig({ uri, rule }: { uri: string; rule?: number }): Promise<PreviewConfig> {
-    return { uri, loaded: await this.planned(uri), ...(rule === undefined ? {} : { rule }) };
-  }
-
   private engineState(engine: StatusParams['engine'], message: string): void {
     this.sendStatus({ engine, message });
     if (engine === 'running') {
@@ -363,7 +292,7 @@ class Server {
 
   // ------------------------------------------------------------------------------------------------------------- plumbing
 
-  private onRequest<M extends keyof Requests>(method: M, handler: (params: Requests[M]['params'], token: CancellationToken) => Promise<Requests[M]['result']>): void {
+  onRequest<M extends keyof Requests>(method: M, handler: (params: Requests[M]['params'], token: CancellationToken) => Promise<Requests[M]['result']>): void {
     this.connection.onRequest(method, async (params: Requests[M]['params'], token: CancellationToken) => {
       try {
         return await handler(params, token);
@@ -373,7 +302,7 @@ class Server {
     });
   }
 
-  private notify<M extends keyof Notifications>(method: M, params: Notifications[M]): void {
+  notify<M extends keyof Notifications>(method: M, params: Notifications[M]): void {
     this.send(method, this.connection.sendNotification(method, params));
   }
 

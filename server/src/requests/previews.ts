@@ -1,0 +1,23 @@
+/** Runs of the model: previews and captures. */
+import { readCapture } from '../preview/captureFile';
+import { capture, estimate, preview } from '../preview/service';
+import type { PreviewConfig } from '../preview/service';
+import type { RequestContext } from './context';
+
+export function registerPreviews(context: RequestContext): void {
+  const configOf = async ({ uri, rule }: { uri: string; rule?: number }): Promise<PreviewConfig> => ({ uri, loaded: await context.planned(uri), ...(rule === undefined ? {} : { rule }) });
+
+  context.onRequest('quantscope/preview', async ({ candidates, session, workDoneToken }, token) => {
+    const configs = await Promise.all(candidates.map(configOf));
+    return context.working('Previewing', workDoneToken, (report) => preview(configs, {
+      cacheFolder: context.cacheFolder, cancellation: token, onProgress: report,
+      onFrame: (frame, items) => context.notify('quantscope/previewFrame', { session, frame, items }),
+    }, context.engine));
+  });
+  context.onRequest('quantscope/previewEstimate', async ({ uris }) => estimate(await Promise.all(uris.map((uri) => configOf({ uri }))), context.cacheFolder, context.engine));
+  context.onRequest('quantscope/capture', async ({ uri, path, workDoneToken }, token) => {
+    const config = await configOf({ uri });
+    return context.working('Capturing activations', workDoneToken, (onProgress) => capture(config, path, { cancellation: token, onProgress }, context.engine));
+  });
+  context.onRequest('quantscope/openCapture', ({ path }) => readCapture(path));
+}
