@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { FirstBad } from '../../server/src/analysis/firstBad';
-import type { Sensitivity } from '../../server/src/analysis/sensitivity';
+import type { Sensitivity } from '../../server/src/protocol';
 import { temporaryFolders } from '../fixtures/folder';
 
 const root = resolve(__dirname, '../..');

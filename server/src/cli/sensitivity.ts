@@ -3,12 +3,12 @@ import { firstBad } from '../analysis/firstBad';
 import type { FirstBad } from '../analysis/firstBad';
 import { selectLayers } from '../analysis/report';
 import { sensitivity as run } from '../analysis/sensitivity';
-import type { By, Sensitivity } from '../analysis/sensitivity';
+import type { Sensitivity, SensitivityUnit } from '../protocol';
 import { UsageError } from './command';
 import type { Command } from './command';
 import { significant, table } from './table';
 
-const units: readonly string[] = ['layer', 'block', 'role'] satisfies By[];
+const units: readonly string[] = ['layer', 'block', 'role'] satisfies SensitivityUnit[];
 
 export const sensitivity: Command = {
   name: 'sensitivity',
@@ -32,7 +32,7 @@ export const sensitivity: Command = {
       context.print(found, () => describeBad(found));
       return found.first ? 1 : 0;
     }
-    const result = await run({ ...request, by: by as By, estimateOnly: context.values['estimate'] === true }, context.engine);
+    const result = await run({ ...request, by: by as SensitivityUnit, estimateOnly: context.values['estimate'] === true }, context.engine);
     context.print(result, () => describe(result));
     return result.controls.zeroSwap.differing > 0 || result.layers.some(({ score }) => score === null) ? 1 : 0;
   },

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { CancellationTokenSource } from 'vscode-jsonrpc';
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import { sensitivity } from '../../../server/src/analysis/sensitivity';
-import type { Score, Sensitivity, SensitivityRequest } from '../../../server/src/analysis/sensitivity';
+import type { SensitivityRequest } from '../../../server/src/analysis/sensitivity';
 import { matchedNoise, weightsAlone } from '../../../server/src/analysis/sensitivity/controls';
 import { Walk, cutsOf, liveAt } from '../../../server/src/analysis/sensitivity/sections';
 import { unitOf } from '../../../server/src/analysis/sensitivity/units';
@@ -18,7 +18,7 @@ import type { LinearRecipe } from '../../../server/src/engine/graph';
 import { ModelError } from '../../../server/src/models/builder';
 import { runForward, seededRecipe } from '../../../server/src/models/forward';
 import { openPipeline } from '../../../server/src/preview/pipelines';
-import type { Plan, PreviewSettings } from '../../../server/src/protocol';
+import type { Plan, PreviewSettings, Score, Sensitivity } from '../../../server/src/protocol';
 import { temporaryFolders } from '../../fixtures/folder';
 import { tinyPixart, tinyWan } from '../../fixtures/pipelines';
 

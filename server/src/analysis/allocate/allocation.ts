@@ -3,7 +3,7 @@ import { sharedParts } from '../../config/packedSize';
 import type { QuantConfig } from '../../config/parse';
 import { packedLayers } from '../../checkpoint/packed';
 import { selectLayers } from '../report';
-import type { Checkpoint, LayerPlan, Plan } from '../../protocol';
+import type { Allocation, Checkpoint, LayerPlan, ParetoPoint, Plan } from '../../protocol';
 import { baselines } from './baselines';
 import type { LabelledGroup } from './baselines';
 import { AllocationError } from './errors';
@@ -16,25 +16,6 @@ import { Allocator, sharedOf } from './solver';
 
 /** Layers to choose for, in groups that share a choice, and what every option would make of them. */
 export interface Allocatable { plan: Plan; options: readonly LayerOption[]; groups: readonly { layers: readonly LayerPlan[]; options: readonly { label: string; layers: readonly LayerPlan[] }[] }[]; fixed: readonly LayerPlan[] }
-
-export interface Allocation {
-  /** Of the whole checkpoint: what the budget bounds. */
-  bytes: number;
-  averageBits: number;
-  budgetBytes: number;
-  /** Sum of the losses; lower is better. */
-  objective: number;
-  loss: Pick<Losses, 'kind' | 'description'>;
-  plan: { layers: { name: string; option: string; packedBytes: number; loss: number; tiedTo: string[] }[]; fixed: number };
-  options: string[];
-  baselines: { name: string; description: string; bytes: number; averageBits: number; objective: number; counts: Record<string, number> }[];
-  /** gap: objective − bound, 0 when optimal. */
-  certificate: { optimal: boolean; bound: number; gap: number; method: string };
-  /** Best plans from small to large, at most `maxCurve` of them. */
-  pareto: Point[];
-}
-
-interface Point { bytes: number; averageBits: number; objective: number }
 
 const maxCurve = 200;
 const baselineSeed = 0;
@@ -133,11 +114,11 @@ function countsOf(groups: readonly LabelledGroup[], choices: readonly number[]):
 }
 
 /** Points of the frontier, or of its convex hull where the frontier would be too large; evenly thinned out. */
-function curve({ frontier, hull }: Allocator, totalOf: (choices: number[]) => number, bits: (bytes: number) => number): Point[] {
+function curve({ frontier, hull }: Allocator, totalOf: (choices: number[]) => number, bits: (bytes: number) => number): ParetoPoint[] {
   const points: readonly Option[] = frontier?.points ?? hull.supported();
   const count = Math.min(maxCurve, points.length);
   const chosen = Array.from({ length: count }, (_, i) => points[Math.round((i * (points.length - 1)) / Math.max(1, count - 1))]);
-  return chosen.flatMap((point): Point[] => {
+  return chosen.flatMap((point): ParetoPoint[] => {
     const solution = point && (frontier ? frontier.at(point.bytes) : hull.greedy(point.bytes));
     const bytes = solution ? totalOf(solution.choices) : 0;
     return solution ? [{ bytes, averageBits: bits(bytes), objective: solution.loss }] : [];

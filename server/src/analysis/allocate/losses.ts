@@ -4,7 +4,7 @@
  */
 import type { CancellationToken } from 'vscode-jsonrpc';
 import type { Engine } from '../../engine/client';
-import type { LayerPlan, Plan } from '../../protocol';
+import type { LayerPlan, LossKind, Plan } from '../../protocol';
 import { LayerProbe } from '../../quantize/evaluate';
 import { prepareRecipes, sampleInputs } from '../../quantize/recipes';
 import type { PlanRequest } from '../../quantize/recipes';
@@ -15,7 +15,7 @@ import type { SensitivityRequest } from '../sensitivity';
 import { AllocationError } from './errors';
 
 export interface Losses {
-  kind: 'weights' | 'outputs' | 'sensitivity' | 'given';
+  kind: LossKind;
   description: string;
   /** By option label, then layer: finite, 0 or more. Layers of `keep: original` need none: they lose nothing. */
   values: ReadonlyMap<string, ReadonlyMap<string, number>>;

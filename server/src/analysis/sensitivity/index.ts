@@ -7,22 +7,20 @@ import { ModelError } from '../../models/builder';
 import { quantizedLayers } from '../../models/forward';
 import { openPipeline } from '../../preview/pipelines';
 import type { Pipeline } from '../../preview/pipelines';
-import type { LayerPlan } from '../../protocol';
+import type { LayerPlan, Score, Sensitivity, SensitivityUnit } from '../../protocol';
 import { engineRecipes, prepareRecipes, requestFor, withWorkFolder } from '../../quantize/recipes';
 import { matchedNoise, quantizesWeights, weightsAlone } from './controls';
 import { estimate } from './estimate';
 import { measure } from './measure';
 import type { Effect } from './measure';
 import { unitOf, unitsOf } from './units';
-import type { By, Unit } from './units';
-
-export type { By } from './units';
+import type { Unit } from './units';
 
 export interface SensitivityRequest {
   loaded: LoadedConfig;
   /** Folder of the config. */
   base: string;
-  by: By;
+  by: SensitivityUnit;
   /** Names of layers to look at; all quantized ones when absent. */
   only?: ReadonlySet<string> | undefined;
   /** How many time steps; as in the config's preview when absent. */
@@ -35,19 +33,6 @@ export interface SensitivityRequest {
   onProgress?(fraction: number, what: string): void;
   /** The ranking so far, worst first: all estimates at the beginning, then measured ones in their place. */
   onRanking?(scores: Score[]): void;
-}
-
-/** Means over items, as in Effect: relativeMse of the guided output and latentRelativeMse of the estimate of the clean sample, lower is better; latentPsnrDb, higher is better. */
-export type StepScore = Pick<Effect, 'step' | 'timestep' | 'relativeMse' | 'latentRelativeMse' | 'latentPsnrDb'>;
-export interface Score { name: string; layers: readonly string[]; /** Mean of latentRelativeMse over steps and items: outputs of late steps hardly move the picture, and what they lead to says so. Null when an output was not finite, which is worst. */ score: number | null; direction: 'lower is better'; perStep: StepScore[]; estimate: boolean }
-export interface NoiseControl { name: string; /** Score with the weights alone quantized, with noise of the same Frobenius norm, and the first over the second. */ weights: number | null; noise: number | null; ratio: number | null }
-export interface Sensitivity {
-  by: By;
-  layers: Score[];
-  /** Sum of the scores over the score of all of it swapped at once; null for estimates. */
-  additivity: { sumOfParts: number | null; whole: number | null; ratio: number | null } | null;
-  controls: { /** Suffixes that ran with nothing swapped, and values that differed from the stored run: 0. */ zeroSwap: { runs: number; differing: number }; noise: NoiseControl[] };
-  items: string[];
 }
 
 /** Units whose noise control is run: the worst. */

@@ -1,14 +1,12 @@
 /** What is swapped as one: a layer, all quantized layers of a block, or all of a role. */
 import type { LinearRecipe } from '../../engine/graph';
-import type { LayerPlan } from '../../protocol';
+import type { LayerPlan, SensitivityUnit } from '../../protocol';
 import type { Swap } from './measure';
-
-export type By = 'layer' | 'block' | 'role';
 
 export interface Unit extends Swap { plans: readonly LayerPlan[] }
 
 /** Layers outside of every block stand for themselves among blocks. */
-export function unitsOf(layers: readonly LayerPlan[], by: By, recipes: Readonly<Record<string, LinearRecipe>>): Unit[] {
+export function unitsOf(layers: readonly LayerPlan[], by: SensitivityUnit, recipes: Readonly<Record<string, LinearRecipe>>): Unit[] {
   const groups = new Map<string, LayerPlan[]>();
   for (const layer of layers) {
     const name = by === 'layer' ? layer.name : by === 'block' ? layer.block ?? layer.name : layer.role;
