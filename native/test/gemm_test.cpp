@@ -32,6 +32,26 @@ TEST(Gemm, FollowsTheDefinitionOnOddShapes) {
     }
 }
 
+TEST(Gemm, AlikeFollowsTheDefinitionAndDoesNotDependOnTheRowsAtOnce) {
+    for (const auto& [rows, columns, width] : {std::array<size_t, 3>{1, 1, 1}, {37, 36, 36}, {65, 17, 257}, {130, 31, 600}}) {
+        const auto x = randomValues(rows * width, 1);
+        const auto w = randomValues(columns * width, 2);
+        const auto start = randomValues(rows * columns, 3);
+        auto y = start;
+        multiplyTransposedAlike(rows, columns, width, -2.0f, x.data(), width, w.data(), width, 0.5f, y.data(), columns, kernels());
+        for (size_t i = 0; i < rows; i++) {
+            std::vector<float> alone(start.begin() + ptrdiff_t(i * columns), start.begin() + ptrdiff_t((i + 1) * columns));
+            multiplyTransposedAlike(1, columns, width, -2.0f, x.data() + i * width, width, w.data(), width, 0.5f, alone.data(), columns, kernels());
+            for (size_t j = 0; j < columns; j++) {
+                double sum = 0;
+                for (size_t k = 0; k < width; k++) sum += double(x[i * width + k]) * w[j * width + k];
+                EXPECT_NEAR(y[i * columns + j], 0.5 * start[i * columns + j] - 2 * sum, 1e-5 * double(width)) << rows << " " << columns << " " << width;
+                EXPECT_EQ(y[i * columns + j], alone[j]) << "row " << i;
+            }
+        }
+    }
+}
+
 // A BLAS built without locks passes every other test and is wrong in a few products of a thousand when threads call it at once.
 TEST(Gemm, IsRightWhenSeveralThreadsCallAtOnce) {
     constexpr size_t size = 64, width = 128;

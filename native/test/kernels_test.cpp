@@ -236,6 +236,28 @@ TEST_P(EachLevel, CastError) {
     EXPECT_NEAR(level().castError(large.data(), large.size(), FloatType::Fp16), expected, 1e-5 * expected);
 }
 
+TEST_P(EachLevel, AddProductsGivesARowTheSameBitsWhateverTheOthersAre) {
+    for (const size_t rows : {0, 1, 2, 3, 5, 6, 11, 12, 13, 37}) {
+        for (const size_t width : {0, 1, 7, 129}) {
+            const size_t xStride = width + 3, yStride = kProductColumns + 2;
+            const auto x = gaussian.floats(rows * xStride);
+            const auto panel = gaussian.floats(width * kProductColumns);
+            const auto start = gaussian.floats(rows * yStride);
+            auto y = start, expected = start;
+            level().addProducts(x.data(), xStride, rows, panel.data(), width, y.data(), yStride);
+            twin().addProducts(x.data(), xStride, rows, panel.data(), width, expected.data(), yStride);
+            for (size_t i = 0; i < y.size(); ++i) {
+                ASSERT_NEAR(y[i], expected[i], 1e-5 * (1 + static_cast<double>(width))) << rows << " rows of " << width;
+            }
+            for (size_t row = 0; row < rows; ++row) {
+                std::vector<float> alone(start.begin() + static_cast<ptrdiff_t>(row * yStride), start.begin() + static_cast<ptrdiff_t>(row * yStride + kProductColumns));
+                level().addProducts(x.data() + row * xStride, xStride, 1, panel.data(), width, alone.data(), kProductColumns);
+                ASSERT_TRUE(std::equal(alone.begin(), alone.end(), y.begin() + static_cast<ptrdiff_t>(row * yStride))) << "row " << row << " of " << rows;
+            }
+        }
+    }
+}
+
 TEST(KernelChoice, ByName) {
     EXPECT_EQ(&kernelsFor("scalar"), &scalarKernels());
     EXPECT_EQ(supportedKernels().back(), &scalarKernels());

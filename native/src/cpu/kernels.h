@@ -58,6 +58,9 @@ struct IntegerGrid {
     float highest;
 };
 
+/// Columns of a panel that addProducts takes at once.
+inline constexpr size_t kProductColumns = 16;
+
 struct Kernels {
     const char* name;
     /// Stored elements to float32. isWeightDtype(dtype). F64 rounds to nearest; beyond float32 it becomes infinity.
@@ -88,6 +91,9 @@ struct Kernels {
     void (*tanh)(const float* x, float* y, size_t n);
     /// In place: x becomes exp(x - shift); returns the sum. x <= shift.
     double (*expSum)(float* x, size_t n, float shift);
+    /// y[rows, kProductColumns] += x[rows, width] · panel[width, kProductColumns], added up in the order of the width: a row of y gets
+    /// the same bits whatever the other rows are. y must not overlap.
+    void (*addProducts)(const float* x, size_t xStride, size_t rows, const float* panel, size_t width, float* y, size_t yStride);
 };
 
 /// The plain twin of every kernel.

@@ -173,12 +173,22 @@ double expSum(float* x, size_t n, float shift) {
     return sum;
 }
 
+void addProducts(const float* x, size_t xStride, size_t rows, const float* panel, size_t width, float* y, size_t yStride) {
+    for (size_t i = 0; i < rows; ++i) {
+        for (size_t k = 0; k < width; ++k) {
+            for (size_t j = 0; j < kProductColumns; ++j) {
+                y[i * yStride + j] += x[i * xStride + k] * panel[k * kProductColumns + j];
+            }
+        }
+    }
+}
+
 }  // namespace
 
 const Kernels& scalarKernels() {
     static const Kernels table{"scalar",     decode,       maxMagnitude, range,         sumSquares,   multiply,
                                binAndSum,    gatherSigned, hadamard,     codebookError, integerError, clipError, castError,
-                               silu,         geluTanh,     tanh,         expSum};
+                               silu,         geluTanh,     tanh,         expSum,        addProducts};
     return table;
 }
 

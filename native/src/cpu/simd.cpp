@@ -9,6 +9,7 @@
 #if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
 #include "cpu/activation-inl.h"
 #include "cpu/decode-inl.h"
+#include "cpu/product-inl.h"
 #include "cpu/quantize-inl.h"
 #include "cpu/reduce-inl.h"
 #include "cpu/rotate-inl.h"
@@ -20,7 +21,7 @@ namespace HWY_NAMESPACE {
 inline constexpr Kernels makeTable(const char* name) {
     return {name,      Decode,       MaxMagnitude, FindRange,     SumSquares,   Multiply,
             BinAndSum, GatherSigned, Hadamard,     CodebookError, IntegerError, ClipError, CastError,
-            Silu,      GeluTanh,     Tanh,         ExpSum};
+            Silu,      GeluTanh,     Tanh,         ExpSum,        AddProducts};
 }
 
 }  // namespace HWY_NAMESPACE

@@ -31,25 +31,33 @@ void multiplyTransposed(size_t rows, size_t columns, size_t width, float factor,
 }
 
 void multiplyTransposedAlike(size_t rows, size_t columns, size_t width, float factor, const float* x, size_t xStride, const float* w,
-                             size_t wStride, float keep, float* y, size_t yStride, float* spare) {
-    const size_t whole = rows / kAlikeRows * kAlikeRows;
-    if (whole > 0) {
-        multiplyTransposed(whole, columns, width, factor, x, xStride, w, wStride, keep, y, yStride);
-    }
-    if (whole == rows) {
-        return;
-    }
-    float* const filled = spare + kAlikeRows * width;
-    std::fill_n(spare, kAlikeRows * (width + columns), 0.0f);
-    for (size_t i = whole; i < rows; ++i) {
-        std::copy_n(x + i * xStride, width, spare + (i - whole) * width);
-        if (keep != 0.0f) {
-            std::copy_n(y + i * yStride, columns, filled + (i - whole) * columns);
+                             size_t wStride, float keep, float* y, size_t yStride, const Kernels& kernels) {
+    // A panel of w stays in the first-level cache while all rows pass; sums wait in `block` where the panel is narrower than its columns.
+    constexpr size_t kWidth = 256, kRows = 64;
+    float panel[kWidth * kProductColumns], block[kRows * kProductColumns];
+    for (size_t row = 0; row < rows; row += kRows) {
+        const size_t height = std::min(kRows, rows - row);
+        for (size_t column = 0; column < columns; column += kProductColumns) {
+            const size_t across = std::min(kProductColumns, columns - column);
+            std::fill_n(block, height * kProductColumns, 0.0f);
+            for (size_t i = 0; keep != 0.0f && i < height; ++i) {
+                std::transform(y + (row + i) * yStride + column, y + (row + i) * yStride + column + across, block + i * kProductColumns,
+                               [&](float value) { return keep * value; });
+            }
+            for (size_t from = 0; from < width; from += kWidth) {
+                const size_t count = std::min(kWidth, width - from);
+                std::fill_n(panel, count * kProductColumns, 0.0f);
+                for (size_t j = 0; j < across; ++j) {
+                    for (size_t k = 0; k < count; ++k) {
+                        panel[k * kProductColumns + j] = factor * w[(column + j) * wStride + from + k];
+                    }
+                }
+                kernels.addProducts(x + row * xStride + from, xStride, height, panel, count, block, kProductColumns);
+            }
+            for (size_t i = 0; i < height; ++i) {
+                std::copy_n(block + i * kProductColumns, across, y + (row + i) * yStride + column);
+            }
         }
-    }
-    multiplyTransposed(kAlikeRows, columns, width, factor, spare, width, w, wStride, keep, filled, columns);
-    for (size_t i = whole; i < rows; ++i) {
-        std::copy_n(filled + (i - whole) * columns, columns, y + i * yStride);
     }
 }
 

@@ -1,8 +1,10 @@
-// Matrix products in float32, on the calling thread alone: OpenBLAS does the arithmetic, Workers the threading. Row-major;
+// Matrix products in float32, on the calling thread alone: OpenBLAS (or a kernel) does the arithmetic, Workers the threading. Row-major;
 // `…Stride` is the distance between rows. Sizes and strides are below 2^31. Thread-safe.
 #pragma once
 
 #include <cstddef>
+
+#include "cpu/kernels.h"
 
 namespace quantscope {
 
@@ -10,11 +12,9 @@ namespace quantscope {
 void multiplyTransposed(size_t rows, size_t columns, size_t width, float factor, const float* x, size_t xStride, const float* w,
                         size_t wStride, float keep, float* y, size_t yStride);
 
-/// As multiplyTransposed, and every row of y gets the same bits whatever `rows` is: the last rows are filled up to kAlikeRows.
-/// `spare` holds kAlikeRows * (width + columns) floats.
-inline constexpr size_t kAlikeRows = 16;
+/// As multiplyTransposed, and every row of y gets the same bits whatever `rows` is, which OpenBLAS does not promise.
 void multiplyTransposedAlike(size_t rows, size_t columns, size_t width, float factor, const float* x, size_t xStride, const float* w,
-                             size_t wStride, float keep, float* y, size_t yStride, float* spare);
+                             size_t wStride, float keep, float* y, size_t yStride, const Kernels& kernels);
 
 /// y[rows, columns] = x[rows, width] · w[width, columns] + keep · y
 void multiply(size_t rows, size_t columns, size_t width, const float* x, size_t xStride, const float* w, size_t wStride,

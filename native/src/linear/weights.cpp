@@ -111,7 +111,7 @@ void WeightRows::readUnquantized(uint64_t first, uint64_t count, float* panel, T
         const LowRankFactors& factors = *parts_->factors;
         const uint64_t rank = factors.rank;
         multiplyTransposedAlike(count, inputs_, rank, -1.0f, factors.up.data() + first * rank, rank, factors.downTransposed.data(), rank, 1.0f,
-                                panel, inputs_, memory.spare.get<float>(kAlikeRows * (rank + inputs_)));
+                                panel, inputs_, kernels_);
     }
 }
 

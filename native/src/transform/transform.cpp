@@ -13,10 +13,9 @@
 
 namespace quantscope {
 
-/// x and y as in Transforms::apply; `spare` holds kSpareRows rows.
+/// x and y as in Transforms::apply; `spare` holds one row.
 class Transforms::Step {
 public:
-    static constexpr uint64_t kSpareRows = 2 * kAlikeRows;
     virtual ~Step() = default;
     virtual void apply(Side side, const float* x, uint64_t rows, float* y, float* spare, const Kernels& kernels) const = 0;
     /// x from the weight side's y.
@@ -110,10 +109,10 @@ public:
 
     bool isDense() const override { return true; }
 
-    void apply(Side, const float* x, uint64_t rows, float* y, float* spare, const Kernels&) const override {
+    void apply(Side, const float* x, uint64_t rows, float* y, float*, const Kernels& kernels) const override {
         for (uint64_t b = 0; b < width_ / block_; ++b) {
             multiplyTransposedAlike(rows, block_, block_, 1.0f, x + b * block_, width_, matrixOf(b), block_, 0.0f,
-                                    y + b * block_, width_, spare);
+                                    y + b * block_, width_, kernels);
         }
     }
 
@@ -256,7 +255,7 @@ void Transforms::chain(bool forward, const float* source, uint64_t rows, float* 
         std::copy_n(source, rows * width_, target);
         return;
     }
-    float* const other = scratch.get<float>((rows + Step::kSpareRows) * width_);
+    float* const other = scratch.get<float>((rows + 1) * width_);
     float* const spare = other + rows * width_;
     // Back and forth between two buffers, so that the last step writes the target.
     float* next = steps_.size() % 2 == 1 ? target : other;
