@@ -11,6 +11,7 @@ export type * from './protocol/plan';
 export type * from './protocol/reports';
 export type * from './protocol/preview';
 export type * from './protocol/capture';
+export type * from './protocol/findings';
 export type * from './protocol/sensitivity';
 export type * from './protocol/allocation';
 export type * from './protocol/messages';

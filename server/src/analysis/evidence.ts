@@ -5,11 +5,11 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { EngineInfo, Plan, Problem, WriteReportResult } from '../protocol';
+import type { EngineInfo, Finding, Plan, Problem, Thresholds, WriteReportResult } from '../protocol';
 import { evidenceHtml } from './evidenceHtml';
 import { evidenceMarkdown } from './evidenceMarkdown';
-import { findings, thresholds } from './findings';
-import type { EvidenceLayer, Finding } from './findings';
+import { weightFindings } from './findings';
+import type { EvidenceLayer } from './findings';
 import type { Analysis } from './report';
 
 export interface EvidenceInput {
@@ -18,6 +18,7 @@ export interface EvidenceInput {
   plan: Plan;
   analysis: Analysis;
   problems: readonly Problem[];
+  thresholds: Thresholds;
   engine: EngineInfo;
   date: Date;
 }
@@ -30,7 +31,7 @@ export function buildEvidence(input: EvidenceInput): Evidence {
     const report = reports.get(plan.name);
     return report ? [{ plan, report, deviation: report.weight.expectedRelativeMse ? report.weight.relativeMse / report.weight.expectedRelativeMse : null }] : [];
   });
-  return { ...input, layers, findings: layers.flatMap(findings) };
+  return { ...input, layers, findings: layers.flatMap((layer) => weightFindings(layer, input.thresholds)) };
 }
 
 /** Writes all three; each through a temporary file that is renamed, so a reader never sees half a report. */
@@ -51,6 +52,6 @@ export async function replaceFile(path: string, text: string): Promise<void> {
   await rename(temporary, path);
 }
 
-function evidenceJson({ config, plan, analysis, problems, engine, date, findings: found }: Evidence): unknown {
+function evidenceJson({ config, plan, analysis, problems, engine, date, thresholds, findings: found }: Evidence): unknown {
   return { config, date: date.toISOString(), engine, checkpoint: plan.checkpoint, architecture: plan.architecture, planHash: plan.hash, totals: plan.totals, rules: plan.rules, layers: analysis.layers, failures: analysis.failures, findings: found, thresholds, problems };
 }

@@ -1,13 +1,12 @@
 /** The report as one HTML file: readable in light and dark, printable, charts as inline SVG with text equivalents in the tables below them. */
 import { basename } from 'node:path';
 import { formatBytes } from '../config/resolve';
-import type { Plan } from '../protocol';
+import type { Plan, Thresholds } from '../protocol';
 import type { Evidence } from './evidence';
-import { thresholds } from './findings';
 import type { EvidenceLayer } from './findings';
 
 export function evidenceHtml(evidence: Evidence): string {
-  const { config, plan, layers, analysis, findings, problems, engine, date } = evidence;
+  const { config, plan, layers, analysis, findings, problems, thresholds, engine, date } = evidence;
   const { totals } = plan;
   const quantized = plan.layers.filter((layer) => layer.recipe.weights.kind !== 'keep').length;
   return `<!doctype html>
@@ -30,7 +29,7 @@ ${fact('Size', `${formatBytes(totals.checkpointBytes)}<small>linear weights ${fo
 </dl>
 <section><h2>Error against the expected distortion</h2>
 <p>Measured relative MSE over what the quantizer gives on its design distribution: 1 is the promise, right of it is worse. Bars above ${thresholds.deviation} are hatched.</p>
-${deviationChart(layers)}
+${deviationChart(layers, thresholds)}
 </section>
 <section><h2>Findings</h2>
 ${findings.length + analysis.failures.length === 0 ? '<p>None at the thresholds below.</p>' : `<ul>${findings.map((finding) => `<li><code>${escape(finding.layer)}</code>: ${escape(finding.text)}</li>`).join('')}${
@@ -75,7 +74,7 @@ function layerRow({ plan, report, deviation }: EvidenceLayer): string[] {
 }
 
 /** Names on the left, then a bar from 1 (the promise) to the measured ratio on a logarithmic axis. */
-function deviationChart(layers: readonly EvidenceLayer[]): string {
+function deviationChart(layers: readonly EvidenceLayer[], thresholds: Thresholds): string {
   const shown = layers.flatMap(({ plan, deviation }) => (deviation === null ? [] : [{ name: plan.name, deviation }])).sort((a, b) => b.deviation - a.deviation);
   if (shown.length === 0) {
     return '<p>No layer of this plan is quantized.</p>';

@@ -1,30 +1,26 @@
-/** What a report says about a layer in words, and from when on. */
-import type { LayerPlan, LayerReport } from '../protocol';
+/** What a report says about a layer in words. When it does is set by the config's `findings` section (config/thresholds.ts). */
+import type { Finding, FindingCode, LayerPlan, LayerReport, Thresholds } from '../protocol';
 
 export interface EvidenceLayer { plan: LayerPlan; report: LayerReport; /** Measured over expected relative MSE; 1 is what the quantizer promises. */ deviation: number | null }
 
-export interface Finding { layer: string; text: string }
-
-/** A layer is worth a word when it departs from the promise by this much. Stated in the report beside the findings. */
-export const thresholds = { deviation: 1.25, ksAfterRotation: 0.02, rho: 10 } as const;
-
-export function findings({ plan, report, deviation }: EvidenceLayer): Finding[] {
-  const found: string[] = [];
+export function weightFindings({ plan, report, deviation }: EvidenceLayer, thresholds: Thresholds): Finding[] {
+  const found: Finding[] = [];
+  const add = (code: FindingCode, text: string, value: number, threshold: number | null): void => { found.push({ layer: plan.name, code, text, where: null, value, threshold }); };
   const { marginal, nonFinite, zeroRows } = report;
   if (nonFinite > 0) {
-    found.push(`${nonFinite} weights are NaN or infinite; their rows are left out of every number`);
+    add('weight/not-finite', `${nonFinite} weights are NaN or infinite; their rows are left out of every number`, nonFinite, null);
   }
   if (zeroRows > 0) {
-    found.push(`${zeroRows} of ${report.sampledRows} rows are all zero`);
+    add('weight/zero', `${zeroRows} of ${report.sampledRows} rows are all zero`, zeroRows, null);
   }
   if (deviation !== null && deviation > thresholds.deviation) {
-    found.push(`error ${deviation.toFixed(2)} × what the quantizer gives on its design distribution`);
+    add('weight/deviation', `error ${deviation.toFixed(2)} × what the quantizer gives on its design distribution`, deviation, thresholds.deviation);
   }
   if (marginal.rotated && marginal.after.ks > thresholds.ksAfterRotation) {
-    found.push(`rotation does not bring the rows to the marginal: KS ${marginal.after.ks.toFixed(3)} after, ${marginal.before.ks.toFixed(3)} before`);
+    add('weight/rotation', `rotation does not bring the rows to the marginal: KS ${marginal.after.ks.toFixed(3)} after, ${marginal.before.ks.toFixed(3)} before`, marginal.after.ks, thresholds.ksAfterRotation);
   }
   if (marginal.rotated && marginal.rho > thresholds.rho) {
-    found.push(`ρ of Proposition 1 is ${marginal.rho.toFixed(1)}: single large weights, the rotation cannot promise the marginal`);
+    add('weight/rho', `ρ of Proposition 1 is ${marginal.rho.toFixed(1)}: single large weights, the rotation cannot promise the marginal`, marginal.rho, thresholds.rho);
   }
-  return found.map((text) => ({ layer: plan.name, text }));
+  return found;
 }

@@ -1,5 +1,6 @@
 import { basename, resolve } from 'node:path';
 import { buildEvidence, writeEvidence } from '../analysis/evidence';
+import { thresholdsOf } from '../config/thresholds';
 import type { Command } from './command';
 import { runAnalysis } from './analyze';
 
@@ -14,7 +15,7 @@ export const report: Command = {
     const { plan, problems } = loaded;
     const analysis = await runAnalysis(context, path, loaded);
     const out = context.values['out'];
-    const written = await writeEvidence(buildEvidence({ config: basename(path), plan, analysis, problems, engine: await context.engine.info(), date: new Date() }), resolve(typeof out === 'string' ? out : 'report.html'));
+    const written = await writeEvidence(buildEvidence({ config: basename(path), plan, analysis, problems, thresholds: thresholdsOf(loaded.parsed.config.findings?.value), engine: await context.engine.info(), date: new Date() }), resolve(typeof out === 'string' ? out : 'report.html'));
     context.print(written, () => `Report: ${written.html}\nBeside it: ${basename(written.markdown)} (for a pull request), ${basename(written.json)}`);
     return 0;
   },

@@ -1,12 +1,13 @@
 /** Text → QuantConfig. The parser never throws: it returns what it could read, every value with its range, and problems. */
 import type { TextDocument } from 'vscode-languageserver-textdocument';
-import type { CalibrationSettings, KeepDtype, PreviewSettings, Range } from '../protocol';
+import type { CalibrationSettings, KeepDtype, PreviewSettings, Range, Thresholds } from '../protocol';
 import type { Scheme } from '../methods/method';
 import type { ConfigProblem } from './codes';
 import { foreignKeys, readMethodSettings } from './methodParts';
 import type { MethodSettings } from './methodParts';
 import { find, parseTree } from './tree';
 import type { MapNode, TreeNode } from './tree';
+import { thresholdKeys, thresholdList } from './thresholds';
 import { validate } from './validate';
 
 export interface Located<T> { value: T; range: Range }
@@ -34,6 +35,7 @@ export interface QuantConfig {
   /** As written; what is missing depends on the model. */
   preview?: Located<Partial<PreviewSettings>>;
   calibration?: Located<Partial<CalibrationSettings>>;
+  findings?: Located<Partial<Thresholds>>;
 }
 
 export interface ParsedConfig { config: QuantConfig; root: TreeNode | null; problems: ConfigProblem[] }
@@ -76,8 +78,9 @@ function readConfig(root: TreeNode): QuantConfig {
   const checkpoint = text(find(root, 'checkpoint')?.value);
   const budget = readBudget(find(root, 'budget')?.value);
   const preview = readPreview(find(root, 'preview')?.value);
-  const calibration = readCalibration(find(root, 'calibration')?.value);
-  return { ...config, ...(checkpoint ? { checkpoint } : {}), ...(budget ? { budget } : {}), ...(preview ? { preview } : {}), ...(calibration ? { calibration } : {}) };
+  const calibration = readNumbers(find(root, 'calibration')?.value, ['trajectories', 'steps', 'rows', 'seed'], (value) => value >= 0);
+  const findings = readNumbers(find(root, 'findings')?.value, thresholdKeys, (value, key) => value >= thresholdList[key].minimum && value <= (thresholdList[key].maximum ?? Infinity));
+  return { ...config, ...(checkpoint ? { checkpoint } : {}), ...(budget ? { budget } : {}), ...(preview ? { preview } : {}), ...(calibration ? { calibration } : {}), ...(findings ? { findings } : {}) };
 }
 
 /** What passes the schema; a value it refused is left out, and its default stands in. */
@@ -103,13 +106,14 @@ function readPreview(node: TreeNode | undefined): Located<Partial<PreviewSetting
   return { value, range: node.range };
 }
 
-function readCalibration(node: TreeNode | undefined): Located<Partial<CalibrationSettings>> | undefined {
+/** Named numbers of a section; what the schema refuses is left out. */
+function readNumbers<K extends string>(node: TreeNode | undefined, keys: readonly K[], accepts: (value: number, key: K) => boolean): Located<Partial<Record<K, number>>> | undefined {
   if (node?.kind !== 'map') {
     return undefined;
   }
-  const value: Partial<CalibrationSettings> = {};
+  const value: Partial<Record<K, number>> = {};
   for (const { key, value: written } of node.entries) {
-    if (isOneOf(key, ['trajectories', 'steps', 'rows', 'seed']) && written.kind === 'scalar' && typeof written.value === 'number' && written.value >= 0) {
+    if (isOneOf(key, keys) && written.kind === 'scalar' && typeof written.value === 'number' && accepts(written.value, key)) {
       value[key] = written.value;
     }
   }

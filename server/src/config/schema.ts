@@ -4,6 +4,7 @@
  */
 import { methods } from '../methods';
 import { method } from './methodSchema';
+import { thresholdKeys, thresholdList } from './thresholds';
 
 export interface Schema {
   type?: string | string[];
@@ -120,6 +121,11 @@ export const schema: Schema = {
         rows: { type: 'integer', minimum: 1, maximum: 65536, default: 256, description: 'Rows of each layer input that are kept as a sample, over all steps and runs.' },
         seed: { type: 'integer', minimum: 0, maximum: 4294967295, default: 1000, description: 'Seed of the first run. Keep it away from the seeds of previews: a config must not be tuned to the picture it is judged by.' },
       },
+    },
+    findings: {
+      type: 'object', additionalProperties: false,
+      description: 'From when on a number is worth a word: thresholds of the findings in reports, captures and on the command line. A finding needs more than its threshold. Everything has a default.',
+      properties: Object.fromEntries(thresholdKeys.map((key) => [key, { type: 'number', ...thresholdList[key] }])),
     },
     preview: {
       type: 'object', additionalProperties: false,

@@ -1,5 +1,5 @@
 /** Custom messages: what they take and answer. */
-import type { Capture } from './capture';
+import type { CaptureCell, CaptureResult, Half } from './capture';
 import type { Checkpoint } from './checkpoint';
 import type { Plan } from './plan';
 import type { PreviewEstimate, PreviewFrame, PreviewResult } from './preview';
@@ -46,7 +46,8 @@ export interface CaptureParams {
   path: string;
   workDoneToken?: string | number;
 }
-export interface OpenCaptureParams { path: string }
+export interface OpenCaptureParams { path: string; /** Open config whose thresholds count; without it those of the capture do. */ uri?: string }
+export interface CaptureCellParams { path: string; layer: string; half: Half; step: number }
 
 /** Health of the server and its engine, for the status item. */
 export interface StatusParams {
@@ -66,8 +67,9 @@ export interface Requests {
   'quantscope/writeReport': { params: WriteReportParams; result: WriteReportResult };
   'quantscope/preview': { params: PreviewParams; result: PreviewResult };
   'quantscope/previewEstimate': { params: PreviewEstimateParams; result: PreviewEstimate };
-  'quantscope/capture': { params: CaptureParams; result: Capture };
-  'quantscope/openCapture': { params: OpenCaptureParams; result: Capture };
+  'quantscope/capture': { params: CaptureParams; result: CaptureResult };
+  'quantscope/openCapture': { params: OpenCaptureParams; result: CaptureResult };
+  'quantscope/captureCell': { params: CaptureCellParams; result: CaptureCell };
   'quantscope/restartEngine': { params: null; result: EngineInfo };
 }
 export interface Notifications {

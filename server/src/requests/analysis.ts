@@ -4,6 +4,7 @@ import { ErrorCodes, ResponseError } from 'vscode-languageserver';
 import type { CancellationToken } from 'vscode-languageserver';
 import { buildEvidence, writeEvidence } from '../analysis/evidence';
 import { analyze } from '../analysis/report';
+import { thresholdsOf } from '../config/thresholds';
 import { configPath } from '../language/model';
 import type { AnalyzeParams, AnalyzeResult, LayerReport } from '../protocol';
 import { requestFor, withWorkFolder } from '../quantize/recipes';
@@ -22,8 +23,8 @@ export function registerAnalysis(context: RequestContext): void {
       throw new ResponseError(ErrorCodes.InvalidParams, 'Save this config first: the report is written beside it.');
     }
     const { plan, layers, failures, cached } = await analyzeLayers(context, { uri, ...(workDoneToken === undefined ? {} : { workDoneToken }) }, token);
-    const problems = (await context.model(uri))?.problems ?? [];
-    const evidence = buildEvidence({ config: basename(path), plan, analysis: { layers, failures, cached }, problems, engine: await context.engine.info(), date: new Date() });
+    const model = await context.model(uri);
+    const evidence = buildEvidence({ config: basename(path), plan, analysis: { layers, failures, cached }, problems: model?.problems ?? [], thresholds: thresholdsOf(model?.parsed.config.findings?.value), engine: await context.engine.info(), date: new Date() });
     return writeEvidence(evidence, path.replace(/(\.quant)?\.ya?ml$/, '') + '.report.html');
   });
 }

@@ -7,6 +7,7 @@ import type { Evidence } from '../../../server/src/analysis/evidence';
 import { evidenceHtml } from '../../../server/src/analysis/evidenceHtml';
 import { evidenceMarkdown } from '../../../server/src/analysis/evidenceMarkdown';
 import { analyze } from '../../../server/src/analysis/report';
+import { thresholdsOf } from '../../../server/src/config/thresholds';
 import type { Measurement } from '../../../server/src/engine/addon';
 import { FakeEngine, marginal } from '../../fixtures/fakeEngine';
 import { temporaryFolders } from '../../fixtures/folder';
@@ -15,7 +16,7 @@ import { glyphRequest } from '../../fixtures/plans';
 async function evidence(answer: Partial<Measurement> = {}, ...rules: string[]): Promise<Evidence> {
   const engine = new FakeEngine(() => answer);
   const request = await glyphRequest('defaults: { method: orbitquant, scheme: W4A4 }', ...rules);
-  return buildEvidence({ config: 'a <b>.quant.yaml', plan: request.plan, analysis: await analyze(request, engine, new ReportCache(null)), problems: request.plan.problems, engine: await engine.info(), date: new Date(0) });
+  return buildEvidence({ config: 'a <b>.quant.yaml', plan: request.plan, analysis: await analyze(request, engine, new ReportCache(null)), problems: request.plan.problems, thresholds: thresholdsOf(undefined), engine: await engine.info(), date: new Date(0) });
 }
 
 describe('evidence report', () => {
