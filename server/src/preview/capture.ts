@@ -1,14 +1,17 @@
 /** Activation statistics of every linear layer along full-precision trajectories: per step, conditional and unconditional apart. Streamed: no activation is kept beyond the sample. */
 import type { CancellationToken } from 'vscode-jsonrpc';
+import { packedLayers } from '../checkpoint/packed';
 import type { Engine } from '../engine/client';
 import type { CapturedLayer } from '../engine/graph';
-import type { CaptureNumbers, Half, Marginal } from '../protocol';
+import type { CapturedWeight, CaptureNumbers, Half, LayerPlan, Marginal } from '../protocol';
+import { refOf } from '../quantize/files';
+import { effectiveRows, expectedTail, largestChannels, salienceCorrelation, tailMass, topEnergy } from './activationNumbers';
 import type { Pipeline } from './pipelines';
 import { comparedSteps } from './preview';
 import { computeTrajectory } from './trajectory';
 
 /** What went into one layer at one step, over all items. */
-export interface LayerCapture extends Omit<CaptureNumbers, 'absMax' | 'channelRange'> {
+export interface LayerCapture extends Pick<CaptureNumbers, 'layer' | 'half' | 'step' | 'timestep' | 'rows' | 'nonFinite' | 'before' | 'after' | 'rho'> {
   /** Largest |x| per channel. */
   absMax: Float32Array;
   /** Mean of x² per channel. */
@@ -19,9 +22,12 @@ export interface LayerCapture extends Omit<CaptureNumbers, 'absMax' | 'channelRa
   histograms: { before: Float32Array; after: Float32Array };
 }
 
-export interface Activations { architecture: string; items: string[]; steps: number; layers: LayerCapture[] }
+export interface Activations { architecture: string; items: string[]; steps: number; layers: LayerCapture[]; /** Largest |w| per input channel, by layer. */ weights: ReadonlyMap<string, Float32Array> }
 
-export interface CaptureOptions { layers: string[]; sampleRows: number; cancellation?: CancellationToken | undefined; onProgress?(fraction: number, what: string): void }
+export interface CaptureOptions { layers: readonly LayerPlan[]; sampleRows: number; cancellation?: CancellationToken | undefined; onProgress?(fraction: number, what: string): void }
+
+/** Of the bar. Weights are read once for their ranges, and once for every step. */
+const weightShare = 0.05;
 
 /** Captures at the compared steps of each item's trajectory. @throws EngineError */
 export async function captureActivations(pipeline: Pipeline, engine: Engine, { layers, sampleRows, cancellation, onProgress }: CaptureOptions): Promise<Activations> {
@@ -29,15 +35,26 @@ export async function captureActivations(pipeline: Pipeline, engine: Engine, { l
   const { timesteps } = pipeline.sampler();
   const wanted = new Set(comparedSteps(settings));
   const found = new Map<string, LayerCapture>();
-  const request = { layers, seed: 0, histogramBins: 96, sampleRows, secondMoments: null };
+  const weights = new Map<string, Float32Array>();
+  const packed = packedLayers(checkpoint);
+  for (const [i, { name, tensor }] of layers.entries()) {
+    onProgress?.((weightShare * i) / layers.length, 'weights');
+    if (!packed.has(name)) {
+      weights.set(name, (await engine.columnRange({ tensor: refOf(tensor) }, { cancellation })).absMax);
+    }
+  }
+  const request = { layers: layers.map(({ name }) => name), seed: 0, histogramBins: 96, sampleRows, secondMoments: null };
   for (const [item, name] of pipeline.items.entries()) {
     await computeTrajectory(pipeline, item, {}, engine, (step) => {
-      onProgress?.((item + step / settings.steps) / pipeline.items.length, name);
+      onProgress?.(weightShare + ((1 - weightShare) * (item + step / settings.steps)) / pipeline.items.length, name);
       const received = (half: Half, captured: CapturedLayer[]): void => captured.forEach((layer) => merge(found, layer, half, step, timesteps[step] ?? 0));
       return { cancellation, ...(wanted.has(step) ? { capture: { request, received } } : {}) };
     });
   }
-  return { architecture: checkpoint.architecture, items: pipeline.items, steps: settings.steps, layers: [...found.values()] };
+  const linears = pipeline.programs(0).flatMap(({ program }) => program.ops.flatMap((op) => (op.op === 'linear' ? [op.name] : [])));
+  const order = new Map([...new Set(linears)].map((name, i) => [name, i]));
+  const inOrder = [...found.values()].sort((a, b) => (order.get(a.layer) ?? 0) - (order.get(b.layer) ?? 0));
+  return { architecture: checkpoint.architecture, items: pipeline.items, steps: settings.steps, layers: inOrder, weights };
 }
 
 function merge(found: Map<string, LayerCapture>, captured: CapturedLayer, half: Half, step: number, timestep: number): void {
@@ -63,9 +80,17 @@ function numbers({ ks, wasserstein1, excessKurtosis, maxAbs }: Marginal): Captur
   return { ks, wasserstein1, excessKurtosis, maxAbs };
 }
 
-/** One number for all channels. */
-export function captureNumbers({ layer, half, step, timestep, rows, nonFinite, absMax, before, after, rho }: LayerCapture): CaptureNumbers {
-  const channels = absMax.toSorted();
-  const [median = 0, largest = 0] = [channels[Math.floor(channels.length / 2)], channels.at(-1)];
-  return { layer, half, step, timestep, rows, nonFinite, absMax: largest, channelRange: median > 0 ? largest / median : null, before, after, rho };
+/** @param weight largest |w| per input channel of the layer; undefined where it was not read */
+export function captureNumbers({ layer, half, step, timestep, rows, nonFinite, absMax, meanSquare, sample, histograms, before, after, rho }: LayerCapture, weight: Float32Array | undefined): CaptureNumbers {
+  const channels = largestChannels(absMax, meanSquare);
+  const [largest] = channels;
+  return {
+    layer, half, step, timestep, width: absMax.length, rows, nonFinite, absMax: largest?.absMax ?? 0, channelRange: largest?.ratio ?? null, before, after, rho, effectiveRows: effectiveRows(sample, absMax.length),
+    tails: { before: tailMass(histograms.before), after: tailMass(histograms.after), expected: expectedTail(absMax.length) }, channels, topEnergy: topEnergy(meanSquare), salienceCorrelation: salienceCorrelation(absMax, weight),
+  };
+}
+
+export function weightNumbers(layer: string, absMax: Float32Array): CapturedWeight {
+  const finite = absMax.filter(Number.isFinite);
+  return { layer, absMax: finite.length > 0 ? finite.reduce((most, value) => Math.max(most, value), 0) : null, nonFinite: absMax.length - finite.length };
 }

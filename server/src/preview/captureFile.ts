@@ -1,18 +1,23 @@
 /** Captures as safetensors files: per-channel values and samples as tensors, the numbers as JSON text in the metadata. */
 import { CheckpointError, openCheckpoint } from '../checkpoint';
-import { writeSafetensors } from '../checkpoint/values';
+import { readValues, writeSafetensors } from '../checkpoint/values';
 import type { TensorValues } from '../checkpoint/values';
-import type { Capture, CaptureNumbers, Marginal } from '../protocol';
-import { captureNumbers } from './capture';
+import { thresholdKeys } from '../config/thresholds';
+import type { Capture, CaptureCell, CapturedChannel, CapturedWeight, CaptureNumbers, Half, Marginal, TailMass, TensorInfo, Thresholds } from '../protocol';
+import { largestChannels, marginalShape } from './activationNumbers';
+import { captureNumbers, weightNumbers } from './capture';
 import type { Activations } from './capture';
 
-const format = 'quantscope-capture-1';
+const format = 'quantscope-capture-2';
 
-/** Tensors `<layer>/<half>/step<k>/absmax`, `…/mean_square` [width], `…/sample` [rows, width], and counts of the normalised coordinates before and after rotation, `…/histogram_before` and `…/histogram_after` [bins + 2] (below −6, even bins to 6, above); metadata `format`, `about` and `layers`. */
-export async function writeCapture(path: string, { layers, ...about }: Activations): Promise<Capture> {
+/**
+ * Tensors `<layer>/<half>/step<k>/absmax`, `…/mean_square` [width], `…/sample` [rows, width], and counts of the normalised coordinates before and after rotation, `…/histogram_before` and `…/histogram_after`
+ * [bins + 2] (below −6, even bins to 6, above); `<layer>/weight_absmax` [width]. Metadata `format`, `about`, `layers` and `weights`.
+ */
+export async function writeCapture(path: string, { layers, weights, ...about }: Activations, thresholds: Thresholds): Promise<Capture> {
   const tensors: Record<string, TensorValues> = {};
   for (const { layer, half, step, absMax, meanSquare, sample, histograms } of layers) {
-    const at = `${layer}/${half}/step${step}`;
+    const at = placeOf(layer, half, step);
     const width = absMax.length;
     tensors[`${at}/absmax`] = { shape: [width], data: absMax };
     tensors[`${at}/mean_square`] = { shape: [width], data: meanSquare };
@@ -20,17 +25,18 @@ export async function writeCapture(path: string, { layers, ...about }: Activatio
     tensors[`${at}/histogram_after`] = { shape: [histograms.after.length], data: histograms.after };
     tensors[`${at}/sample`] = { shape: [sample.length / width, width], data: sample };
   }
-  const numbers = layers.map(captureNumbers);
-  await writeSafetensors(path, tensors, { format, about: JSON.stringify(about), layers: JSON.stringify(numbers) });
-  return { ...about, layers: numbers };
+  for (const [layer, data] of weights) {
+    tensors[`${layer}/weight_absmax`] = { shape: [data.length], data };
+  }
+  const numbers = layers.map((layer) => captureNumbers(layer, weights.get(layer.layer)));
+  const ofWeights = [...weights].map(([layer, absMax]) => weightNumbers(layer, absMax));
+  await writeSafetensors(path, tensors, { format, about: JSON.stringify({ ...about, thresholds }), layers: JSON.stringify(numbers), weights: JSON.stringify(ofWeights) });
+  return { ...about, layers: numbers, weights: ofWeights, thresholds };
 }
 
 /** Reads the header only. @throws CheckpointError when the file is something else, or its numbers are damaged. */
 export async function readCapture(path: string): Promise<Capture> {
-  const { metadata } = await openCheckpoint(path);
-  if (metadata['format'] !== format) {
-    throw new CheckpointError('checkpoint/json', path, 'This is no capture of activations. Open a file that "QuantScope: Capture Activations" or "quantscope capture" wrote.');
-  }
+  const { metadata } = await openFile(path);
   const part = (key: string): unknown => {
     try {
       return JSON.parse(metadata[key] ?? '');
@@ -38,51 +44,109 @@ export async function readCapture(path: string): Promise<Capture> {
       throw damaged(path, `"${key}" is no JSON text`);
     }
   };
-  const [about, layers] = [part('about'), part('layers')];
+  const list = <T>(key: string, read: (entry: Entry) => T): T[] => {
+    const found = part(key);
+    if (!Array.isArray(found)) {
+      throw damaged(path, `"${key}" is no list`);
+    }
+    return found.map((entry, i) => read(new Entry(entry, `"${key}" entry ${i + 1}`, path)));
+  };
+  const about = part('about');
   if (!isRecord(about) || typeof about['architecture'] !== 'string' || !isCount(about['steps']) || !Array.isArray(about['items']) || !about['items'].every((item) => typeof item === 'string')) {
     throw damaged(path, '"about" needs architecture, items and steps');
   }
-  if (!Array.isArray(layers)) {
-    throw damaged(path, '"layers" is no list');
-  }
-  return { architecture: about['architecture'], items: about['items'], steps: about['steps'], layers: layers.map((entry, i) => numbersOf(entry, `"layers" entry ${i + 1}`, path)) };
+  const limits = new Entry(about['thresholds'], '"about" thresholds', path);
+  return {
+    architecture: about['architecture'], items: about['items'], steps: about['steps'], layers: list('layers', numbersOf), weights: list('weights', weightOf),
+    thresholds: Object.fromEntries(thresholdKeys.map((key) => [key, limits.number(key)])) as unknown as Thresholds,
+  };
 }
 
-function numbersOf(value: unknown, where: string, path: string): CaptureNumbers {
-  const wrong = (key: string): CheckpointError => damaged(path, `${where} has no usable "${key}"`);
-  const entry = isRecord(value) ? value : {};
-  const number = (of: Record<string, unknown>, key: string): number => {
-    const found = of[key];
-    if (typeof found !== 'number') {
-      throw wrong(key);
+/** What one layer saw at one step. @throws CheckpointError when the file is something else, or holds no such cell */
+export async function readCell(path: string, layer: string, half: Half, step: number): Promise<CaptureCell> {
+  const { tensors } = await openFile(path);
+  const at = placeOf(layer, half, step);
+  const named = (name: string): TensorInfo | undefined => tensors.find((tensor) => tensor.name === name);
+  const values = async (name: string): Promise<Float32Array> => {
+    const tensor = named(`${at}/${name}`);
+    if (!tensor) {
+      throw damaged(path, `it holds no "${name}" of ${layer}, ${half}, step ${step}`);
     }
-    return found;
+    return (await readValues(tensor)).data;
   };
+  const [absMax, meanSquare, before, after] = [await values('absmax'), await values('mean_square'), await values('histogram_before'), await values('histogram_after')];
+  if (before.length < 3 || after.length !== before.length || meanSquare.length !== absMax.length || absMax.length < 2) {
+    throw damaged(path, `the shapes of ${layer}, ${half}, step ${step} do not fit together`);
+  }
+  const weightTensor = named(`${layer}/weight_absmax`);
+  const weight = weightTensor && (await readValues(weightTensor)).data;
+  return {
+    width: absMax.length, before: marginalShape(before, absMax.length), after: marginalShape(after, absMax.length),
+    channels: largestChannels(absMax, meanSquare).map((each) => ({ ...each, weight: weight?.[each.channel] ?? null })),
+  };
+}
+
+function placeOf(layer: string, half: Half, step: number): string { return `${layer}/${half}/step${step}`; }
+
+async function openFile(path: string): Promise<{ metadata: Readonly<Record<string, string>>; tensors: readonly TensorInfo[] }> {
+  const file = await openCheckpoint(path);
+  const found = file.metadata['format'] ?? '';
+  if (found !== format) {
+    throw new CheckpointError('checkpoint/json', path, found.startsWith('quantscope-capture-') ? `This capture has the form ${found}; this version reads ${format}. Capture again.`
+      : 'This is no capture of activations. Open a file that "QuantScope: Capture Activations" or "quantscope capture" wrote.');
+  }
+  return file;
+}
+
+/** One record of the metadata; what it lacks is an error that names the place. */
+class Entry {
+  private readonly record: Record<string, unknown>;
+
+  constructor(value: unknown, private readonly where: string, private readonly path: string) { this.record = isRecord(value) ? value : {}; }
+
+  wrong(key: string): CheckpointError { return damaged(this.path, `${this.where} has no usable "${key}"`); }
+  number(key: string): number { return this.checked(key, (value) => typeof value === 'number'); }
+  optional(key: string): number | null { return this.record[key] === null ? null : this.number(key); }
+  count(key: string): number { return this.checked(key, isCount); }
+  text(key: string): string { return this.checked(key, (value) => typeof value === 'string'); }
+  inner(key: string): Entry { return new Entry(this.checked(key, isRecord), this.where, this.path); }
+  each<T>(key: string, read: (entry: Entry) => T): T[] { return this.checked<unknown[]>(key, Array.isArray).map((value) => read(new Entry(value, `${this.where} "${key}"`, this.path))); }
+
+  private checked<T>(key: string, accepts: (value: unknown) => boolean): T {
+    const value = this.record[key];
+    if (!accepts(value)) {
+      throw this.wrong(key);
+    }
+    return value as T;
+  }
+}
+
+function numbersOf(entry: Entry): CaptureNumbers {
   const marginal = (key: 'before' | 'after'): Omit<Marginal, 'histogram'> => {
-    const shape = entry[key];
-    if (!isRecord(shape)) {
-      throw wrong(key);
-    }
-    return { ks: number(shape, 'ks'), wasserstein1: number(shape, 'wasserstein1'), excessKurtosis: number(shape, 'excessKurtosis'), maxAbs: number(shape, 'maxAbs') };
+    const shape = entry.inner(key);
+    return { ks: shape.number('ks'), wasserstein1: shape.number('wasserstein1'), excessKurtosis: shape.number('excessKurtosis'), maxAbs: shape.number('maxAbs') };
   };
-  const { layer, half, step, rows, nonFinite } = entry;
-  if (typeof layer !== 'string') {
-    throw wrong('layer');
-  }
+  const tails = (key: 'before' | 'after' | 'expected'): TailMass => {
+    const tail = entry.inner('tails').inner(key);
+    return { beyond3: tail.number('beyond3'), beyond4: tail.number('beyond4') };
+  };
+  const channel = (each: Entry): CapturedChannel => ({ channel: each.count('channel'), absMax: each.number('absMax'), ratio: each.optional('ratio'), energy: each.number('energy') });
+  const half = entry.text('half');
   if (half !== 'conditional' && half !== 'unconditional') {
-    throw wrong('half');
-  }
-  if (!isCount(step) || !isCount(rows) || !isCount(nonFinite)) {
-    throw wrong('step", "rows" or "nonFinite');
+    throw entry.wrong('half');
   }
   return {
-    layer, half, step, rows, nonFinite, timestep: number(entry, 'timestep'), absMax: number(entry, 'absMax'), channelRange: entry['channelRange'] === null ? null : number(entry, 'channelRange'),
-    before: marginal('before'), after: marginal('after'), rho: number(entry, 'rho'),
+    layer: entry.text('layer'), half, step: entry.count('step'), timestep: entry.number('timestep'), width: entry.count('width'), rows: entry.count('rows'), nonFinite: entry.count('nonFinite'), absMax: entry.number('absMax'),
+    channelRange: entry.optional('channelRange'), before: marginal('before'), after: marginal('after'), rho: entry.number('rho'), effectiveRows: entry.number('effectiveRows'),
+    tails: { before: tails('before'), after: tails('after'), expected: tails('expected') }, channels: entry.each('channels', channel),
+    topEnergy: { channel: entry.inner('topEnergy').count('channel'), share: entry.inner('topEnergy').number('share') }, salienceCorrelation: entry.optional('salienceCorrelation'),
   };
 }
 
+function weightOf(entry: Entry): CapturedWeight { return { layer: entry.text('layer'), absMax: entry.optional('absMax'), nonFinite: entry.count('nonFinite') }; }
+
 function damaged(path: string, what: string): CheckpointError {
-  return new CheckpointError('checkpoint/json', path, `The metadata of this capture is damaged: ${what}. Capture again.`);
+  return new CheckpointError('checkpoint/json', path, `This capture is damaged: ${what}. Capture again.`);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

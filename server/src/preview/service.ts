@@ -5,6 +5,7 @@ import type { LoadedConfig } from '../config/load';
 import type { Engine } from '../engine/client';
 import { ModelError } from '../models/builder';
 import type { Capture, Plan, PreviewEstimate, PreviewResult, PreviewSettings } from '../protocol';
+import { thresholdsOf } from '../config/thresholds';
 import { calibrationNeeds, engineRecipes, prepareRecipes, requestFor, withWorkFolder } from '../quantize/recipes';
 import type { PlanRequest } from '../quantize/recipes';
 import { captureActivations } from './capture';
@@ -46,13 +47,14 @@ export async function estimate(configs: readonly PreviewConfig[], cacheFolder: s
  * @param options all layers of the plan and 16 sampled rows unless told otherwise
  * @throws ModelError when the model cannot be previewed, or the file holds its weights
  */
-export async function capture(config: PreviewConfig, path: string, options: Partial<CaptureOptions>, engine: Engine): Promise<Capture> {
+export async function capture(config: PreviewConfig, path: string, { layers, ...options }: Partial<Omit<CaptureOptions, 'layers'>> & { /** By name. */ layers?: readonly string[] }, engine: Engine): Promise<Capture> {
   const pipeline = await common([config], {});
   if (pipeline.checkpoint.tensors.some((tensor) => resolve(tensor.file) === resolve(path))) {
     throw new ModelError(`${basename(path)} holds the weights of this checkpoint; choose another name for the capture.`);
   }
-  const layers = config.loaded.plan?.layers.map((layer) => layer.name) ?? [];
-  return writeCapture(path, await captureActivations(pipeline, engine, { layers, sampleRows: 16, ...options }));
+  const { plan, parsed } = config.loaded;
+  const activations = await captureActivations(pipeline, engine, { layers: (plan?.layers ?? []).filter(({ name }) => layers?.includes(name) ?? true), sampleRows: 16, ...options });
+  return writeCapture(path, activations, thresholdsOf(parsed.config.findings?.value));
 }
 
 /** Every candidate is compared with one reference: the first config's checkpoint and settings. */

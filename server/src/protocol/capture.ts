@@ -12,6 +12,8 @@ export interface CaptureNumbers {
   /** 0-based step of the trajectory. */
   step: number;
   timestep: number;
+  /** Channels. */
+  width: number;
   /** Rows of activations (tokens). */
   rows: number;
   /** NaN and infinite values; their rows are left out of every other number. */
@@ -31,6 +33,8 @@ export interface CaptureNumbers {
   tails: { before: TailMass; after: TailMass; expected: TailMass };
   /** The channels with the largest |x|, largest first, at most 8. */
   channels: CapturedChannel[];
+  /** The channel with the largest share of Σ x². */
+  topEnergy: { channel: number; share: number };
   /** Spearman's rank correlation over the channels of largest |x| and largest |w| of the layer (PTQ4DiT), −1..1. null where either is the same in all channels, or not finite. */
   salienceCorrelation: number | null;
 }
@@ -50,22 +54,20 @@ export interface Capture {
   items: string[];
   /** Length of the trajectory; captured are the compared steps. */
   steps: number;
+  /** In the order of the forward pass. */
   layers: CaptureNumbers[];
   weights: CapturedWeight[];
   /** Of the config that was captured with. */
   thresholds: Thresholds;
 }
 
-/** One layer along the trajectory. */
+/** One layer along the trajectory. Steps are 0-based and captured ones. */
 export interface LayerOverTime {
   layer: string;
   half: Half;
-  /** Captured, 0-based. */
   steps: number[];
   /** Largest |x| of the largest step over that of the smallest; null when one of them is 0. */
   timeRange: number | null;
-  /** The channel with the largest share of the energy at any step. */
-  energy: { channel: number; share: number; step: number };
   /** Beyond the thresholds of mild and salient, the largest ratio first. At a step the 8 largest channels were looked at. */
   outliers: OutlierChannel[];
   /** Mean over the steps that have one. */

@@ -1,5 +1,7 @@
 /** Runs of the model: previews and captures. */
-import { readCapture } from '../preview/captureFile';
+import { captureResult } from '../analysis/findings';
+import { thresholdsOf } from '../config/thresholds';
+import { readCapture, readCell } from '../preview/captureFile';
 import { capture, estimate, preview } from '../preview/service';
 import type { PreviewConfig } from '../preview/service';
 import type { RequestContext } from './context';
@@ -17,7 +19,11 @@ export function registerPreviews(context: RequestContext): void {
   context.onRequest('quantscope/previewEstimate', async ({ uris }) => estimate(await Promise.all(uris.map((uri) => configOf({ uri }))), context.cacheFolder, context.engine));
   context.onRequest('quantscope/capture', async ({ uri, path, workDoneToken }, token) => {
     const config = await configOf({ uri });
-    return context.working('Capturing activations', workDoneToken, (onProgress) => capture(config, path, { cancellation: token, onProgress }, context.engine));
+    return context.working('Capturing activations', workDoneToken, async (onProgress) => captureResult(await capture(config, path, { cancellation: token, onProgress }, context.engine)));
   });
-  context.onRequest('quantscope/openCapture', ({ path }) => readCapture(path));
+  context.onRequest('quantscope/openCapture', async ({ path, uri }) => {
+    const model = uri === undefined ? undefined : await context.model(uri);
+    return captureResult(await readCapture(path), model && thresholdsOf(model.parsed.config.findings?.value));
+  });
+  context.onRequest('quantscope/captureCell', ({ path, layer, half, step }) => readCell(path, layer, half, step));
 }

@@ -64,7 +64,7 @@ describe('capture', function () {
   it('has no dynamic range where the median channel is silent', () => {
     const numbers = { layer: 'a', half: 'conditional' as const, step: 0, timestep: 1, rows: 1, nonFinite: 0, rho: 0 };
     const shape = { ks: 0, wasserstein1: 0, excessKurtosis: 0, maxAbs: 0 };
-    const of = (...channels: number[]): CaptureNumbers => captureNumbers({ ...numbers, before: shape, after: shape, absMax: Float32Array.from(channels), meanSquare: new Float32Array(), sample: new Float32Array(), histograms: { before: new Float32Array(), after: new Float32Array() } });
+    const of = (...channels: number[]): CaptureNumbers => captureNumbers({ ...numbers, before: shape, after: shape, absMax: Float32Array.from(channels), meanSquare: new Float32Array(), sample: new Float32Array(), histograms: { before: new Float32Array(3), after: new Float32Array(3) } }, undefined);
     assert.deepEqual([of(0, 0, 5).channelRange, of(0, 0, 5).absMax], [null, 5]);
     assert.equal(of(10, 2, 100).channelRange, 10);
   });
