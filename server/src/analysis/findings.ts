@@ -61,16 +61,16 @@ export function activationFindings(capture: Capture, thresholds: Thresholds): Fi
 
 const order: FindingCode[] = ['activation/not-finite', 'activation/silent', 'activation/rotation', 'activation/energy', 'activation/outlier', 'activation/tails', 'activation/time-range'];
 
-/** Once for each half: behind the first layer, all are lost. */
-function notFinite({ layers }: Capture): Finding[] {
-  return (['conditional', 'unconditional'] as const).flatMap((half): Finding[] => {
+/** Once for each half: behind the first layer, all are lost. Weights that do it are named in its place. */
+function notFinite({ layers, weights }: Capture): Finding[] {
+  return weights.some(({ nonFinite }) => nonFinite > 0) ? [] : (['conditional', 'unconditional'] as const).flatMap((half): Finding[] => {
     const broken = layers.filter((each) => each.half === half && each.nonFinite > 0);
     const step = Math.min(...broken.map((each) => each.step));
     const first = broken.find((each) => each.step === step);
     const names = new Set(broken.map(({ layer }) => layer));
     return first ? [{
       layer: first.layer, code: 'activation/not-finite', where: { half, steps: broken.filter(({ layer }) => layer === first.layer).map((each) => each.step) }, value: first.nonFinite, threshold: null,
-      text: `${first.nonFinite} of its inputs are NaN or infinite (${half}, from t = ${shortly(first.timestep)} on), the first of the forward pass${names.size > 1 ? `; ${names.size - 1} more layers behind it` : ''} → "sensitivity --first-bad" names the layer that makes them`,
+      text: `${first.nonFinite} of its inputs are NaN or infinite (${half}, t = ${shortly(first.timestep)}), the first such layer at the first such step${names.size > 1 ? `; ${names.size - 1} more have them` : ''} → "sensitivity --first-bad" names the layer that makes them`,
     }] : [];
   });
 }
@@ -96,9 +96,9 @@ function ofLayer(cells: readonly CaptureNumbers[], over: LayerOverTime, threshol
     add('activation/silent', null, cells, () => 0, (_worst, where) => `all of its inputs are zero (${where}): it gives its bias alone → look at what feeds it: a weight that is zero, or a gate`);
   }
   const ks = ({ after }: CaptureNumbers): number => after.ks;
-  const failing = beyond(ks, thresholds.activationKs).filter((cell) => ks(cell) > samplingKs(cell));
+  const failing = beyond(ks, thresholds.activationKs).filter((cell) => ks(cell) > samplingKs(cell) || share(cell) > thresholds.energyShare);
   const rotation = add('activation/rotation', thresholds.activationKs, failing, ks, (worst, where) =>
-    `rotation does not Gaussianise its inputs: KS ${ks(worst).toFixed(3)} behind it (${where}; sampling gives up to ${samplingKs(worst).toFixed(3)}), channel ${worst.topEnergy.channel} holds ${percent(share(worst))} of the energy${ratioOf(worst)} → ${advice}`);
+    `rotation does not Gaussianise its inputs: KS ${ks(worst).toFixed(3)} behind it (${where}), channel ${worst.topEnergy.channel} holds ${percent(share(worst))} of the energy${ratioOf(worst)} → ${advice}`);
   const energy = !rotation && add('activation/energy', thresholds.energyShare, beyond(share, thresholds.energyShare), share, (worst, where) =>
     `one channel holds most of the energy: channel ${worst.topEnergy.channel}, ${percent(share(worst))} (${where})${ratioOf(worst)} → ${advice}`);
   if (!rotation && !energy) {
@@ -134,5 +134,6 @@ function ratioOf({ topEnergy, channels }: CaptureNumbers): string {
   return ratio === null ? '' : `, ${ratio.toFixed(ratio < 10 ? 1 : 0)} × the median channel`;
 }
 
-function percent(share: number): string { return `${Number((100 * share).toPrecision(2))} %`; }
+/** Only a whole is 100 %. */
+function percent(share: number): string { return share < 1 && share >= 0.995 ? '> 99 %' : `${Number((100 * share).toPrecision(2))} %`; }
 function shortly(value: number): string { return String(Number(value.toPrecision(4))); }

@@ -9,8 +9,8 @@ export const thresholdList: Readonly<Record<keyof Thresholds, Threshold>> = {
     description: 'Weights: measured relative error over what the quantizer gives on its design distribution. 1 is the promise; 1.25 is 1 dB worse.',
   },
   ksAfterRotation: {
-    default: 0.02, minimum: 0, maximum: 1,
-    description: 'Weights: KS distance of the normalised rows to the fixed marginal behind the rotation. OrbitQuant reports 0.003 for RPBH; sampling alone gives up to 0.015 in a layer of 128 × 128.',
+    default: 0.03, minimum: 0, maximum: 1,
+    description: 'Weights: KS distance of the normalised rows to the fixed marginal behind the rotation. Coordinates whose deviations differ by a factor of 2 give 0.03, and 1.5 times the error of a 4-bit codebook. OrbitQuant reports 0.003 behind RPBH.',
   },
   rho: {
     default: 10, minimum: 0,
@@ -18,7 +18,7 @@ export const thresholdList: Readonly<Record<keyof Thresholds, Threshold>> = {
   },
   activationKs: {
     default: 0.05, minimum: 0, maximum: 1,
-    description: 'Activations: KS distance of the normalised tokens to the fixed marginal behind the rotation, where it is also above what sampling gives (1.95 / √(width · independent tokens), one in a thousand). OrbitQuant reports 0.003 behind RPBH and 0.043 to 0.5 without rotation.',
+    description: 'Activations: KS distance of the normalised tokens to the fixed marginal behind the rotation, where it is also above what sampling gives (1.95 / √(width · independent tokens), one in a thousand) or `energyShare` explains it. OrbitQuant reports 0.003 behind RPBH and 0.04 to 0.5 without rotation.',
   },
   tailMass: {
     default: 0.001, minimum: 0, maximum: 1,
@@ -26,7 +26,7 @@ export const thresholdList: Readonly<Record<keyof Thresholds, Threshold>> = {
   },
   energyShare: {
     default: 0.6, minimum: 0, maximum: 1,
-    description: 'Activations: share of the energy Σ x² in one channel. From 0.6 on even a rotation over the whole width leaves two humps instead of one bell, KS 0.04 and more.',
+    description: 'Activations: share of the energy Σ x² in one channel. The error of a token goes with all of its energy, so the other channels bear it. From 0.6 on even a rotation over the whole width leaves KS 0.04 and more: two humps, not one bell.',
   },
   mildChannel: {
     default: 14, minimum: 1,

@@ -131,12 +131,12 @@ function numbersOf(entry: Entry): CaptureNumbers {
     return { beyond3: tail.number('beyond3'), beyond4: tail.number('beyond4') };
   };
   const channel = (each: Entry): CapturedChannel => ({ channel: each.count('channel'), absMax: each.number('absMax'), ratio: each.optional('ratio'), energy: each.number('energy') });
-  const half = entry.text('half');
+  const [layer, half] = [entry.text('layer'), entry.text('half')];
   if (half !== 'conditional' && half !== 'unconditional') {
     throw entry.wrong('half');
   }
   return {
-    layer: entry.text('layer'), half, step: entry.count('step'), timestep: entry.number('timestep'), width: entry.count('width'), rows: entry.count('rows'), nonFinite: entry.count('nonFinite'), absMax: entry.number('absMax'),
+    layer, half, step: entry.count('step'), timestep: entry.number('timestep'), width: entry.count('width'), rows: entry.count('rows'), nonFinite: entry.count('nonFinite'), absMax: entry.number('absMax'),
     channelRange: entry.optional('channelRange'), before: marginal('before'), after: marginal('after'), rho: entry.number('rho'), effectiveRows: entry.number('effectiveRows'),
     tails: { before: tails('before'), after: tails('after'), expected: tails('expected') }, channels: entry.each('channels', channel),
     topEnergy: { channel: entry.inner('topEnergy').count('channel'), share: entry.inner('topEnergy').number('share') }, salienceCorrelation: entry.optional('salienceCorrelation'),

@@ -1,27 +1,21 @@
 /** Faults planted into the bundled example are found, named and explained; the example itself gives no alarm. */
 import assert from 'node:assert/strict';
-import { closeSync, cpSync, openSync, writeSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { TextDocument } from 'vscode-languageserver-textdocument';
 import { bounds, firstBad, stepsToLookAt } from '../../../server/src/analysis/firstBad';
 import type { FirstBad } from '../../../server/src/analysis/firstBad';
 import { describeDeparture, largestPerChannel, rangeOf } from '../../../server/src/analysis/firstBadReason';
 import { sensitivity } from '../../../server/src/analysis/sensitivity';
-import { CheckpointStore, openCheckpoint } from '../../../server/src/checkpoint';
-import { encoders, readValues } from '../../../server/src/checkpoint/values';
-import { loadConfig } from '../../../server/src/config/load';
-import type { LoadedConfig } from '../../../server/src/config/load';
 import { EngineClient } from '../../../server/src/engine/client';
 import { ModelError } from '../../../server/src/models/builder';
 import { seededRecipe } from '../../../server/src/models/forward';
 import type { IntQuantizer } from '../../../server/src/protocol';
 import { temporaryFolders } from '../../fixtures/folder';
 import { glyphPlan } from '../../fixtures/plans';
+import { grownChannel, plant } from '../../fixtures/planted';
+import type { Change } from '../../fixtures/planted';
 
 const root = resolve(__dirname, '../../..');
 const at = 'transformer_blocks.2';
-
-type Change = (value: number, row: number, column: number) => number;
 
 describe('first bad operation', function () {
   this.timeout(120_000);
@@ -30,34 +24,11 @@ describe('first bad operation', function () {
   before(() => { engine = new EngineClient({ hostPath: join(root, 'dist/engine.js'), addonPath: join(root, 'native/build/quantscope.node'), threads: 0, log: () => undefined }); });
   after(() => engine.dispose());
 
-  /** The example with these tensors changed, under these config lines. */
-  async function plant(changes: Record<string, Change>, ...lines: string[]): Promise<{ loaded: LoadedConfig; base: string; cacheFolder: null }> {
-    const place = folder();
-    const model = join(place, 'model');
-    cpSync(join(root, 'examples/glyph-dit'), model, { recursive: true });
-    const { tensors } = await openCheckpoint(model);
-    for (const [name, change] of Object.entries(changes)) {
-      const tensor = tensors.find((each) => each.name === name);
-      const encode = tensor && encoders[tensor.dtype];
-      assert.ok(encode, name);
-      const { shape, data } = await readValues(tensor);
-      const width = shape.at(-1) ?? 1;
-      const file = openSync(tensor.file, 'r+');
-      writeSync(file, encode(data.map((value, i) => change(value, Math.floor(i / width), i % width))), 0, tensor.bytes, tensor.offset);
-      closeSync(file);
-    }
-    const text = ['version: 1', 'checkpoint: ./model', ...lines, 'preview: { classes: [3], steps: 4, guidance: 2, compareSteps: 2 }'].join('\n');
-    const loaded = await loadConfig(TextDocument.create('file:///x', 'quantconfig', 1, text), join(place, 'a.quant.yaml'), new CheckpointStore());
-    return { loaded, base: place, cacheFolder: null };
-  }
-  const look = async (...planted: Parameters<typeof plant>): Promise<FirstBad> => firstBad(await plant(...planted), engine);
+  const look = async (changes: Record<string, Change>, ...lines: string[]): Promise<FirstBad> => firstBad(await plant(folder(), changes, ...lines), engine);
   const w4 = 'defaults: { method: rtn, scheme: W4A4 }';
 
   const value = (name: string): string => `${at}.attn1.${name}.weight`;
-  /** The same function in full precision: one channel of v grows and its column of the output shrinks. */
-  const grown = (factor: number): Record<string, Change> => ({
-    [value('to_v')]: (v, row) => (row === 7 ? factor * v : v), [`${at}.attn1.to_v.bias`]: (v, _, column) => (column === 7 ? factor * v : v), [value('to_out.0')]: (v, _, column) => (column === 7 ? v / factor : v),
-  });
+  const grown = (factor: number): Record<string, Change> => grownChannel(at, 7, factor);
 
   for (const [name, scheme] of Object.entries({ 'in full precision': 'defaults: { keep: original }', 'RTN W8A8': 'defaults: { method: rtn, scheme: W8A8 }', 'OrbitQuant W4A4': 'defaults: { method: orbitquant, scheme: W4A4 }' })) {
     it(`the example gives no alarm: ${name}`, async () => assert.deepEqual(await look({}, scheme), { first: null, findings: [], bounds }));
@@ -139,7 +110,7 @@ describe('first bad operation', function () {
   });
 
   it('sensitivity has nothing to compare with in a broken model, and says where to look', async () => {
-    const planted = await plant({ [`${at}.attn1.to_out.0.bias`]: () => NaN }, w4);
+    const planted = await plant(folder(), { [`${at}.attn1.to_out.0.bias`]: () => NaN }, w4);
     await assert.rejects(sensitivity({ ...planted, by: 'layer' }, engine), (error: unknown) => error instanceof ModelError && /not finite at step 1 .*--first-bad/.test(error.message));
   });
 

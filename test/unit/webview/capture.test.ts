@@ -4,8 +4,12 @@ import { captureHeat, captureKey, captureMetric, CAPTURE_METRICS, filterLayers }
 import { sorted } from '../../../webview/src/parts/sortedTable';
 
 function row(layer: string, half: Half, step: number, absMax: number, more: Partial<CaptureNumbers> = {}): CaptureNumbers {
+  const tail = { beyond3: 0.01, beyond4: 0.001 };
   const shape = { ks: 0.1, wasserstein1: 0.2, excessKurtosis: -0.5, maxAbs: 4 };
-  return { layer, half, step, timestep: 999 - step, rows: 64, nonFinite: 0, absMax, channelRange: 2, before: shape, after: shape, rho: 1, ...more };
+  return {
+    layer, half, step, timestep: 999 - step, width: 128, rows: 64, nonFinite: 0, absMax, channelRange: 2, before: shape, after: shape, rho: 1, effectiveRows: 8, tails: { before: tail, after: tail, expected: tail },
+    channels: [], topEnergy: { channel: 0, share: 0.1 }, salienceCorrelation: 0.5, ...more,
+  };
 }
 
 const rows = [
