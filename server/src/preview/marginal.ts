@@ -7,10 +7,10 @@ export interface FixedMarginal {
   quantile(p: number): number;
 }
 
-/** Even; Simpson's rule. */
-const intervals = 256;
-/** Beyond it there is less than 1e-15. */
-const farthest = 8;
+/** Of Simpson's rule, for each standard deviation. */
+const intervals = 64;
+/** Beyond it there is nothing a double could hold. */
+const farthest = 12;
 
 /**
  * With x = √d sin θ the density is cos^(d−2) θ up to its normaliser ∫ = W, over 0..π/2, for which Wallis' recurrence W_n = (n−1)/n · W_(n−2) holds.
@@ -22,24 +22,31 @@ export function fixedMarginal(d: number): FixedMarginal {
     whole *= (n - 1) / n;
   }
   const root = Math.sqrt(d);
-  const cdf = (x: number): number => {
-    const top = Math.asin(Math.min(1, Math.abs(x) / root));
-    const step = top / intervals;
-    let sum = 0;
-    for (let i = 0; i <= intervals; i++) {
-      sum += (i === 0 || i === intervals ? 1 : i % 2 === 1 ? 4 : 2) * Math.cos(i * step) ** (d - 2);
+  const last = Math.asin(Math.min(1, farthest / root));
+  const density = (angle: number): number => Math.cos(angle) ** (d - 2) / (2 * whole);
+  const below = (angle: number): number => {
+    const pairs = Math.ceil((root * Math.abs(angle) * intervals) / 2);
+    const step = angle / (2 * pairs || 1);
+    let sum = pairs > 0 ? density(0) + density(angle) : 0;
+    for (let i = 1; i < 2 * pairs; i++) {
+      sum += (i % 2 === 1 ? 4 : 2) * density(i * step);
     }
-    return 0.5 + (Math.sign(x) * sum * step) / 3 / (2 * whole);
+    return 0.5 + (sum * step) / 3;
   };
   return {
-    cdf,
+    cdf: (x) => below(Math.max(-last, Math.min(last, Math.asin(Math.max(-1, Math.min(1, x / root)))))),
     quantile: (p) => {
-      let [low, high] = [-Math.min(root, farthest), Math.min(root, farthest)];
-      while (high - low > 1e-10) {
+      let [low, high] = [-last, last];
+      // So near that Newton's steps double the digits.
+      for (let i = 0; i < 12; i++) {
         const middle = (low + high) / 2;
-        [low, high] = cdf(middle) < p ? [middle, high] : [low, middle];
+        [low, high] = below(middle) < p ? [middle, high] : [low, middle];
       }
-      return (low + high) / 2;
+      let angle = (low + high) / 2;
+      for (let i = 0; i < 4; i++) {
+        angle = Math.max(low, Math.min(high, angle - (below(angle) - p) / density(angle)));
+      }
+      return root * Math.sin(angle);
     },
   };
 }
