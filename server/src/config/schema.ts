@@ -125,7 +125,7 @@ export const schema: Schema = {
     findings: {
       type: 'object', additionalProperties: false,
       description: 'From when on a number is worth a word: thresholds of the findings in reports, captures and on the command line. A finding needs more than its threshold. Everything has a default.',
-      properties: Object.fromEntries(thresholdKeys.map((key) => [key, { type: 'number', ...thresholdList[key] }])),
+      properties: Object.fromEntries(thresholdKeys.map((key) => [key, { type: 'number', ...thresholdList[key], description: `${thresholdList[key].description} Default ${thresholdList[key].default}.` }])),
     },
     preview: {
       type: 'object', additionalProperties: false,

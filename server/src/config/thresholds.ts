@@ -30,7 +30,7 @@ export const thresholdList: Readonly<Record<keyof Thresholds, Threshold>> = {
   },
   mildChannel: {
     default: 14, minimum: 1,
-    description: 'Activations: a channel is a mild outlier when its largest |x| is this many times that of the median channel. At 14, a 4-bit scale for the whole token rounds the median channel to zero.',
+    description: 'Activations: a channel is a mild outlier when its largest magnitude is this many times that of the median channel. At 14, a 4-bit scale for the whole token rounds the median channel to zero.',
   },
   salientChannel: {
     default: 100, minimum: 1,
@@ -38,11 +38,11 @@ export const thresholdList: Readonly<Record<keyof Thresholds, Threshold>> = {
   },
   timeRange: {
     default: 16, minimum: 1,
-    description: 'Activations: largest |x| of the largest step over that of the smallest. At 16, one static range leaves the smallest step 4 bits less.',
+    description: 'Activations: largest magnitude at the largest step over that at the smallest. At 16, one static range leaves the smallest step 4 bits less.',
   },
   salienceCorrelation: {
     default: 0.5, minimum: -1, maximum: 1,
-    description: "Activations: Spearman's ρ between the largest |x| and the largest |w| of each channel, mean over the steps. Above it, smoothing moves outliers to weights that are large already (PTQ4DiT), and findings advise against it.",
+    description: "Activations: Spearman's ρ between the largest input and the largest weight of each channel, mean over the steps. Above it, smoothing moves outliers to weights that are large already (PTQ4DiT), and findings advise against it.",
   },
 };
 

@@ -3,7 +3,7 @@
 export interface FixedMarginal {
   /** P(X ≤ x), within 1e-9. */
   cdf(x: number): number;
-  /** Where the CDF reaches p, 0 < p < 1, within 1e-9. */
+  /** Where the CDF reaches p, 0 < p < 1, within 1e-8 up to 4 deviations. */
   quantile(p: number): number;
 }
 
