@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { modulatedChannel, rewrite } from '../fixtures/planted';
 import { EXAMPLE, open, themes } from './vscode';
 import type { Workbench } from './vscode';
 
@@ -12,7 +13,7 @@ for (const theme of themes) {
     let workbench: Workbench;
 
     before(async () => {
-      workbench = await open({ theme });
+      workbench = await open({ theme, prepare: (folder) => rewrite(join(folder, 'glyph-dit'), modulatedChannel('transformer_blocks.2', 7, 200)) });
       await workbench.openFile(EXAMPLE);
       await workbench.run('QuantScope: Capture Activations');
       await acceptName(workbench, FILE);
@@ -32,6 +33,41 @@ for (const theme of themes) {
       assert.deepEqual(order, [...order].sort((a, b) => b - a));
     });
 
+    it('says in words what stands out, and a click leads there', async () => {
+      const view = workbench.webview;
+      const options = view.getByRole('listbox', { name: '2 findings' }).getByRole('option');
+      assert.match((await options.first().innerText()).replace(/\s+/g, ' '), /transformer_blocks\.2\.ff\.net\.0\.proj rotation does not Gaussianise its inputs: KS 0\.\d+ behind it \(conditional, .*channel 7 holds .* → smooth it or keep it/);
+      await options.first().click();
+      await view.locator('.heatmap .cell.selected[aria-label^="transformer_blocks.2.ff.net.0.proj, conditional, step 5"]').waitFor();
+      await workbench.page.keyboard.press('ArrowDown');
+      await view.locator('.heatmap .cell.selected[aria-label^="transformer_blocks.2.ff.net.0.proj, unconditional, step 5"]').waitFor();
+      assert.equal(await options.nth(1).getAttribute('aria-selected'), 'true');
+      const detail = view.locator('.detail');
+      await detail.locator('.qq circle.quantile').first().waitFor();
+      assert.match(await detail.locator('.channels tbody tr').first().innerText(), /^7\s.*salient, every step$/s);
+      await workbench.screenshot('capture-finding');
+    });
+
+    it('reads quantiles by keyboard, before and after rotation, and has them as a table', async () => {
+      const detail = workbench.webview.locator('.detail');
+      const plot = detail.locator('.qq svg');
+      assert.match(await plot.getAttribute('aria-label') ?? '', /after rotation/);
+      await plot.focus();
+      await workbench.page.keyboard.press('ArrowRight');
+      await detail.locator('.qq .readout', { hasText: /^measured .* where the marginal has .* standard deviations$/ }).waitFor();
+      await workbench.page.keyboard.press('Escape');
+      await detail.getByRole('button', { name: 'Before Rotation' }).click();
+      await detail.locator('.qq svg[aria-label*="before rotation"]').waitFor();
+      const points = await detail.locator('.qq circle.quantile').count();
+      await workbench.screenshot('capture-before-rotation');
+      await detail.getByRole('button', { name: 'Quantiles as Table' }).click();
+      await detail.locator('.quantile-table tbody tr').first().waitFor();
+      assert.deepEqual([await detail.locator('.quantile-table tbody tr').count(), await plot.isVisible()], [points, false]);
+      await detail.getByRole('button', { name: 'Quantiles as Table' }).click();
+      await detail.getByRole('button', { name: 'Before Rotation' }).click();
+      await plot.waitFor();
+    });
+
     it('goes from cell to cell by keyboard, with the numbers beside', async () => {
       const view = workbench.webview;
       await view.locator('.heatmap .cell[tabindex="0"]').focus();
@@ -42,7 +78,7 @@ for (const theme of themes) {
       const [layer = '', half, step] = (await cell.getAttribute('aria-label') ?? '').split(', ');
       assert.equal(await view.locator('.detail h2').innerText(), layer);
       assert.match(await view.locator('.detail p.muted').innerText(), new RegExp(`^${half}, ${step}, t = `));
-      assert.match((await view.locator('.detail').innerText()).replace(/\s+/g, ' '), /Largest magnitude [\d.]+ Range over channels ×[\d.]+ ρ of Proposition 1 [\d.]+ NaN or infinite 0 Tokens \d+/);
+      assert.match((await view.locator('.detail').innerText()).replace(/\s+/g, ' '), /Largest magnitude [\d.]+ Range over channels ×[\d.]+ Range over the steps ×[\d.]+ Energy in one channel [\d.]+ % in channel \d+ .* NaN or infinite 0 Tokens \d+, as [\d.]+ independent ones/);
       await workbench.screenshot('capture');
     });
 
@@ -62,7 +98,7 @@ for (const theme of themes) {
 
     it('has a table with the same numbers', async () => {
       const view = workbench.webview;
-      await view.getByRole('button', { name: 'Table' }).click();
+      await view.getByRole('button', { name: 'Table', exact: true }).click();
       const grid = view.getByRole('grid', { name: 'Captured activations' });
       await grid.locator('.grid-lines .grid-row').first().waitFor();
       assert.equal(await grid.getAttribute('aria-rowcount'), String(56 * 4 * 2 + 1));

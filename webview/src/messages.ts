@@ -1,5 +1,5 @@
 /** Every message between a view and the extension, both directions. Types only: the extension imports them too. */
-import type { AnalyzeResult, Capture, Checkpoint, LayerReport, Plan, PreviewFrame, PreviewResult, TensorStats } from '../../server/src/protocol';
+import type { AnalyzeResult, CaptureCell, CaptureResult, Checkpoint, Half, LayerReport, Plan, PreviewFrame, PreviewResult, TensorStats } from '../../server/src/protocol';
 
 /** Each view: the requests it sends, and the events it is sent. */
 export interface Views {
@@ -23,9 +23,13 @@ export interface Views {
     event: SensitivityEvent;
   };
   capture: {
-    requests: { /** The file's URI is what the serializer reopens the panel with. */ load: { params: null; result: { uri: string; capture: Capture } } };
-    /** The file was written anew. */
-    event: { type: 'changed' };
+    requests: {
+      /** The URIs of the file and of the config whose thresholds count are what the serializer reopens the panel with; '' for those of the capture. */
+      load: { params: null; result: { uri: string; config: string; capture: CaptureResult } };
+      cell: { params: { layer: string; half: Half; step: number }; result: CaptureCell };
+    };
+    /** The file was written anew; the config was edited, and its thresholds may be others. */
+    event: { type: 'changed' | 'edited' };
   };
   preview: {
     requests: {

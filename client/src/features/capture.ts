@@ -8,32 +8,42 @@ import { openView, viewOptions } from '../webviewHost';
 
 export const VIEW = 'quantscope.capture';
 
-interface CapturePanel { panel: vscode.WebviewPanel; changed: () => void }
+/** `config` is the URI of the config whose thresholds count; '' for those of the capture. */
+interface CapturePanel { panel: vscode.WebviewPanel; config: string; send: (type: 'changed' | 'edited') => void }
 
 export function activate(context: QuantScopeContext): void {
   const panels = new Map<string, CapturePanel>();
   const extension = context.extension.extensionUri;
-  const attach = (file: vscode.Uri, panel: vscode.WebviewPanel): void => {
+  const attach = (file: vscode.Uri, panel: vscode.WebviewPanel, config: string): void => {
     const key = file.toString();
+    const opened: CapturePanel = { panel, config, send: (type) => view.send({ type }) };
     const view = openView(panel.webview, extension, 'capture', {
-      load: async (_params, token) => ({ uri: key, capture: await context.request('quantscope/openCapture', { path: file.fsPath }, token) }),
+      load: async (_params, token) => {
+        const uri = opened.config;
+        return { uri: key, config: uri, capture: await context.request('quantscope/openCapture', { path: file.fsPath, ...(uri === '' ? {} : { uri }) }, token) };
+      },
+      cell: (cell, token) => context.request('quantscope/captureCell', { path: file.fsPath, ...cell }, token),
     });
-    panels.set(key, { panel, changed: () => view.send({ type: 'changed' }) });
+    panels.set(key, opened);
     panel.onDidDispose(() => {
       panels.delete(key);
       view.dispose();
     });
   };
-  const show = (file: vscode.Uri): void => {
+  const show = (file: vscode.Uri, config = ''): void => {
     const existing = panels.get(file.toString());
     if (existing !== undefined) {
-      existing.changed();
+      existing.config = config || existing.config;
+      existing.send('changed');
       existing.panel.reveal(undefined, true);
       return;
     }
     const column = { viewColumn: vscode.ViewColumn.Beside, preserveFocus: true };
-    attach(file, vscode.window.createWebviewPanel(VIEW, vscode.l10n.t('Activations: {0}', baseName(file)), column, viewOptions(extension)));
+    attach(file, vscode.window.createWebviewPanel(VIEW, vscode.l10n.t('Activations: {0}', baseName(file)), column, viewOptions(extension)), config);
   };
+  context.extension.subscriptions.push(context.onNotification('quantscope/planChanged', ({ uri }) => {
+    [...panels.values()].filter(({ config }) => config === uri).forEach(({ send }) => send('edited'));
+  }));
 
   context.command('quantscope.capture', async (argument: unknown, target: unknown) => {
     const config = targetConfig(argument);
@@ -43,7 +53,7 @@ export function activate(context: QuantScopeContext): void {
       return undefined;
     }
     const captured = await capture(context, config, file);
-    show(file);
+    show(file, config.toString());
     return captured;
   });
   context.command('quantscope.openCapture', async (argument: unknown) => {
@@ -56,9 +66,9 @@ export function activate(context: QuantScopeContext): void {
   });
   context.extension.subscriptions.push(vscode.window.registerWebviewPanelSerializer(VIEW, {
     deserializeWebviewPanel: async (panel, state: unknown) => {
-      const uri = typeof state === 'object' && state !== null && 'uri' in state ? state.uri : undefined;
-      if (typeof uri === 'string' && uri !== '') {
-        attach(vscode.Uri.parse(uri), panel);
+      const saved = typeof state === 'object' && state !== null ? state as { uri?: unknown; config?: unknown } : {};
+      if (typeof saved.uri === 'string' && saved.uri !== '') {
+        attach(vscode.Uri.parse(saved.uri), panel, typeof saved.config === 'string' ? saved.config : '');
       } else {
         panel.dispose();
       }

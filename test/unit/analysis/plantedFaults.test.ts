@@ -13,7 +13,7 @@ import { capture } from '../../../server/src/preview/service';
 import type { CaptureResult, Finding } from '../../../server/src/protocol';
 import { requestFor } from '../../../server/src/quantize/recipes';
 import { temporaryFolders } from '../../fixtures/folder';
-import { grownChannel, plant } from '../../fixtures/planted';
+import { grownChannel, modulatedChannel, plant } from '../../fixtures/planted';
 import type { Change } from '../../fixtures/planted';
 
 const root = resolve(__dirname, '../../..');
@@ -51,9 +51,7 @@ describe('planted faults', function () {
   });
 
   describe('one channel × 200, made by a modulation', () => {
-    const scaled: Record<string, Change> = {
-      [`${block}.norm1.linear.weight`]: (value, row) => (row === 4 * 128 + 7 ? 200 * value : value), [`${block}.norm1.linear.bias`]: (value, _row, column) => (column === 4 * 128 + 7 ? 200 * value : value),
-    };
+    const scaled = modulatedChannel(block, 7, 200);
 
     it('is named with layer, channel, share of the energy and what helps, both halves of guidance apart', async () => {
       const { findings, overTime } = await captured(scaled);

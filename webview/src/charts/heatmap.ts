@@ -26,6 +26,8 @@ export interface Heatmap {
   element: HTMLElement;
   draw(data: HeatData): void;
   select(name: string | null): void;
+  /** Whether a cell of this name is among those drawn. */
+  shows(name: string): boolean;
 }
 
 export function createHeatmap(events: ChartEvents): Heatmap {
@@ -121,6 +123,7 @@ export function createHeatmap(events: ChartEvents): Heatmap {
         scroller.scrollLeft = Math.max(Math.min(scroller.scrollLeft, left - labels), left + size - scroller.clientWidth);
       }
     },
+    shows: (name) => find(name) !== undefined,
   };
 }
 

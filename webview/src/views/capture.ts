@@ -1,29 +1,42 @@
 /** A capture of activations: each layer at each step as heat map and table, the highest first, with one selection through both. */
 import './capture.css';
-import type { Capture, CaptureNumbers } from '../../../server/src/protocol';
+import type { CaptureResult } from '../../../server/src/protocol';
 import { createHeatmap } from '../charts/heatmap';
 import { button, dropdown, progressRing, searchField, toggle } from '../controls';
-import { announcer, facts, h, notice, onFrame } from '../dom';
-import { captureHeat, captureKey, captureMetric, CAPTURE_METRICS, captureTitle, filterLayers } from '../model/capture';
-import { formatInteger, formatNumber, formatRatio, NONE } from '../model/format';
+import { announcer, h, notice, onFrame } from '../dom';
+import { captureHeat, captureKey, captureMetric, captureRows, CAPTURE_METRICS, filterLayers, findingCell } from '../model/capture';
+import type { CaptureRow } from '../model/capture';
+import { formatInteger } from '../model/format';
 import { root, saveState, savedState, transport } from '../page';
+import { createCaptureDetail } from '../parts/captureDetail';
 import { createCaptureTable } from '../parts/captureTable';
-import { shapeTable } from '../parts/shapeTable';
+import { createFindingList } from '../parts/findingList';
 import { connect } from '../rpc';
 
 /** More rows than anyone looks at; the table has them all. */
 const SHOWN = 100;
 
-/** `uri` is what the serializer reopens the panel with. */
-const view = savedState({ uri: '', metric: 'absMax', query: '', table: false, selected: null as string | null });
-let capture: Capture | undefined;
+/** `uri` and `config` are what the serializer reopens the panel with. */
+const view = savedState({ uri: '', config: '', metric: 'absMax', query: '', table: false, selected: null as string | null, before: false, quantiles: false });
+let capture: CaptureResult | undefined;
+let all: CaptureRow[] = [];
+let filled: string | null = null;
 
-const rpc = connect<'capture'>(transport, () => void load());
+const rpc = connect<'capture'>(transport, ({ type }) => void load(type === 'edited'));
 const voice = announcer();
 const events = { onSelect: choose, onOpen: choose, onLeave: () => metricChoice.focus() };
 const heatmap = createHeatmap(events);
 const table = createCaptureTable(view.metric, events);
-const detail = h('section', { class: 'detail', 'aria-label': 'Selected activations' });
+const detail = createCaptureDetail(view, () => saveState(view));
+const findings = createFindingList({
+  onSelect: (finding) => {
+    const cell = findingCell(all, finding);
+    if (cell !== undefined) {
+      reveal(captureKey(cell));
+    }
+  },
+  onLeave: () => metricChoice.focus(),
+});
 
 const summary = h('p', { class: 'summary' });
 const notices = h('div', { class: 'notices' });
@@ -43,10 +56,10 @@ const twin = toggle('Table', view.table, (shown) => {
   draw();
 });
 const pane = h('section', { class: 'heatmap-pane', 'aria-label': 'Layers by step' }, heatmap.element);
-const content = h('div', { class: 'content' }, pane, table.element, detail);
+const content = h('div', { class: 'content' }, pane, table.element, detail.element);
 
 const page = root();
-page.append(h('header', { class: 'header' }, summary, h('div', { class: 'toolbar' }, metricChoice, filter, count, h('span', { class: 'spring' }), twin), hint, notices), content, voice.element);
+page.append(h('header', { class: 'header' }, summary, h('div', { class: 'toolbar' }, metricChoice, filter, count, h('span', { class: 'spring' }), twin), hint, notices, findings.element), content, voice.element);
 const draw = onFrame(render);
 summary.append(progressRing('Reading the capture'));
 content.hidden = true;
@@ -57,11 +70,18 @@ function remember(change: Partial<typeof view>): void {
   saveState(view);
 }
 
-async function load(): Promise<void> {
+/** @param edited nothing but thresholds can be new */
+async function load(edited = false): Promise<void> {
   try {
     const loaded = await rpc.request('load', null);
+    if (edited && JSON.stringify(loaded.capture.thresholds) === JSON.stringify(capture?.thresholds)) {
+      return;
+    }
     capture = loaded.capture;
-    remember({ uri: loaded.uri });
+    all = captureRows(capture);
+    filled = null;
+    remember({ uri: loaded.uri, config: loaded.config });
+    findings.show(capture.findings, 'No findings at these thresholds.');
     notices.replaceChildren();
     draw();
   } catch (error) {
@@ -76,7 +96,8 @@ function render(): void {
   if (capture === undefined) {
     return;
   }
-  const { architecture, items, steps, layers } = capture;
+  const { architecture, items, steps } = capture;
+  const layers = all;
   const metric = captureMetric(view.metric);
   const rows = filterLayers(layers, view.query);
   const heat = captureHeat(rows, metric, steps, SHOWN);
@@ -96,7 +117,7 @@ function render(): void {
   mark(layers);
 }
 
-function renderNotices(layers: readonly CaptureNumbers[]): void {
+function renderNotices(layers: readonly CaptureRow[]): void {
   const broken = layers.filter(({ nonFinite }) => nonFinite > 0);
   const [first] = broken;
   notices.replaceChildren(...(first === undefined ? [] : [notice('warning',
@@ -105,29 +126,37 @@ function renderNotices(layers: readonly CaptureNumbers[]): void {
 
 function choose(selected: string): void {
   remember({ selected });
-  mark(capture?.layers ?? []);
+  mark(all);
 }
 
-function mark(layers: readonly CaptureNumbers[]): void {
+/** Selects a cell that filter and limit may hide. */
+function reveal(selected: string): void {
+  choose(selected);
+  voice.say(`Selected ${selected}`);
+  if (!view.table && !heatmap.shows(selected)) {
+    remember({ query: all.find((each) => captureKey(each) === selected)?.layer ?? '' });
+    (filter as HTMLElement & { value: string }).value = view.query;
+    draw();
+  }
+}
+
+function mark(layers: readonly CaptureRow[]): void {
   const row = layers.find((each) => captureKey(each) === view.selected);
   const key = row === undefined ? null : view.selected;
   heatmap.select(key);
   table.select(key);
-  detail.replaceChildren(...(row === undefined ? [h('p', { class: 'muted hint' }, 'Select a layer at a step to see its numbers.')] : numbers(row, capture?.steps ?? 0)));
+  if (key === null || key !== filled) {
+    filled = key;
+    detail.show(row, capture?.steps ?? 0);
+    if (row !== undefined) {
+      void fill(row, captureKey(row));
+    }
+  }
 }
 
-function numbers(row: CaptureNumbers, steps: number): HTMLElement[] {
-  return [
-    h('h2', {}, row.layer),
-    h('p', { class: 'muted' }, captureTitle(row, steps)),
-    facts([
-      ['Largest magnitude', formatNumber(row.absMax)],
-      ['Range over channels', row.channelRange === null ? NONE : formatRatio(row.channelRange), captureMetric('channelRange').hint],
-      ['ρ of Proposition 1', formatNumber(row.rho), captureMetric('rho').hint],
-      ['NaN or infinite', formatInteger(row.nonFinite)],
-      ['Tokens', formatInteger(row.rows), 'Rows of activations, over all items.'],
-    ]),
-    h('h3', {}, 'Normalised tokens of the first item against the fixed marginal'),
-    shapeTable(row.before, row.after, ['before rotation', 'after rotation']),
-  ];
+async function fill({ layer, half, step }: CaptureRow, key: string): Promise<void> {
+  const cell = await rpc.request('cell', { layer, half, step }).catch((error: unknown) => (error instanceof Error ? error.message : String(error)));
+  if (filled === key) {
+    detail.fill(cell);
+  }
 }
