@@ -5,6 +5,8 @@ import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { openCheckpoint } from '../../server/src/checkpoint';
 import { readValues } from '../../server/src/checkpoint/values';
+import { thresholdsOf } from '../../server/src/config/thresholds';
+import { captureNumbers } from '../fixtures/captures';
 import { temporaryFolders } from '../fixtures/folder';
 import { rawSafetensors, safetensors } from '../fixtures/safetensors';
 
@@ -116,7 +118,9 @@ describe('command line', () => {
   it('capture', async () => {
     const place = folder();
     const out = join(place, 'stats.safetensors');
-    const { captures } = json<{ captures: { layer: string; half: string; step: number; rows: number; absMax: number; after: { ks: number } }[] }>('capture', example, '--out', out, '--layers', '**.attn1.to_q,**.norm1.linear', '--sample', '5');
+    const made = json<{ captures: { layer: string; half: string; step: number; rows: number; absMax: number; after: { ks: number } }[]; findings: unknown[]; weights: unknown[]; overTime: { steps: number[] }[]; thresholds: { activationKs: number } }>(
+      'capture', example, '--out', out, '--layers', '**.attn1.to_q,**.norm1.linear', '--sample', '5');
+    const { captures, findings, weights, overTime, thresholds } = made;
     // 12 layers, 4 compared steps, both halves of guidance; three classes of 64 tokens, or of one modulation row.
     assert.equal(captures.length, 12 * 4 * 2);
     assert.deepEqual([...new Set(captures.map((each) => `${each.layer.endsWith('to_q') ? 'to_q' : 'norm'} ${each.half} ${each.rows}`))].sort(), ['norm conditional 3', 'norm unconditional 3', 'to_q conditional 192', 'to_q unconditional 192']);
@@ -126,6 +130,12 @@ describe('command line', () => {
       assert.ok(tensor, name);
       return (await readValues(tensor)).data;
     };
+    assert.deepEqual([findings, weights.length, overTime.length, overTime[0]?.steps, thresholds.activationKs], [[], 12, 24, [4, 9, 14, 19], 0.05]);
+    const analyzed = json<{ layers: { name: string; activation?: { source: string; cells: number; absMax: number }; output?: { rows: number; relativeError: number } }[] }>('analyze', example, '--capture', out, '--cache', 'none');
+    const [known, unknown] = ['transformer_blocks.0.attn1.to_q', 'transformer_blocks.0.attn1.to_k'].map((name) => analyzed.layers.find((each) => each.name === name));
+    assert.deepEqual([known?.activation?.source, known?.activation?.cells, known?.output?.rows, unknown?.activation, unknown?.output], ['capture', 8, 40, undefined, undefined]);
+    assert.equal(known?.activation?.absMax, Math.max(...captures.filter(({ layer }) => layer === known?.name).map(({ absMax }) => absMax)));
+    assert.ok((known?.output?.relativeError ?? 0) > 1e-3 && (known?.output?.relativeError ?? 1) < 0.1, 'of 4-bit weights and activations');
     for (const { layer, half, step, absMax, rows } of captures) {
       const [most, squares, sample] = [await value(`${layer}/${half}/step${step}/absmax`), await value(`${layer}/${half}/step${step}/mean_square`), await value(`${layer}/${half}/step${step}/sample`)];
       assert.ok(Math.abs(Math.max(...most) - absMax) < 1e-6);
@@ -148,6 +158,12 @@ describe('command line', () => {
     ['a config that is not there', () => ['plan', join(root, 'nowhere.quant.yaml')], /nowhere\.quant\.yaml: there is no such file/],
     ['a folder as config', () => ['plan', root], /this is a folder/],
     ['a config that is not UTF-8', () => ['plan', join(folder({ 'c.quant.yaml': Uint8Array.of(0x61, 0xff, 0xfe) }), 'c.quant.yaml')], /not UTF-8/],
+    ['analyze with a capture of another model', () => {
+      const place = folder({});
+      const path = join(place, 'other.safetensors');
+      writeFileSync(path, safetensors({}, { format: 'quantscope-capture-2', about: JSON.stringify({ architecture: 'a', items: [], steps: 1, thresholds: thresholdsOf(undefined) }), weights: '[]', layers: JSON.stringify([captureNumbers('proj_out_2', 'conditional', 0, { width: 64 })]) }));
+      return ['analyze', example, '--capture', path];
+    }, /other\.safetensors is a capture of another model: it has proj_out_2 with 64 channels, .*glyph-dit with 128\. Capture with this config/],
     ['analyze on a config with errors', () => ['analyze', join(folder({ 'c.quant.yaml': 'version: 1\ncheckpoint: ./gone\n' }), 'c.quant.yaml')], /has errors.*\n.*2:13.*not-found/],
     ['an empty checkpoint', () => ['inspect', join(folder({ 'm.safetensors': '' }), 'm.safetensors')], /m\.safetensors: holds no bytes/],
     ['8 random bytes', () => ['inspect', join(folder({ 'm.safetensors': Uint8Array.of(9, 200, 13, 7, 0, 0, 0, 0) }), 'm.safetensors')], /m\.safetensors/],

@@ -72,6 +72,15 @@ export async function gatherStatistics(request: Request, engine: Engine): Promis
   }));
 }
 
+/** What earlier runs have gathered, by layer. Starts no engine. */
+export async function knownStatistics({ pipelines, settings, folder }: Pick<Request, 'pipelines' | 'settings' | 'folder'>, engine: Engine): Promise<ReadonlyMap<string, LayerStatistics>> {
+  const known = await readParts(join(folder, statisticsKey(pipelines, settings, engine)));
+  return new Map([...(pipelines[0]?.inputs() ?? [])].flatMap(([layer, [input = '']]) => {
+    const statistics = known.get(input);
+    return statistics ? [[layer, statistics] as const] : [];
+  }));
+}
+
 /** What is still to be gathered: layers, and how often all trajectories have to be run for them. @throws ModelError */
 export async function missingStatistics(request: Omit<Request, 'job'>, engine: Engine): Promise<{ layers: ReadonlySet<string>; runs: number }> {
   const { pipelines: [pipeline], needs } = request;

@@ -62,6 +62,30 @@ export async function readCapture(path: string): Promise<Capture> {
   };
 }
 
+/** Sampled rows of all steps and halves that are finite, [rows, width], by layer. @throws CheckpointError */
+export async function readSamples(path: string, layers: ReadonlySet<string>): Promise<ReadonlyMap<string, Float32Array>> {
+  const { tensors } = await openFile(path);
+  const parts = new Map<string, Float32Array[]>();
+  for (const tensor of tensors) {
+    const layer = /^(.*)\/(?:un)?conditional\/step\d+\/sample$/.exec(tensor.name)?.[1];
+    if (layer !== undefined && layers.has(layer)) {
+      const { data, shape: [, width = 1] } = await readValues(tensor);
+      const rows = Array.from({ length: data.length / width }, (_, i) => data.subarray(i * width, (i + 1) * width));
+      parts.set(layer, [...(parts.get(layer) ?? []), ...rows.filter((row) => row.every(Number.isFinite))]);
+    }
+  }
+  return new Map([...parts].map(([layer, rows]) => [layer, joined(rows)]));
+}
+
+function joined(rows: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(rows.reduce((sum, row) => sum + row.length, 0));
+  rows.reduce((at, row) => {
+    all.set(row, at);
+    return at + row.length;
+  }, 0);
+  return all;
+}
+
 /** What one layer saw at one step. @throws CheckpointError when the file is something else, or holds no such cell */
 export async function readCell(path: string, layer: string, half: Half, step: number): Promise<CaptureCell> {
   const { tensors } = await openFile(path);

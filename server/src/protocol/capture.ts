@@ -77,6 +77,26 @@ export interface LayerOverTime {
 /** `steps` are those where it is an outlier; `persistent` when that is all of them. `ratio` and `energy` are the largest over the steps, `ratio` null where the median channel is silent. */
 export interface OutlierChannel { channel: number; kind: 'mild' | 'salient'; ratio: number | null; energy: number; steps: number[]; persistent: boolean }
 
+/** What is known of a layer's inputs, the largest over steps and halves of guidance: beside the numbers of its weight. */
+export interface ActivationSummary {
+  source: 'capture' | 'calibration';
+  /** Pairs of step and half that were seen. */
+  cells: number;
+  absMax: number;
+  channelRange: number | null;
+  timeRange: number | null;
+  /** Share of Σ x² in one channel; from a calibration, of its sample rows. */
+  energyShare: number;
+  /** KS distances to the fixed marginal; null from a calibration, which keeps none. */
+  ksBefore: number | null;
+  ksAfter: number | null;
+  /** Mean over the cells; null where weights were not read. */
+  salienceCorrelation: number | null;
+}
+
+/** ‖Q(x) Q(W)ᵀ − x Wᵀ‖² / ‖x Wᵀ‖² on rows of a layer's inputs, lower is better. */
+export interface OutputError { source: ActivationSummary['source']; rows: number; relativeError: number }
+
 /** A capture with what it says in words, at its thresholds. */
 export interface CaptureResult extends Capture { findings: Finding[]; overTime: LayerOverTime[] }
 

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { tidy } from '../cacheFolder';
-import { gatherStatistics, missingStatistics, statisticsKey } from '../calibration/statistics';
+import { gatherStatistics, knownStatistics, missingStatistics, statisticsKey } from '../calibration/statistics';
 import type { LayerStatistics } from '../calibration/statistics';
 import type { LoadedConfig } from '../config/load';
 import { CheckpointError } from '../checkpoint';
@@ -162,7 +162,25 @@ export async function sampleInputs(request: PlanRequest, layers: readonly string
   const job = { cancellation: request.cancellation, ...(request.onProgress ? { onProgress: request.onProgress } : {}) };
   const needs = new Map(layers.map((name) => [name, new Set<Statistic>(['activation-samples'])]));
   const statistics = await gatherStatistics({ pipelines, settings, needs, folder: join(request.folder, 'statistics'), job }, engine);
-  return new Map(await Promise.all([...statistics].flatMap(([name, { sample }]) => (sample ? [readValues({ ...sample, name, bytes: 4 * sample.shape.reduce((product, size) => product * size, 1) }).then(({ data }) => [name, data] as const)] : []))));
+  return new Map(await Promise.all([...statistics].flatMap(([name, { sample }]) => (sample ? [sampleValues(sample).then((data) => [name, data] as const)] : []))));
+}
+
+/** Of LayerStatistics, [rows, width]. */
+export async function sampleValues(sample: TensorRef): Promise<Float32Array> {
+  return (await readValues({ ...sample, name: 'sample', bytes: 4 * sample.shape.reduce((product, size) => product * size, 1) })).data;
+}
+
+/** Statistics that earlier calibrations under these settings have left, by layer: gathers nothing. Empty where the model cannot be calibrated. @throws EngineError */
+export async function knownInputs(request: PlanRequest, engine: Engine): Promise<ReadonlyMap<string, LayerStatistics>> {
+  const settings = { ...calibrationDefaults, ...request.calibration };
+  try {
+    return await knownStatistics({ pipelines: await trajectoryPipelines(request, settings), settings, folder: join(request.folder, 'statistics') }, engine);
+  } catch (error) {
+    if (error instanceof ModelError || error instanceof CheckpointError) {
+      return new Map();
+    }
+    throw error;
+  }
 }
 
 /** Smoothing is fitted first; a search for it knows the branch by its rank alone. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { maxPatterns } from '../../../server/src/config/parse';
+import { thresholdsOf } from '../../../server/src/config/thresholds';
 import { configOf, found, parse, slice } from './found';
 
 describe('parse', () => {
@@ -23,6 +24,17 @@ describe('parse', () => {
     assert.deepEqual(first?.method?.value, { name: 'rtn', weights: { group: 64 } });
     assert.deepEqual([second?.index, second?.name, second?.layers[0]?.value, second?.keep?.value], [1, 'rule 2', 'proj_out', 'bf16']);
     assert.deepEqual(config.budget?.value, { bytes: 6_900_000_000 });
+  });
+
+  it('reads thresholds of findings, and leaves out what the schema refuses', () => {
+    assert.deepEqual(configOf('findings: { deviation: 2, activationKs: 0.1, salienceCorrelation: -0.2 }').findings?.value, { deviation: 2, activationKs: 0.1, salienceCorrelation: -0.2 });
+    const wrong = parse('version: 1\ncheckpoint: ./m\nfindings: { deviation: 0.5, energyShare: 2, tailMas: 1, rho: high, salientChannel: 50 }');
+    assert.deepEqual(wrong.problems.map(({ message }) => message.replace(/ Known:.*Did/, ' Did')).sort(), [
+      '"deviation" must be >= 1.', '"energyShare" must be <= 1.', '"rho" must be a number.', '"tailMas" is not known here. Did you mean "tailMass"?',
+    ]);
+    assert.deepEqual(wrong.config.findings?.value, { salientChannel: 50 });
+    assert.equal(thresholdsOf(wrong.config.findings?.value).salientChannel, 50);
+    assert.equal(thresholdsOf(wrong.config.findings?.value).deviation, 1.25);
   });
 
   it('reads how a preview runs, and leaves out what the schema refuses', () => {

@@ -2,16 +2,12 @@ import assert from 'node:assert/strict';
 import type { CaptureResult, Finding, Half } from '../../../server/src/protocol';
 import { captureHeat, captureKey, captureMetric, captureRows, CAPTURE_METRICS, channelKind, filterLayers, findingCell, tailText } from '../../../webview/src/model/capture';
 import type { CaptureRow } from '../../../webview/src/model/capture';
+import { captureNumbers } from '../../fixtures/captures';
 import { farthestQuantile, nearestQuantile, quantileText } from '../../../webview/src/model/quantiles';
 import { sorted } from '../../../webview/src/parts/sortedTable';
 
 function row(layer: string, half: Half, step: number, absMax: number, more: Partial<CaptureRow> = {}): CaptureRow {
-  const tail = { beyond3: 0.01, beyond4: 0.001 };
-  const shape = { ks: 0.1, wasserstein1: 0.2, excessKurtosis: -0.5, maxAbs: 4 };
-  return {
-    layer, half, step, timestep: 999 - step, width: 128, rows: 64, nonFinite: 0, absMax, channelRange: 2, before: shape, after: shape, rho: 1, effectiveRows: 8, tails: { before: tail, after: tail, expected: tail },
-    channels: [], topEnergy: { channel: 0, share: 0.1 }, salienceCorrelation: 0.5, timeRange: 2, outliers: [], captured: 4, ...more,
-  };
+  return { ...captureNumbers(layer, half, step, { absMax }), timeRange: 2, outliers: [], captured: 4, ...more };
 }
 
 const rows = [
