@@ -5,6 +5,7 @@ import { h } from '../dom';
 import { histogramBins } from '../model/density';
 import type { Bin } from '../model/density';
 import { formatInteger, formatNumber } from '../model/format';
+import { readingCursor } from './cursor';
 
 const HEIGHT = 150;
 const MARGIN = { left: 8, right: 8, top: 6, bottom: 20 };
@@ -26,7 +27,8 @@ export function createHistogram(): { element: HTMLElement; draw(data: HistogramD
   const element = h('figure', { class: 'histogram' }, host, keys, readout);
   const svg = select(host).append('svg').attr('role', 'img').attr('tabindex', 0).attr('height', HEIGHT);
   let data: HistogramData | undefined;
-  let cursor = -1;
+  const count = (): number => Math.max(0, (data?.series[0]?.histogram.counts.length ?? 2) - 2);
+  const cursor = readingCursor(svg, { count, first: () => Math.floor(count() / 2), draw });
 
   function draw(): void {
     const width = host.clientWidth;
@@ -50,42 +52,25 @@ export function createHistogram(): { element: HTMLElement; draw(data: HistogramD
       .attr('d', (_series, index) => shape(steps(bins[index] ?? [])));
     svg.selectAll('path.curve').data(curve === undefined ? [] : [points]).join('path').attr('class', 'curve')
       .attr('d', line<[number, number]>().x(([at]) => x(at)).y(([, density]) => y(height(density))));
-    const current = bins[0]?.[cursor];
+    const current = bins[0]?.[cursor.index];
     svg.selectAll('rect.cursor').data(current === undefined ? [] : [current]).join('rect').attr('class', 'cursor')
       .attr('x', (bin) => x(bin.x0)).attr('width', (bin) => Math.max(1, x(bin.x1) - x(bin.x0))).attr('y', MARGIN.top).attr('height', HEIGHT - MARGIN.top - MARGIN.bottom);
 
     keys.replaceChildren(...series.map(({ name, style }) => h('span', { class: 'legend-entry' }, h('span', { class: `key ${style}` }), name)),
       ...(curve === undefined ? [] : [h('span', { class: 'legend-entry' }, h('span', { class: 'key curve' }), curve.name)]));
-    readout.textContent = read(data, bins, cursor);
+    readout.textContent = read(data, bins, cursor.index);
     select(host).on('pointermove', (event: PointerEvent) => {
       const at = x.invert(event.offsetX);
-      point(bins[0]?.findIndex((bin) => at >= bin.x0 && at < bin.x1) ?? -1);
-    }).on('pointerleave', () => point(-1));
+      cursor.point(bins[0]?.findIndex((bin) => at >= bin.x0 && at < bin.x1) ?? -1);
+    }).on('pointerleave', () => cursor.point(-1));
   }
 
-  function point(next: number): void {
-    if (next !== cursor) {
-      cursor = next;
-      draw();
-    }
-  }
-
-  svg.on('keydown', (event: KeyboardEvent) => {
-    const count = (data?.series[0]?.histogram.counts.length ?? 2) - 2;
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (step !== undefined && count > 0) {
-      event.preventDefault();
-      point(cursor < 0 ? Math.floor(count / 2) : Math.min(count - 1, Math.max(0, cursor + step)));
-    } else if (event.key === 'Escape') {
-      point(-1);
-    }
-  });
   new ResizeObserver(draw).observe(host);
   return {
     element,
     draw: (next) => {
       data = next;
-      cursor = -1;
+      cursor.reset();
       draw();
     },
   };

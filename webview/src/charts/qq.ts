@@ -5,6 +5,7 @@ import { axisBottom, axisLeft, line, scaleLinear, select } from 'd3';
 import { h } from '../dom';
 import { farthestQuantile, nearestQuantile, quantileText } from '../model/quantiles';
 import type { QuantilePoint } from '../model/quantiles';
+import { readingCursor } from './cursor';
 
 const HEIGHT = 210;
 const MARGIN = { left: 28, right: 8, top: 6, bottom: 20 };
@@ -17,7 +18,7 @@ export function createQq(): { element: HTMLElement; draw(data: QqData): void } {
   const element = h('figure', { class: 'qq' }, host, readout);
   const svg = select(host).append('svg').attr('role', 'img').attr('tabindex', 0).attr('height', HEIGHT);
   let data: QqData | undefined;
-  let cursor = -1;
+  const cursor = readingCursor(svg, { count: () => data?.points.length ?? 0, first: () => nearestQuantile(data?.points ?? [], 0), draw });
 
   function draw(): void {
     const width = host.clientWidth;
@@ -34,36 +35,18 @@ export function createQq(): { element: HTMLElement; draw(data: QqData): void } {
     svg.selectAll('path.diagonal').data([null]).join('path').attr('class', 'diagonal').attr('d', line()([[x(-reach), y(-reach)], [x(reach), y(reach)]]));
     svg.selectAll('path.quantiles').data([points]).join('path').attr('class', `quantiles ${style}`).attr('d', line<QuantilePoint>().x(({ expected }) => x(expected)).y(({ measured }) => y(measured)));
     svg.selectAll('circle.quantile').data(points).join('circle').attr('class', `quantile ${style}`).attr('r', 1.75).attr('cx', ({ expected }) => x(expected)).attr('cy', ({ measured }) => y(measured));
-    const current = points[cursor];
+    const current = points[cursor.index];
     svg.selectAll('circle.cursor').data(current === undefined ? [] : [current]).join('circle').attr('class', 'cursor').attr('r', 5).attr('cx', ({ expected }) => x(expected)).attr('cy', ({ measured }) => y(measured));
     readout.textContent = current === undefined ? '' : quantileText(current);
-    svg.on('pointermove', (event: PointerEvent) => point(nearestQuantile(points, x.invert(event.offsetX)))).on('pointerleave', () => point(-1));
+    svg.on('pointermove', (event: PointerEvent) => cursor.point(nearestQuantile(points, x.invert(event.offsetX)))).on('pointerleave', () => cursor.point(-1));
   }
 
-  function point(next: number): void {
-    if (next !== cursor) {
-      cursor = next;
-      draw();
-    }
-  }
-
-  svg.on('keydown', (event: KeyboardEvent) => {
-    const points = data?.points ?? [];
-    const ends: Record<string, number> = { ArrowLeft: cursor - 1, ArrowRight: cursor + 1, Home: 0, End: points.length - 1 };
-    const next = ends[event.key];
-    if (next !== undefined && points.length > 0) {
-      event.preventDefault();
-      point(cursor < 0 && event.key.startsWith('Arrow') ? nearestQuantile(points, 0) : Math.min(points.length - 1, Math.max(0, next)));
-    } else if (event.key === 'Escape') {
-      point(-1);
-    }
-  });
   new ResizeObserver(draw).observe(host);
   return {
     element,
     draw: (next) => {
       data = next;
-      cursor = -1;
+      cursor.reset();
       draw();
     },
   };
