@@ -13,7 +13,7 @@ import { ModelError } from './models/builder';
 import { SamplerError } from './samplers';
 import type { Engine } from './engine/client';
 import { checkpointListing, checkpointScheme, listingPath } from './language/checkpointText';
-import { codeActions } from './language/codeActions';
+import { codeActions, fixAll, fixAllKind } from './language/codeActions';
 import { codeLenses } from './language/codeLens';
 import { complete, completionTriggers } from './language/completion';
 import { definition } from './language/definition';
@@ -83,7 +83,12 @@ class Server implements RequestContext {
       (this.client.workspace?.textDocumentContent ? definition(model, params.position, Boolean(this.client.textDocument?.definition?.linkSupport)) : null)));
     connection.languages.inlayHint.on((params) => this.onModel(params.textDocument.uri, 'inlay hints', (model) => inlayHints(model, params.range)));
     connection.onCodeLens((params) => this.onModel(params.textDocument.uri, 'code lenses', codeLenses));
-    connection.onCodeAction((params) => this.safely('code actions', [], () => Promise.resolve(codeActions(params.textDocument.uri, params.context.diagnostics))));
+    connection.onCodeAction(({ textDocument: { uri }, context: { diagnostics: shown, only } }) => this.safely('code actions', [], async () => {
+      const wanted = (kind: string): boolean => !only || only.some((each) => kind === each || kind.startsWith(`${each}.`));
+      // "Fix all" is asked for without diagnostics, as when a file is saved.
+      const all = only && wanted(fixAllKind) ? fixAll(uri, (await this.model(uri))?.problems ?? []) : [];
+      return [...(wanted(CodeActionKind.QuickFix) ? codeActions(uri, shown) : []), ...all];
+    }));
     connection.onRequest('workspace/textDocumentContent', ({ uri }: { uri: string }) => this.safely('checkpoint listing', { text: '' }, async () => {
       try {
         return { text: checkpointListing(await this.store.get(listingPath(uri))).text };
@@ -121,7 +126,7 @@ class Server implements RequestContext {
         definitionProvider: true,
         inlayHintProvider: true,
         codeLensProvider: {},
-        codeActionProvider: { codeActionKinds: [CodeActionKind.QuickFix] },
+        codeActionProvider: { codeActionKinds: [CodeActionKind.QuickFix, fixAllKind] },
         workspace: { workspaceFolders: { supported: true }, textDocumentContent: { schemes: [checkpointScheme] } },
       },
     };

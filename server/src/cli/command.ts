@@ -8,9 +8,9 @@ import { TextDocument } from 'vscode-languageserver-textdocument';
 import { URI } from 'vscode-uri';
 import { ReportCache } from '../analysis/cache';
 import { CheckpointStore } from '../checkpoint';
-import { loadConfig } from '../config/load';
 import type { LoadedConfig } from '../config/load';
 import { EngineClient } from '../engine/client';
+import { loadAndLint } from '../lints';
 import { addonPath, engineHostPath, userCacheFolder } from '../paths';
 import type { Problem } from '../protocol';
 
@@ -94,7 +94,7 @@ export class CommandContext {
   }
 
   async loadConfig(path: string): Promise<LoadedConfig> {
-    return loadConfig(await this.document(path), path, this.store);
+    return loadAndLint(await this.document(path), path, this.store);
   }
 
   /** A config as text. */

@@ -21,9 +21,14 @@ export function newConfigText(checkpoint: Checkpoint, relativePath: string, meth
   ].join('\n');
 }
 
-/** Few patterns that take exactly the layers of these roles: block and other numbers become `*` where that adds no foreign layer. */
+/** Few patterns that take exactly the layers of these roles. */
 export function patternsFor(checkpoint: Checkpoint, roles: readonly Role[]): string[] {
-  const wanted = new Set(checkpoint.layers.filter((layer) => roles.includes(layer.role)).map((layer) => layer.name));
+  return patternsOf(checkpoint, checkpoint.layers.filter((layer) => roles.includes(layer.role)).map((layer) => layer.name));
+}
+
+/** Few patterns that take exactly these layers: block and other numbers become `*` where that adds no foreign layer. */
+export function patternsOf(checkpoint: Checkpoint, layers: readonly string[]): string[] {
+  const wanted = new Set(layers);
   const patterns: string[] = [];
   const covered = new Set<string>();
   for (const name of wanted) {
