@@ -21,6 +21,7 @@ import { diagnostics } from './language/diagnostics';
 import { hover } from './language/hover';
 import { inlayHints } from './language/inlayHints';
 import { buildModel } from './language/model';
+import { measureLoras } from './lints';
 import type { Model } from './language/model';
 import type { LayerReport, Notifications, Requests, StatusParams } from './protocol';
 import { calibrationNeeds, requestFor, withWorkFolder } from './quantize/recipes';
@@ -178,6 +179,10 @@ class Server implements RequestContext {
       await this.remember(uri, model, known);
       this.refreshHints();
     }
+    if (await measureLoras(model) && this.documents.get(uri)) {
+      this.models.delete(uri);
+      this.refreshDiagnostics(uri);
+    }
     this.notify('quantscope/planChanged', { uri });
   }
 
@@ -194,11 +199,18 @@ class Server implements RequestContext {
   /** A file changed on disk: every open config looks again. */
   private refreshAll(): void {
     this.models.clear();
-    if (this.client.workspace?.diagnostics?.refreshSupport) {
-      this.send('diagnostics refresh', this.connection.sendRequest(DiagnosticRefreshRequest.type));
-    }
+    this.refreshDiagnostics();
     this.refreshHints();
     this.documents.keys().forEach((uri) => this.changed(uri));
+  }
+
+  /** @param pushed to a client that does not pull */
+  private refreshDiagnostics(pushed?: string): void {
+    if (this.client.workspace?.diagnostics?.refreshSupport) {
+      this.send('diagnostics refresh', this.connection.sendRequest(DiagnosticRefreshRequest.type));
+    } else if (pushed !== undefined) {
+      this.changed(pushed);
+    }
   }
 
   private refreshHints(): void {

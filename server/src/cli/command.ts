@@ -11,6 +11,7 @@ import { CheckpointStore } from '../checkpoint';
 import type { LoadedConfig } from '../config/load';
 import { EngineClient } from '../engine/client';
 import { loadAndLint } from '../lints';
+import type { LintedConfig } from '../lints';
 import { addonPath, engineHostPath, userCacheFolder } from '../paths';
 import type { Problem } from '../protocol';
 
@@ -93,7 +94,7 @@ export class CommandContext {
     return typeof text === 'string' ? text.split(',').map((pattern) => pattern.trim()).filter(Boolean) : undefined;
   }
 
-  async loadConfig(path: string): Promise<LoadedConfig> {
+  async loadConfig(path: string): Promise<LintedConfig> {
     return loadAndLint(await this.document(path), path, this.store);
   }
 

@@ -225,17 +225,28 @@ export function setValue(document: TextDocument, root: TreeNode, path: readonly 
   return [{ from, to, text: value }];
 }
 
-/** Gives a rule other settings (`scheme`, `method`, `keep`); its name and layers stay. @param lines `key: value` */
+/** Gives a rule other settings (`scheme`, `method`, `keep`); its name and layers stay, and so do comments behind what stays. @param lines `key: value` */
 export function setSettings(document: TextDocument, rule: MapNode, lines: readonly string[]): Edit[] | undefined {
   const written = rule.entries.filter(({ key }) => ['scheme', 'method', 'keep'].includes(key));
-  const [first, ...others] = written;
+  const [first] = written;
   const flow = inBraces(document, rule);
-  if (!first || isShared(document, rule) || (flow && others.length > 1)) {
+  if (!first || isShared(document, rule) || (flow && written.length > 2)) {
     return undefined;
   }
-  const removed = others.map((entry) => removeEntry(document, rule, entry));
-  return removed.some((edits) => !edits) ? undefined : [
-    { from: document.offsetAt(first.keyRange.start), to: endOf(document, first.value), text: lines.join(flow ? ', ' : `\n${' '.repeat(rule.range.start.character)}`) },
-    ...removed.flatMap((edits) => edits ?? []),
-  ];
+  const wanted = new Map(lines.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)]));
+  const place = written.find(({ key }) => wanted.has(key));
+  const added = lines.filter((line) => !written.some(({ key }) => line.startsWith(`${key}:`)));
+  const separator = flow ? ', ' : `\n${' '.repeat(rule.range.start.character)}`;
+  const edits = written.map((entry): Edit[] | undefined => {
+    const [key, value, end] = [document.offsetAt(entry.keyRange.start), document.offsetAt(entry.value.range.start), endOf(document, entry.value)];
+    if (!place && entry === first) {
+      return [{ from: key, to: end, text: lines.join(separator) }];
+    }
+    const text = wanted.get(entry.key);
+    if (text === undefined) {
+      return removeEntry(document, rule, entry);
+    }
+    return [...(entry === place && added.length > 0 ? [{ from: key, to: key, text: `${added.join(separator)}${separator}` }] : []), { from: value, to: end, text }];
+  });
+  return edits.some((each) => !each) ? undefined : edits.flatMap((each) => each ?? []);
 }

@@ -34,9 +34,15 @@ export interface QuantConfig {
   /** As written; what is missing depends on the model. */
   preview?: Located<Partial<PreviewSettings>>;
   calibration?: Located<Partial<CalibrationSettings>>;
+  loras?: LoraEntry[];
 }
 
+/** An adapter: its file as written, and how strong it is. */
+export interface LoraEntry { path: Located<string>; scale: number; /** The whole entry. */ range: Range }
+
 export interface ParsedConfig { config: QuantConfig; root: TreeNode | null; problems: ConfigProblem[] }
+
+export const maxLoras = 32;
 
 /** Over all rules. Every pattern meets every layer; beyond this, a keystroke would be felt. */
 export const maxPatterns = 4096;
@@ -77,7 +83,8 @@ function readConfig(root: TreeNode): QuantConfig {
   const budget = readBudget(find(root, 'budget')?.value);
   const preview = readPreview(find(root, 'preview')?.value);
   const calibration = readCalibration(find(root, 'calibration')?.value);
-  return { ...config, ...(checkpoint ? { checkpoint } : {}), ...(budget ? { budget } : {}), ...(preview ? { preview } : {}), ...(calibration ? { calibration } : {}) };
+  const loras = readLoras(find(root, 'loras')?.value);
+  return { ...config, ...(loras.length > 0 ? { loras } : {}), ...(checkpoint ? { checkpoint } : {}), ...(budget ? { budget } : {}), ...(preview ? { preview } : {}), ...(calibration ? { calibration } : {}) };
 }
 
 /** What passes the schema; a value it refused is left out, and its default stands in. */
@@ -114,6 +121,14 @@ function readCalibration(node: TreeNode | undefined): Located<Partial<Calibratio
     }
   }
   return { value, range: node.range };
+}
+
+function readLoras(node: TreeNode | undefined): LoraEntry[] {
+  return (node?.kind === 'list' ? node.items : []).slice(0, maxLoras).flatMap((item) => {
+    const path = text(find(item, 'path')?.value);
+    const scale = find(item, 'scale')?.value;
+    return path && path.value.trim() !== '' ? [{ path, scale: scale?.kind === 'scalar' && typeof scale.value === 'number' && Number.isFinite(scale.value) ? scale.value : 1, range: item.range }] : [];
+  });
 }
 
 function readRule(node: MapNode, index: number): Rule {

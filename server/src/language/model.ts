@@ -2,11 +2,11 @@
 import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { URI } from 'vscode-uri';
 import type { CheckpointStore } from '../checkpoint';
-import type { LoadedConfig } from '../config/load';
 import { loadAndLint } from '../lints';
+import type { LintedConfig } from '../lints';
 import type { LayerReport } from '../protocol';
 
-export interface Model extends LoadedConfig {
+export interface Model extends LintedConfig {
   document: TextDocument;
   /** By layer name; empty until something has been measured. */
   reports: ReadonlyMap<string, LayerReport>;

@@ -17,15 +17,16 @@ export const copies: Lint = (subject) => {
   }
   const plans = new Map(subject.plan.layers.map((layer) => [layer.name, layer]));
   return groups.flatMap((group) => {
-    const layers = group.layers.flatMap(({ name }) => plans.get(name) ?? []);
-    const quantized = layers.some(({ recipe }) => recipe.weights.kind !== 'keep' || recipe.activations.kind !== 'keep');
-    return quantized && new Set(layers.map(({ recipe }) => JSON.stringify(recipe))).size > 1 ? toProblem(subject, group, layers) : [];
+    const layers = group.layers.map((copiesOfOne) => copiesOfOne.flatMap(({ name }) => plans.get(name) ?? []));
+    const quantized = layers.flat().some(({ recipe }) => recipe.weights.kind !== 'keep' || recipe.activations.kind !== 'keep');
+    const differ = layers.some((copiesOfOne) => new Set(copiesOfOne.map(({ recipe }) => JSON.stringify(recipe))).size > 1);
+    return quantized && differ ? toProblem(subject, group, layers) : [];
   });
 };
 
-function toProblem(subject: Subject, group: Copies, layers: readonly LayerPlan[]): ConfigProblem[] {
+function toProblem(subject: Subject, group: Copies, layers: readonly LayerPlan[][]): ConfigProblem[] {
   const deciders = new Map<number, LayerPlan[]>();
-  for (const layer of layers) {
+  for (const layer of layers.flat()) {
     const rule = layer.decidedBy?.rule ?? -1;
     deciders.set(rule, [...(deciders.get(rule) ?? []), layer]);
   }
@@ -36,11 +37,11 @@ function toProblem(subject: Subject, group: Copies, layers: readonly LayerPlan[]
   const range = at ?? subject.config.defaults.range;
   return [{
     code: 'plan/copies-differ', severity: 'warning', ...(range ? { range } : {}),
-    message: `"${group.pattern}" is one layer, stored ${layers.length} times, but ${own.length === 1 ? `${own[0]?.name ?? ''} gets` : `${own.length} of the copies get`} another recipe than the rest. ` +
+    message: `"${group.pattern}" is one module, stored ${layers[0]?.length ?? 0} times, but ${own.length === 1 ? `${own[0]?.name ?? ''} gets` : `${own.length} of its ${layers.flat().length} layers get`} another recipe than the same layers in other blocks. ` +
       'It is computed once for all blocks: give all copies one recipe.',
     related: others.flatMap(([index, rest]) => {
       const other = index < 0 ? subject.config.defaults.range : subject.config.rules[index]?.layersRange;
-      return other ? [{ message: `${rest.length} of the copies are decided here.`, range: other }] : [];
+      return other ? [{ message: `${rest.length} of its layers are decided here.`, range: other }] : [];
     }),
     ...withFixes(remedies(subject, group, rule)),
   }];
@@ -67,11 +68,11 @@ function remedies(subject: Subject, group: Copies, rule: Rule | undefined): Quic
   ];
 }
 
-/** Whether, with these patterns in `rule`, the same rule is the last to take each copy. */
+/** Whether, with these patterns in `rule`, the copies of each layer have one rule that takes them last. */
 function oneDecides({ checkpoint, config }: Subject, { layers }: Copies, rule: Rule, patterns: readonly string[]): boolean {
   const last = new Map<string, number>();
   for (const each of config.rules) {
     matchList(checkpoint, each === rule ? patterns : each.layers.map(({ value }) => value)).forEach((index) => last.set(checkpoint.layers[index]?.name ?? '', each.index));
   }
-  return new Set(layers.map(({ name }) => last.get(name) ?? -1)).size === 1;
+  return layers.every((copiesOfOne) => new Set(copiesOfOne.map(({ name }) => last.get(name) ?? -1)).size === 1);
 }

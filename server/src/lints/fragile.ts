@@ -69,15 +69,13 @@ function settingsOf({ settings }: PolicyRule, method: string, scheme: string): {
   return parsed.get(text);
 }
 
-const roleNames: Partial<Record<Role, string>> = { modulation: 'modulation', embedder: 'embedder', final: 'final' };
-
 function toProblem(subject: Subject, { entry, method, layers }: Group): ConfigProblem {
   const { config } = subject;
   const [first] = layers as [LayerPlan];
   const rule = config.rules[first.decidedBy?.rule ?? -1];
   const { defaults } = config;
   const range = rule?.scheme?.range ?? rule?.method?.range ?? (rule ? rule.layersRange : defaults.scheme?.range ?? defaults.method?.range ?? defaults.range);
-  const roles = [...new Set(layers.map(({ role }) => roleNames[role] ?? role))].join(', ').replace(/, ([^,]*)$/, ' and $1');
+  const roles = [...fragileRoles].filter((role) => layers.some((layer) => layer.role === role)).join(', ').replace(/, ([^,]*)$/, ' and $1');
   return {
     code: 'plan/fragile-low-bits', severity: 'warning', ...(range ? { range } : {}),
     message: `${layers.length === 1 ? `The ${roles} layer ${first.name} gets` : `${layers.length} ${roles} layers get`} weights as ${describeQuantizer(first.recipe.weights)}, activations as ${describeQuantizer(first.recipe.activations)}: ` +

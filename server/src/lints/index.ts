@@ -1,7 +1,9 @@
 /** All lints of a config. What parser and resolver found gets its quick fixes here. */
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import type { TextDocument } from 'vscode-languageserver-textdocument';
+import { CheckpointError } from '../checkpoint';
 import type { CheckpointStore } from '../checkpoint';
+import { adapterOf } from '../checkpoint/adapter';
 import { loadConfig } from '../config/load';
 import type { LoadedConfig } from '../config/load';
 import type { ConfigCode, ConfigProblem } from '../config/codes';
@@ -12,6 +14,9 @@ import { copies } from './copies';
 import { fragile } from './fragile';
 import { refused } from './indivisible';
 import type { Lint, Remedy, Subject, Written } from './lint';
+import { measureDeltas } from './loraDeltas';
+import { loraLints } from './loras';
+import type { LoraFact } from './loras';
 import { previewLints } from './preview';
 import { neverQuantized, shadowed, uncovered, unmatched } from './rules';
 import { duplicateKey, keepAndQuantize, missingVersion, surplusKey } from './written';
@@ -30,16 +35,45 @@ const planRemedies: Partial<Record<ConfigCode, Remedy<Subject>>> = {
 const maxRemedied = 50;
 
 /** What had to be read from the disk. */
-export interface Facts { preview: readonly SettingProblem[] }
+export interface Facts { preview: readonly SettingProblem[]; loras: readonly LoraFact[] }
+
+export interface LintedConfig extends LoadedConfig { loras?: readonly LoraFact[] }
 
 /** `loadConfig`, linted. @param path of the config file; undefined when it has none yet */
-export async function loadAndLint(document: TextDocument, path: string | undefined, store: CheckpointStore): Promise<LoadedConfig> {
+export async function loadAndLint(document: TextDocument, path: string | undefined, store: CheckpointStore): Promise<LintedConfig> {
   const loaded = await loadConfig(document, path, store);
-  return { ...loaded, problems: lintConfig(document, loaded, await gather(loaded, path, store)) };
+  const facts = await gather(loaded, path, store);
+  return { ...loaded, problems: lintConfig(document, loaded, facts), loras: facts.loras };
+}
+
+/** What lints of adapters need beyond headers: reads weights, and remembers. @returns whether another `loadAndLint` now knows more */
+export async function measureLoras({ checkpoint, plan, loras = [] }: LintedConfig): Promise<boolean> {
+  let news = false;
+  for (const { use } of checkpoint && plan ? loras : []) {
+    news = Boolean(use && checkpoint && plan && await measureDeltas(use, checkpoint, plan)) || news;
+  }
+  return news;
 }
 
 async function gather({ parsed: { config }, checkpoint }: LoadedConfig, path: string | undefined, store: CheckpointStore): Promise<Facts> {
-  return { preview: checkpoint && config.preview && path ? await previewProblems(checkpoint, config.preview.value, dirname(path), (each) => store.get(each)) : [] };
+  if (!checkpoint || !path) {
+    return { preview: [], loras: [] };
+  }
+  const open = (each: string): ReturnType<CheckpointStore['get']> => store.get(each);
+  return {
+    preview: config.preview ? await previewProblems(checkpoint, config.preview.value, dirname(path), open) : [],
+    loras: await Promise.all((config.loras ?? []).map(async (entry): Promise<LoraFact> => {
+      try {
+        const file = await open(resolve(dirname(path), entry.path.value));
+        return { entry, use: { file, adapter: adapterOf(file), scale: entry.scale } };
+      } catch (error) {
+        if (error instanceof CheckpointError) {
+          return { entry, problem: { ...error.problem, severity: 'warning' } };
+        }
+        throw error;
+      }
+    })),
+  };
 }
 
 export function lintConfig(document: TextDocument, { parsed: { config, root }, checkpoint, plan, problems }: Omit<LoadedConfig, 'checkpointPath'>, facts: Facts): Problem[] {
@@ -59,5 +93,6 @@ export function lintConfig(document: TextDocument, { parsed: { config, root }, c
     ...problems.map((problem) => (remedied < maxRemedied ? remedy(problem) : problem)),
     ...(subject ? lints.flatMap((lint) => lint(subject)) : []),
     ...previewLints(written, facts.preview),
+    ...(subject ? loraLints(subject, facts.loras) : []),
   ];
 }

@@ -1,5 +1,5 @@
 /** Groups and blocks that do not divide the width of a layer: the nearest sizes that do, for every layer the same settings reach. */
-import { setValue } from '../config/edits';
+import { removeEntry, setValue } from '../config/edits';
 import type { Edit } from '../config/edits';
 import type { MethodSettings } from '../config/methodParts';
 import type { Rule } from '../config/parse';
@@ -11,7 +11,7 @@ import { fix, ruleAt, withFixes } from './lint';
 import type { Remedy, Subject } from './lint';
 
 /** One change of a method: what it is called, what it makes of the settings, and where it is written. */
-interface Change { title: string; apply(settings: MethodSettings): MethodSettings; parts: [part: string, keys: [key: string, value: string][] | string][] }
+interface Change { title: string; apply(settings: MethodSettings): MethodSettings; /** null takes a part away. */ parts: [part: string, keys: [key: string, value: string][] | string | null][] }
 
 export const refused: Remedy<Subject> = (problem, subject) => {
   const { config, plan } = subject;
@@ -30,12 +30,13 @@ export const refused: Remedy<Subject> = (problem, subject) => {
   });
   const shapes = [...new Map(reached.map((each) => [`${each.rule?.index ?? -1} ${each.shape.inFeatures} ${each.shape.outFeatures} ${each.shape.role} ${each.shape.heads}`, each])).values()];
   const works = ({ apply }: Change): boolean => shapes.every(({ rule, shape }) => {
-    const method = owner?.method ?? config.defaults.method;
-    const changed = method && { method: { ...method, value: apply(method.value) } };
+    const asked = owner?.method ?? config.defaults.method;
+    const changed = asked && { method: { ...asked, value: apply(asked.value) } };
     return changed !== undefined && 'recipe' in (owner ? recipeFor({ ...rule, ...changed }, config.defaults, shape) : recipeFor(rule ?? {}, { ...config.defaults, ...changed }, shape));
   });
   const widths = [...new Set(shapes.map(({ shape }) => shape.inFeatures))];
-  const found = changes(recipe, widths).filter(works).slice(0, 4);
+  const method = (owner?.method ?? config.defaults.method)?.value;
+  const found = [...changes(recipe, widths), ...(method ? removals(method) : [])].filter(works).slice(0, 4);
   return withFixes(found.flatMap((change) => fix(subject, change.title, edits(subject, owner, change))));
 };
 
@@ -77,6 +78,13 @@ function changes({ weights, activations, rotate, permute, tail: asTail }: Recipe
   ];
 }
 
+/** Settings that have no effect. */
+function removals(method: MethodSettings): Change[] {
+  return (['weights', 'activations', 'permute', 'lowRank', 'solver'] as const).filter((part) => method[part] !== undefined).map((part) => ({
+    title: `Remove "${part}"`, apply: ({ [part]: _, ...settings }) => settings, parts: [[part, null]],
+  }));
+}
+
 /** nvfp4, mxfp4 and mxfp8 have one size of groups; fp4 and fp8 are the same numbers with free ones. */
 function freed(quantizer: Recipe['weights']): { format?: 'fp4' | 'fp8' } {
   return quantizer.kind === 'float' && quantizer.format !== 'fp4' && quantizer.format !== 'fp8' ? { format: quantizer.format === 'mxfp8' ? 'fp8' : 'fp4' } : {};
@@ -85,7 +93,7 @@ function freed(quantizer: Recipe['weights']): { format?: 'fp4' | 'fp8' } {
 /** Sizes that divide every width: the largest power of two below what was asked for, then the nearest below and above. */
 export function nearestDivisors(asked: number, widths: readonly number[]): number[] {
   const common = widths.reduce(greatestCommonDivisor, 0);
-  const divisors: number[] = [];
+  const divisors = common > 1 ? [common] : [];
   for (let size = 2; size * size <= common; size++) {
     if (common % size === 0) {
       divisors.push(size, common / size);
@@ -106,14 +114,20 @@ function edits({ document, root }: Subject, owner: Rule | undefined, { parts }: 
   const rules = find(root, 'rules')?.value;
   const index = owner && rules?.kind === 'list' ? rules.items.findIndex((item) => item.range === owner.range) : -1;
   const method = find(owner && rules?.kind === 'list' ? rules.items[index] : find(root, 'defaults')?.value, 'method')?.value;
-  const whole = (keys: [string, string][] | string): string => (typeof keys === 'string' ? keys : `{ ${keys.map(([key, value]) => `${key}: ${value}`).join(', ')} }`);
+  const whole = (keys: [string, string][] | string | null): string => (keys === null ? '' : typeof keys === 'string' ? keys : `{ ${keys.map(([key, value]) => `${key}: ${value}`).join(', ')} }`);
   if (method?.kind === 'scalar') {
     const [from, to] = [document.offsetAt(method.range.start), document.offsetAt(method.range.end)];
     const name = document.getText().slice(from, to);
     return name.startsWith('*') ? undefined : [{ from, to, text: `{ name: ${name}, ${parts.map(([part, keys]) => `${part}: ${whole(keys)}`).join(', ')} }` }];
   }
   const path = [...(owner ? ['rules', index] : ['defaults']), 'method'];
-  const all = parts.flatMap(([part, keys]) => (typeof keys !== 'string' && find(method, part)?.value.kind === 'map'
-    ? keys.map(([key, value]) => setValue(document, root, [...path, part, key], value)) : [setValue(document, root, [...path, part], whole(keys))]));
+  const all = parts.flatMap(([part, keys]): (Edit[] | undefined)[] => {
+    const entry = find(method, part);
+    if (keys === null) {
+      return [entry && method?.kind === 'map' ? removeEntry(document, method, entry) : undefined];
+    }
+    return typeof keys !== 'string' && entry?.value.kind === 'map'
+      ? keys.map(([key, value]) => setValue(document, root, [...path, part, key], value)) : [setValue(document, root, [...path, part], whole(keys))];
+  });
   return !method || all.some((each) => !each) ? undefined : all.flatMap((each) => each ?? []);
 }
