@@ -25,12 +25,20 @@ export function tensorsNamed(checkpoint: Checkpoint, pattern: string): Named | n
   return found;
 }
 
-function search({ tensors, layers }: Checkpoint, pattern: string): Named | null {
+const modules = new WeakMap<Checkpoint, { module: string; tensor: TensorInfo }[]>();
+
+function search(checkpoint: Checkpoint, pattern: string): Named | null {
+  const { tensors, layers } = checkpoint;
+  const all = modules.get(checkpoint) ?? tensors.map((tensor) => ({ tensor, module: tensor.name.replace(/\.(?:weight|bias|scale)$/, '') }));
+  modules.set(checkpoint, all);
   const glob = compileGlob(pattern);
-  const found = tensors.filter(({ name }) => glob.test(name) || glob.test(name.replace(/\.(?:weight|bias|scale)$/, '')));
+  const found = all.filter(({ tensor, module }) => glob.test(tensor.name) || glob.test(module)).map(({ tensor }) => tensor);
+  if (found.length === 0) {
+    return null;
+  }
   const weights = new Set(layers.map(({ tensor }) => tensor.name));
   const shorter = pattern.replace(/\.(?:weight|\*+)$/, '');
-  return found.length === 0 ? null : found.some(({ name }) => weights.has(name)) && layers.some(({ name }) => compileGlob(shorter).test(name)) ? { tensors: found, layers: shorter } : { tensors: found };
+  return found.some(({ name }) => weights.has(name)) && layers.some(({ name }) => compileGlob(shorter).test(name)) ? { tensors: found, layers: shorter } : { tensors: found };
 }
 
 export function neverQuantized(pattern: Located<string>, { tensors, layers }: Named): ConfigProblem {

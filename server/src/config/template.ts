@@ -26,8 +26,22 @@ export function patternsFor(checkpoint: Checkpoint, roles: readonly Role[]): str
   return patternsOf(checkpoint, checkpoint.layers.filter((layer) => roles.includes(layer.role)).map((layer) => layer.name));
 }
 
-/** Few patterns that take exactly these layers: block and other numbers become `*` where that adds no foreign layer. */
+const remembered = new WeakMap<Checkpoint, Map<string, string[]>>();
+
+/** Few patterns that take exactly these layers: block and other numbers become `*` where that adds no foreign layer. Remembered: the same layers come again with every keystroke. */
 export function patternsOf(checkpoint: Checkpoint, layers: readonly string[]): string[] {
+  const known = remembered.get(checkpoint) ?? new Map<string, string[]>();
+  remembered.set(checkpoint, known);
+  const key = layers.join('\n');
+  const patterns = known.get(key) ?? search(checkpoint, layers);
+  if (known.size >= 256) {
+    known.clear();
+  }
+  known.set(key, patterns);
+  return patterns;
+}
+
+function search(checkpoint: Checkpoint, layers: readonly string[]): string[] {
   const wanted = new Set(layers);
   const patterns: string[] = [];
   const covered = new Set<string>();

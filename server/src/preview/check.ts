@@ -46,7 +46,7 @@ async function promptProblems({ prompts = [] }: Partial<PreviewSettings>, base: 
       return [];
     });
     for (const problem of found) {
-      all.push({ ...problem, index, instead: [...(await known().catch(() => [])).slice(0, 3), null] });
+      all.push({ ...problem, index, instead: [...(await known().catch(() => [])).slice(0, 3), ...(prompts.length > 1 ? [null] : [])] });
     }
   }
   return all;
