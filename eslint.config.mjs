@@ -28,9 +28,10 @@ export default tseslint.config(
   forbid(['server/src/language/**/*.ts'], ['vscode', 'vscode-languageserver', 'vscode-languageserver/*', '**/engine/*'], 'language features are pure: no connection, no engine (docs/architecture.md 2).'),
   forbid(['server/src/checkpoint/**/*.ts'], ['../config/*', '../analysis/*', '../language/*', '../engine/*', '../methods/*', '../server'], 'imports follow the data: checkpoint is the first station (docs/architecture.md 5).'),
   forbid(['server/src/methods/**/*.ts'], ['../config/*', '../analysis/*', '../language/*', '../engine/*', '../checkpoint/*', '../server'], 'a method knows only protocol types (docs/architecture.md 5).'),
-  forbid(['server/src/config/**/*.ts'], ['../analysis/*', '../language/*', '../engine/*', '../server'], 'config comes before analysis and language (docs/architecture.md 5).'),
+  forbid(['server/src/config/**/*.ts'], ['../analysis/*', '../lints/*', '../language/*', '../engine/*', '../server'], 'config comes before analysis and language (docs/architecture.md 5).'),
   forbid(['server/src/models/**/*.ts', 'server/src/samplers/**/*.ts'], ['../config/*', '../analysis/*', '../preview/*', '../language/*', '../server', '../cli/*'], 'models and samplers know checkpoints and programs, nothing else (docs/architecture.md 5).'),
-  forbid(['server/src/preview/**/*.ts'], ['../analysis/*', '../language/*', '../server', '../cli/*'], 'previews know neither editor nor command line (docs/architecture.md 5).'),
+  forbid(['server/src/preview/**/*.ts'], ['../analysis/*', '../lints/*', '../language/*', '../server', '../cli/*'], 'previews know neither editor nor command line (docs/architecture.md 5).'),
+  forbid(['server/src/lints/**/*.ts'], ['../analysis/*', '../language/*', '../engine/*', '../server', '../cli/*'], 'lints know configs, checkpoints and previews, and run nothing (docs/architecture.md 5).'),
   forbid(['server/src/analysis/**/*.ts'], ['../language/*', '../server', '../cli/*'], 'analysis knows neither editor nor command line (docs/architecture.md 5).'),
   {
     ...forbid(['webview/src/**/*.ts'], ['@vscode/webview-ui-toolkit', '**/server/**'], 'webview imports only types from server, and the toolkit through controls.ts alone (docs/architecture.md 1, 6).'),

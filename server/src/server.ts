@@ -13,7 +13,7 @@ import { ModelError } from './models/builder';
 import { SamplerError } from './samplers';
 import type { Engine } from './engine/client';
 import { checkpointListing, checkpointScheme, listingPath } from './language/checkpointText';
-import { codeActions } from './language/codeActions';
+import { codeActions, fixAll, fixAllKind } from './language/codeActions';
 import { codeLenses } from './language/codeLens';
 import { complete, completionTriggers } from './language/completion';
 import { definition } from './language/definition';
@@ -21,6 +21,7 @@ import { diagnostics } from './language/diagnostics';
 import { hover } from './language/hover';
 import { inlayHints } from './language/inlayHints';
 import { buildModel } from './language/model';
+import { measureLoras } from './lints';
 import type { Model } from './language/model';
 import type { LayerReport, Notifications, Requests, StatusParams } from './protocol';
 import { calibrationNeeds, requestFor, withWorkFolder } from './quantize/recipes';
@@ -83,7 +84,12 @@ class Server implements RequestContext {
       (this.client.workspace?.textDocumentContent ? definition(model, params.position, Boolean(this.client.textDocument?.definition?.linkSupport)) : null)));
     connection.languages.inlayHint.on((params) => this.onModel(params.textDocument.uri, 'inlay hints', (model) => inlayHints(model, params.range)));
     connection.onCodeLens((params) => this.onModel(params.textDocument.uri, 'code lenses', codeLenses));
-    connection.onCodeAction((params) => this.safely('code actions', [], () => Promise.resolve(codeActions(params.textDocument.uri, params.context.diagnostics))));
+    connection.onCodeAction(({ textDocument: { uri }, context: { diagnostics: shown, only } }) => this.safely('code actions', [], async () => {
+      const wanted = (kind: string): boolean => !only || only.some((each) => kind === each || kind.startsWith(`${each}.`));
+      // "Fix all" is asked for without diagnostics, as when a file is saved.
+      const all = only && wanted(fixAllKind) ? fixAll(uri, (await this.model(uri))?.problems ?? []) : [];
+      return [...(wanted(CodeActionKind.QuickFix) ? codeActions(uri, shown) : []), ...all];
+    }));
     connection.onRequest('workspace/textDocumentContent', ({ uri }: { uri: string }) => this.safely('checkpoint listing', { text: '' }, async () => {
       try {
         return { text: checkpointListing(await this.store.get(listingPath(uri))).text };
@@ -121,7 +127,7 @@ class Server implements RequestContext {
         definitionProvider: true,
         inlayHintProvider: true,
         codeLensProvider: {},
-        codeActionProvider: { codeActionKinds: [CodeActionKind.QuickFix] },
+        codeActionProvider: { codeActionKinds: [CodeActionKind.QuickFix, fixAllKind] },
         workspace: { workspaceFolders: { supported: true }, textDocumentContent: { schemes: [checkpointScheme] } },
       },
     };
@@ -173,6 +179,10 @@ class Server implements RequestContext {
       await this.remember(uri, model, known);
       this.refreshHints();
     }
+    if (await measureLoras(model) && this.documents.get(uri)) {
+      this.models.delete(uri);
+      this.refreshDiagnostics(uri);
+    }
     this.notify('quantscope/planChanged', { uri });
   }
 
@@ -189,11 +199,18 @@ class Server implements RequestContext {
   /** A file changed on disk: every open config looks again. */
   private refreshAll(): void {
     this.models.clear();
-    if (this.client.workspace?.diagnostics?.refreshSupport) {
-      this.send('diagnostics refresh', this.connection.sendRequest(DiagnosticRefreshRequest.type));
-    }
+    this.refreshDiagnostics();
     this.refreshHints();
     this.documents.keys().forEach((uri) => this.changed(uri));
+  }
+
+  /** @param pushed to a client that does not pull */
+  private refreshDiagnostics(pushed?: string): void {
+    if (this.client.workspace?.diagnostics?.refreshSupport) {
+      this.send('diagnostics refresh', this.connection.sendRequest(DiagnosticRefreshRequest.type));
+    } else if (pushed !== undefined) {
+      this.changed(pushed);
+    }
   }
 
   private refreshHints(): void {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CodeAction, CompletionList, Diagnostic, DocumentDiagnosticReport, Hover, InlayHint, Location, LocationLink, PublishDiagnosticsParams, TextEdit } from 'vscode-languageserver/node';
+import type { CodeAction, CodeActionContext, CompletionList, Diagnostic, DocumentDiagnosticReport, Hover, InlayHint, Location, LocationLink, PublishDiagnosticsParams, TextEdit } from 'vscode-languageserver/node';
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import { temporaryFolders } from '../fixtures/folder';
 import { rawSafetensors, safetensors } from '../fixtures/safetensors';
@@ -66,8 +66,39 @@ describe('language server with VS Code\'s capabilities', function () {
     assert.equal(second?.code, 'plan/pattern-matches-nothing');
     assert.ok(first);
     const actions = await client.ask<CodeAction[]>('textDocument/codeAction', { textDocument: { uri }, range: second.range, context: { diagnostics: [first, second] } });
-    assert.deepEqual(actions.map((action) => [action.title, action.kind, action.isPreferred]), [['Change to "**.q"', 'quickfix', true]]);
+    assert.deepEqual(actions.map((action) => [action.title, action.kind, action.isPreferred]), [['Change to "**.q"', 'quickfix', true], ['Remove this rule', 'quickfix', undefined]]);
     assert.deepEqual(actions[0]?.edit?.changes?.[uri]?.map((edit) => edit.newText), ['"**.q"']);
+    await client.end();
+  });
+
+  it('offers lints with several quick fixes, greys what has no effect, and fixes all that is safe', async () => {
+    const text = 'version: 1\ncheckpoint: m.safetensors\ndefaults: { keep: bf16 }\nrules:\n  - { layers: [out, out.bias], keep: fp16 }\n  - { layers: "**", keep: bf16 }\npreview: { steps: 4 }\n';
+    const { client, uri } = await opened(text);
+    const problems = await pull(client, uri);
+    const shadowed = problems.find(({ code }) => code === 'plan/shadowed-rule');
+    assert.deepEqual([shadowed?.tags, shadowed?.relatedInformation?.map(({ location }) => location.uri)], [[1], [uri]]);
+    assert.ok(shadowed && codes(problems).includes('plan/preview-cannot-run'));
+    const ask = (context: CodeActionContext): Promise<CodeAction[]> => client.ask<CodeAction[]>('textDocument/codeAction', { textDocument: { uri }, range: shadowed.range, context });
+    assert.deepEqual((await ask({ diagnostics: [shadowed] })).map(({ title, kind, isPreferred }) => [title, kind, isPreferred ?? false]), [
+      ['Remove this rule, which has no effect', 'quickfix', true], ['Move this rule to the end', 'quickfix', false],
+    ]);
+    assert.deepEqual(await ask({ diagnostics: [shadowed], only: ['refactor'] }), []);
+    const [all, ...none] = await ask({ diagnostics: [], only: ['source.fixAll'] });
+    assert.deepEqual([all?.kind, none], ['source.fixAll.quantscope', []]);
+    const after = TextDocument.applyEdits(TextDocument.create(uri, '', 1, text), all?.edit?.changes?.[uri] ?? []);
+    assert.equal(after, text.replace('  - { layers: [out, out.bias], keep: fp16 }\n', ''));
+    await client.end();
+  });
+
+  it('measures adapters once typing pauses, and says so', async () => {
+    const { client, uri, path } = await opened('version: 1\n');
+    const matrix = (rows: number, columns: number, value: number): TensorSpec => ({ dtype: 'F32', shape: [rows, columns], data: new Uint8Array(new Float32Array(rows * columns).fill(value).buffer) });
+    writeFileSync(join(path, 'w.safetensors'), safetensors({ 'out.weight': matrix(8, 4, 1) }));
+    writeFileSync(join(path, 'a.safetensors'), safetensors({ 'transformer.out.lora_A.weight': matrix(1, 4, 0.01), 'transformer.out.lora_B.weight': matrix(8, 1, 1) }));
+    await client.change(uri, 'version: 1\ncheckpoint: w.safetensors\ndefaults: { method: rtn, scheme: W4A16 }\nloras: [{ path: a.safetensors }]\n');
+    await client.next('workspace/diagnostic/refresh');
+    assert.ok(codes(await pull(client, uri)).includes('plan/lora-below-step'));
+    await client.settled(uri);
     await client.end();
   });
 

@@ -6,6 +6,7 @@ import type { Dtype, Layer, Problem, Role, TensorInfo } from '../protocol';
 import { architectures } from './architectures';
 import type { Architecture, Naming } from './architectures';
 import { counted, grouped, problem, quoted, sample } from './errors';
+import { lowVectors } from './vectors';
 
 /** What all-in-one files put before every name of the transformer. */
 const prefixes = ['', 'model.diffusion_model.'];
@@ -37,7 +38,7 @@ export function describe(file: string, tensors: readonly TensorInfo[], config: R
     problems.push(problem('checkpoint/unknown-architecture', 'info', file,
       `${which}, so every linear layer (${grouped(layers.length)}) has the role "other". Patterns on names work as usual.`));
   }
-  return { architecture, layers, problems: [...problems, ...packedWeights(file, tensors), ...otherModels(file, foreign), ...noLayers(file, layers)] };
+  return { architecture, layers, problems: [...problems, ...packedWeights(file, tensors), ...lowVectors(file, tensors), ...otherModels(file, foreign), ...noLayers(file, layers)] };
 }
 
 interface Detected { architecture: Architecture; naming: Naming; prefix: string }

@@ -40,6 +40,7 @@ export const checkpointCodes = {
   'checkpoint/architecture-mismatch': 'config.json and tensor names point to different architectures.',
   'checkpoint/unknown-architecture': 'The roles of the layers are not known.',
   'checkpoint/packed-weights': 'Weights are stored as integers whose packing is not known.',
+  'checkpoint/low-precision-vectors': 'Norms, biases or other one-dimensional tensors are stored in 8 bits or less.',
   'checkpoint/other-models': 'The file also holds models that are not the transformer.',
   'checkpoint/no-layers': 'There is no linear layer in the checkpoint.',
 } as const;

@@ -8,9 +8,10 @@ import { TextDocument } from 'vscode-languageserver-textdocument';
 import { URI } from 'vscode-uri';
 import { ReportCache } from '../analysis/cache';
 import { CheckpointStore } from '../checkpoint';
-import { loadConfig } from '../config/load';
 import type { LoadedConfig } from '../config/load';
 import { EngineClient } from '../engine/client';
+import { loadAndLint } from '../lints';
+import type { LintedConfig } from '../lints';
 import { addonPath, engineHostPath, userCacheFolder } from '../paths';
 import type { Problem } from '../protocol';
 
@@ -93,8 +94,8 @@ export class CommandContext {
     return typeof text === 'string' ? text.split(',').map((pattern) => pattern.trim()).filter(Boolean) : undefined;
   }
 
-  async loadConfig(path: string): Promise<LoadedConfig> {
-    return loadConfig(await this.document(path), path, this.store);
+  async loadConfig(path: string): Promise<LintedConfig> {
+    return loadAndLint(await this.document(path), path, this.store);
   }
 
   /** A config as text. */

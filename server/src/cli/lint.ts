@@ -1,4 +1,5 @@
 import { dirname } from 'node:path';
+import { measureLoras } from '../lints';
 import { describeProblem, UsageError } from './command';
 import type { Command } from './command';
 import { table } from './table';
@@ -12,7 +13,8 @@ export const lint: Command = {
     if (!/\.quant\.ya?ml$/.test(path)) {
       throw new UsageError(`${path}: QuantScope configs end in .quant.yaml or .quant.yml. Rename the file in ${dirname(path)}.`);
     }
-    const { plan, problems } = await context.loadConfig(path);
+    const first = await context.loadConfig(path);
+    const { plan, problems } = await measureLoras(first) ? await context.loadConfig(path) : first;
     const entries = (plan?.rules ?? []).flatMap((rule) => rule.patterns);
     context.print({ dialect: 'quantscope', entries, rules: plan?.rules ?? [], problems }, () => (entries.length === 0 ? 'No patterns.' : table(
       ['line', 'pattern', 'layers', '% of weights'],

@@ -37,6 +37,9 @@ async function write(context: CommandContext, form: Form): Promise<number> {
   }
   const path = context.path('config');
   const loaded = await context.requirePlan(path);
+  if (loaded.parsed.config.loras) {
+    context.note(`${path}: adapters under "loras" are checked, not fused; what is written is the checkpoint without them.`);
+  }
   const started = performance.now();
   const onProgress = (fraction: number, what: string): void => context.progress(fraction, `${timeLeft(fraction, performance.now() - started)}${what}`);
   const result = await withWorkFolder(context.cacheFolder, (folder) =>

@@ -25,8 +25,33 @@ export const configCodes = {
     meaning: 'A pattern matches no layer of the checkpoint.',
     remedy: 'Both ends of a pattern are anchored, and `*` stays within one dotted segment: often `**.` in front is missing. The quick fix offers what was probably meant.',
   },
+  'plan/never-quantized': {
+    meaning: 'A pattern names norms, biases, tables or other tensors that are no linear weights. They always stay as they are stored.',
+    remedy: 'Remove the pattern. Tools that do quantize such tensors lose much by it: 105 norms in 4 bits cost one model 12 dB and saved 0.77 MiB.',
+  },
   'plan/shadowed-rule': { meaning: 'Later rules decide every layer that this rule matches, so it has no effect.', remedy: 'Move it down, narrow the later rules, or remove it.' },
   'plan/uncovered': { meaning: 'Neither a rule nor `defaults` says anything about some layers; they stay as they are.', remedy: 'Add `defaults`, or a rule.' },
+  'plan/fragile-low-bits': {
+    meaning: 'Modulation, embedder or final layers get fewer bits than the method\'s own policy gives them: less than 8-bit activations, or weights in 4 bits or less (modulation: less than 4, or without a scale per group of 128 inputs or less).',
+    remedy: 'Add the rule that the quick fix offers. Modulation scales and shifts whole blocks at every step (all the grain of Qwen-Image in 4 bits came from it), embedders and final layers are the way in and out ' +
+      '(keeping `proj_out` alone took the LPIPS of LongCat in FP8 from 0.077 to 0.019); together they are few bytes.',
+  },
+  'plan/copies-differ': {
+    meaning: 'The checkpoint stores one layer several times (DiT has a copy of its time step embedder in every block), and the copies get different recipes.',
+    remedy: 'Let one rule take all copies: runtimes compute the embedder once, from any of them.',
+  },
+  'plan/preview-cannot-run': {
+    meaning: 'A preview would refuse these settings: a size that patches and the VAE do not divide, a number of frames that the VAE does not make, a class, prompt or decoder that is not there, or a folder that is no pipeline.',
+    remedy: 'Take a value that the quick fix offers. Nothing else than previews, captures and calibration depends on them.',
+  },
+  'plan/lora-matches-nothing': {
+    meaning: 'An adapter changes layers that the checkpoint does not have, or holds nothing that is known as an adapter.',
+    remedy: 'Check that it was trained for this model and in these names: diffusers and PEFT (`transformer.….lora_A.weight`) or Kohya (`lora_unet_….lora_down.weight`) with the layer names of the checkpoint.',
+  },
+  'plan/lora-below-step': {
+    meaning: 'What an adapter changes in a layer is less than half a step of its quantizer. Fused into quantized weights it is rounded away; fused before quantizing it drowns in the rounding error.',
+    remedy: 'Run the adapter beside the quantized weights, give its layers more bits, or keep them; the quick fixes add the rule.',
+  },
   'plan/over-budget': { meaning: 'The plan is larger than the budget, side data included.', remedy: 'Use fewer bits for large layers, keep fewer of them, or raise the budget.' },
 } as const;
 

@@ -36,9 +36,15 @@ export interface QuantConfig {
   preview?: Located<Partial<PreviewSettings>>;
   calibration?: Located<Partial<CalibrationSettings>>;
   findings?: Located<Partial<Thresholds>>;
+  loras?: LoraEntry[];
 }
 
+/** An adapter: its file as written, and how strong it is. */
+export interface LoraEntry { path: Located<string>; scale: number; /** The whole entry. */ range: Range }
+
 export interface ParsedConfig { config: QuantConfig; root: TreeNode | null; problems: ConfigProblem[] }
+
+export const maxLoras = 32;
 
 /** Over all rules. Every pattern meets every layer; beyond this, a keystroke would be felt. */
 export const maxPatterns = 4096;
@@ -80,7 +86,8 @@ function readConfig(root: TreeNode): QuantConfig {
   const preview = readPreview(find(root, 'preview')?.value);
   const calibration = readNumbers(find(root, 'calibration')?.value, ['trajectories', 'steps', 'rows', 'seed'], (value) => value >= 0);
   const findings = readNumbers(find(root, 'findings')?.value, thresholdKeys, (value, key) => value >= thresholdList[key].minimum && value <= (thresholdList[key].maximum ?? Infinity));
-  return { ...config, ...(checkpoint ? { checkpoint } : {}), ...(budget ? { budget } : {}), ...(preview ? { preview } : {}), ...(calibration ? { calibration } : {}), ...(findings ? { findings } : {}) };
+  const loras = readLoras(find(root, 'loras')?.value);
+  return { ...config, ...(loras.length > 0 ? { loras } : {}), ...(checkpoint ? { checkpoint } : {}), ...(budget ? { budget } : {}), ...(preview ? { preview } : {}), ...(calibration ? { calibration } : {}), ...(findings ? { findings } : {}) };
 }
 
 /** What passes the schema; a value it refused is left out, and its default stands in. */
@@ -118,6 +125,14 @@ function readNumbers<K extends string>(node: TreeNode | undefined, keys: readonl
     }
   }
   return { value, range: node.range };
+}
+
+function readLoras(node: TreeNode | undefined): LoraEntry[] {
+  return (node?.kind === 'list' ? node.items : []).slice(0, maxLoras).flatMap((item) => {
+    const path = text(find(item, 'path')?.value);
+    const scale = find(item, 'scale')?.value;
+    return path && path.value.trim() !== '' ? [{ path, scale: scale?.kind === 'scalar' && typeof scale.value === 'number' && Number.isFinite(scale.value) ? scale.value : 1, range: item.range }] : [];
+  });
 }
 
 function readRule(node: MapNode, index: number): Rule {

@@ -47,6 +47,13 @@ export function recipeFor(settings: Settings, defaults: Settings, layer: LayerSh
   return refusal ? { refusal, range: settings.method?.range ?? settings.scheme?.range ?? method.range } : { recipe: merged };
 }
 
+/** What the settings ask for, whether or not a layer can have it; undefined where they leave method or scheme open. */
+export function askedRecipe(settings: Settings, defaults: Settings): Recipe | undefined {
+  const [method, scheme] = [settings.method ?? defaults.method, settings.scheme ?? defaults.scheme];
+  const preset = method && scheme && !settings.keep ? methods.get(method.value.name)?.recipe(scheme.value) : undefined;
+  return preset && method && merge(preset, method.value);
+}
+
 /** Parts replace the preset's as a whole; of the quantizers single keys. What works on weights alone is dropped from a preset that keeps them. */
 function merge(preset: Recipe, written: MethodSettings): Recipe {
   const part = <K extends 'smooth' | 'permute' | 'rotate' | 'tail' | 'lowRank'>(key: K): Recipe[K] => (written[key] === undefined ? preset[key] : (written[key] || null) as Recipe[K]);

@@ -1,4 +1,5 @@
 /** Combinations of a recipe and a layer that cannot be, each with its reason and what to do instead. */
+import { blockOf } from '../checkpoint/superblocks';
 import { hadamardOrder } from '../methods/hadamard';
 import { groupOf, tailWidth } from '../methods/widths';
 import type { LayerShape } from '../methods/widths';
@@ -66,7 +67,8 @@ function ofQuantizer(quantizer: Quantizer, side: 'weights' | 'activations', reci
 function groupRefusal(group: number, width: number, tail: number, remedy?: string): string {
   const left = tail > 0 ? ` that is left beside a tail of ${tail}` : '';
   const fitting = largestFitting([256, 128, 64, 32, 16, 8, 4, 2], group, width);
-  return `A group of ${group} does not divide the width ${width}${left}. ${remedy ?? `Use ${fitting ? `a group of ${fitting} or ` : ''}"row".`}`;
+  const superblock = group === blockOf('Q4_K') ? ' (GGUF\'s K-quants, whose superblocks are as large, leave such layers in F16)' : '';
+  return `A group of ${group} does not divide the width ${width}${left}${superblock}. ${remedy ?? `Use ${fitting ? `a group of ${fitting} or ` : ''}"row".`}`;
 }
 
 function largestFitting(sizes: readonly number[], below: number, width: number): number | undefined {

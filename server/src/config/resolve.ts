@@ -10,6 +10,7 @@ import { dtypeBits } from '../checkpoint/safetensors';
 import { describeQuantizer } from './describe';
 import { matchList } from './match';
 import { nearest } from './nearest';
+import { neverQuantized, tensorsNamed } from './neverQuantized';
 import { codeBits, packedBytes, sharedBytes } from './packedSize';
 import type { Located, QuantConfig, Rule } from './parse';
 import { recipeFor, keepRecipe } from './recipe';
@@ -55,10 +56,17 @@ function decide(config: QuantConfig, checkpoint: Checkpoint, matches: readonly U
     return known ? packedLayer(layer, shape, known, null) : planLayer(layer, shape, keepRecipe('original'), decisionOf(rule, config));
   });
   for (const { layers, problem } of refused.values()) {
-    const count = layers.length === 1 ? layers[0]?.name ?? '' : `${layers.length} layers, first ${layers[0]?.name ?? ''}`;
-    problems.push({ ...problem, message: `${problem.message} (${count}; left unquantized until then)` });
+    const names = layers.map(({ name }) => name);
+    const which = names.length === 1 ? names.join('') : `${names.length} layers: ${placesOf(names)}`;
+    problems.push({ ...problem, message: `${problem.message} (${which}; left unquantized until then)` });
   }
   return plans;
+}
+
+/** "transformer_blocks.*.norm1.linear": names with their numbers as stars, the first few. */
+export function placesOf(names: readonly string[]): string {
+  const places = [...new Set(names.map((name) => name.replace(/\.\d+(?=\.)/g, '.*')))];
+  return places.length > 3 ? `${places.slice(0, 3).join(', ')} and ${places.length - 3} more` : places.join(', ');
 }
 
 function decisionOf(rule: Rule | undefined, config: QuantConfig): Decision | null {
@@ -156,6 +164,10 @@ function ruleProblems(rules: readonly Rule[], found: readonly RuleMatch[], check
 function nothingMatched(pattern: Located<string>, checkpoint: Checkpoint): ConfigProblem {
   const excludes = pattern.value.startsWith('!');
   const text = pattern.value.replace(/^!/, '');
+  const named = tensorsNamed(checkpoint, text);
+  if (named) {
+    return neverQuantized(pattern, named);
+  }
   const problem: ConfigProblem = {
     code: 'plan/pattern-matches-nothing', severity: 'warning', range: pattern.range,
     message: `"${shorten(text)}" ${excludes ? 'excludes nothing: it ' : ''}matches none of the ${checkpoint.layers.length} layers of this checkpoint.`,
@@ -168,7 +180,7 @@ function nothingMatched(pattern: Located<string>, checkpoint: Checkpoint): Confi
   const { length } = matchList(checkpoint, [better]);
   return {
     ...problem, message: `${problem.message} Did you mean "${replacement}" (${length === 1 ? '1 layer' : `${length} layers`})?`,
-    data: { fix: 'replace', range: pattern.range, text: JSON.stringify(replacement), title: `Change to "${replacement}"` },
+    data: { fixes: [{ title: `Change to "${replacement}"`, edits: [{ range: pattern.range, text: JSON.stringify(replacement) }] }] },
   };
 }
 

@@ -100,6 +100,19 @@ export const schema: Schema = {
         ],
       },
     },
+    loras: {
+      type: 'array', minItems: 1, maxItems: 32,
+      description: 'LoRA adapters that are to work on this model once it is quantized. They are checked, never fused: whether each layer they change is there, and whether the change is large enough beside the step of its quantizer ' +
+        'to outlive being fused into the weights.',
+      items: {
+        type: 'object', additionalProperties: false, required: ['path'],
+        properties: {
+          path: { type: 'string', minLength: 1, maxLength: 4096, pattern: '\\S', patternErrorMessage: '"path" needs the .safetensors file of an adapter.', description: 'The `.safetensors` file, relative to this file: as diffusers, PEFT or Kohya write it.', examples: ['./style.safetensors'] },
+          scale: { type: 'number', minimum: -100, maximum: 100, default: 1, description: 'Strength: ΔW is scale · alpha / rank · B · A.', examples: [0.8] },
+        },
+        defaultSnippets: [{ label: 'adapter', bodyText: '- path: ${1:./adapter.safetensors}\n  scale: ${2:1}' }],
+      },
+    },
     budget: {
       type: 'object', additionalProperties: false, minProperties: 1, maxProperties: 1,
       description: 'A hard bound: `size` on the bytes of the whole quantized checkpoint, or `bits` on the average bits of the linear weights, side data included.',

@@ -21,9 +21,28 @@ export function newConfigText(checkpoint: Checkpoint, relativePath: string, meth
   ].join('\n');
 }
 
-/** Few patterns that take exactly the layers of these roles: block and other numbers become `*` where that adds no foreign layer. */
+/** Few patterns that take exactly the layers of these roles. */
 export function patternsFor(checkpoint: Checkpoint, roles: readonly Role[]): string[] {
-  const wanted = new Set(checkpoint.layers.filter((layer) => roles.includes(layer.role)).map((layer) => layer.name));
+  return patternsOf(checkpoint, checkpoint.layers.filter((layer) => roles.includes(layer.role)).map((layer) => layer.name));
+}
+
+const remembered = new WeakMap<Checkpoint, Map<string, string[]>>();
+
+/** Few patterns that take exactly these layers: block and other numbers become `*` where that adds no foreign layer. Remembered: the same layers come again with every keystroke. */
+export function patternsOf(checkpoint: Checkpoint, layers: readonly string[]): string[] {
+  const known = remembered.get(checkpoint) ?? new Map<string, string[]>();
+  remembered.set(checkpoint, known);
+  const key = layers.join('\n');
+  const patterns = known.get(key) ?? search(checkpoint, layers);
+  if (known.size >= 256) {
+    known.clear();
+  }
+  known.set(key, patterns);
+  return patterns;
+}
+
+function search(checkpoint: Checkpoint, layers: readonly string[]): string[] {
+  const wanted = new Set(layers);
   const patterns: string[] = [];
   const covered = new Set<string>();
   for (const name of wanted) {

@@ -9,7 +9,7 @@ import type { ProblemData, Range } from '../protocol';
 import type { ConfigCode, ConfigProblem } from './codes';
 
 export type Scalar = string | number | boolean | null;
-export interface MapNode { kind: 'map'; range: Range; entries: Entry[] }
+export interface MapNode { kind: 'map'; range: Range; entries: Entry[]; /** Entries whose key stood there before; they do not count. */ repeated?: Entry[] }
 export interface ListNode { kind: 'list'; range: Range; items: TreeNode[] }
 export interface ScalarNode { kind: 'scalar'; range: Range; value: Scalar }
 export type TreeNode = MapNode | ListNode | ScalarNode;
@@ -146,7 +146,7 @@ class Builder {
 
   private buildValue(node: YamlNode, depth: number, range: Range, at: Range | undefined): TreeNode | null {
     if (isMap(node)) {
-      return { kind: 'map', range, entries: this.unique(node.items.flatMap((pair) => this.entry(pair as Pair<YamlNode, YamlNode | null>, depth, at))) };
+      return { kind: 'map', range, ...this.unique(node.items.flatMap((pair) => this.entry(pair as Pair<YamlNode, YamlNode | null>, depth, at))) };
     }
     if (isSeq(node)) {
       return { kind: 'list', range, items: node.items.flatMap((item) => this.build(item as YamlNode, depth + 1, at) ?? []) };
@@ -174,15 +174,18 @@ class Builder {
   }
 
   /** The YAML library compares every key with every other; this stays linear. The first of two equal keys counts. */
-  private unique(entries: Entry[]): Entry[] {
+  private unique(all: Entry[]): Pick<MapNode, 'entries' | 'repeated'> {
     const seen = new Set<string>();
-    return entries.filter((entry) => {
+    const repeated: Entry[] = [];
+    const entries = all.filter((entry) => {
       if (seen.has(entry.key)) {
         this.report('config/duplicate-key', `"${entry.key}" stands here already. Keep one of the two.`, entry.keyRange);
+        repeated.push(entry);
         return false;
       }
       return Boolean(seen.add(entry.key));
     });
+    return repeated.length > 0 ? { entries, repeated } : { entries };
   }
 
   private range(node: YamlNode): Range {
@@ -193,7 +196,7 @@ class Builder {
   /** YAML reads a leading * or ! as its own; the fix is to quote. Until then the value is what was meant. */
   private unquoted(written: string, message: string, range: Range): ScalarNode {
     const text = JSON.stringify(written);
-    this.report('config/unquoted-pattern', `${message}: ${text}.`, range, { fix: 'replace', range, text, title: `Quote ${written}` });
+    this.report('config/unquoted-pattern', `${message}: ${text}.`, range, { fixes: [{ title: `Quote ${written}`, edits: [{ range, text }] }] });
     return { kind: 'scalar', range, value: written };
   }
 

@@ -49,8 +49,9 @@ function toProblem(root: TreeNode, error: ErrorObject): ConfigProblem {
     }
     case 'type': {
       const types = [error.params['type'] as string | string[]].flat();
-      const quoted = types.includes('string') && node.kind === 'scalar' && node.value !== null ? ` Put it in quotes: ${JSON.stringify(String(node.value))}.` : '';
-      return problem('config/type', `${subject} must be ${types.map((type) => typeNames[type] ?? type).join(' or ')}.${quoted}`);
+      const quoted = types.includes('string') && node.kind === 'scalar' && node.value !== null ? JSON.stringify(String(node.value)) : undefined;
+      const mistyped = problem('config/type', `${subject} must be ${types.map((type) => typeNames[type] ?? type).join(' or ')}.${quoted === undefined ? '' : ` Put it in quotes: ${quoted}.`}`);
+      return quoted === undefined ? mistyped : replacing(mistyped, `Write ${quoted}`, quoted);
     }
     case 'pattern': return problem('config/value', parent.patternErrorMessage ?? `${subject} must match ${String(error.params['pattern'])}.`);
     case 'maxProperties': return problem('config/value', `${subject} takes only one of ${Object.keys(parent.properties ?? {}).join(', ')}.`);
@@ -58,6 +59,7 @@ function toProblem(root: TreeNode, error: ErrorObject): ConfigProblem {
     case 'minItems': case 'minLength': return problem('config/value', `${subject} must not be empty.`);
     case 'maxItems': return problem('config/value', `${subject} holds more than ${String(error.params['limit'])} entries. ${entry?.key === 'layers' || entry?.key === 'rules' ? 'Use patterns instead of listing layers.' : 'Remove some.'}`);
     case 'maxLength': return problem('config/value', `${subject} is longer than ${String(error.params['limit'])} characters. Shorten it.`);
+    case 'minimum': case 'maximum': return replacing(problem('config/value', `${subject} ${error.message ?? 'is not valid'}.`), `Change to ${String(error.params['limit'])}`, String(error.params['limit']));
     default: return problem('config/value', `${subject} ${error.message ?? 'is not valid'}.`);
   }
 }
@@ -68,7 +70,11 @@ const typeNames: Record<string, string> = {
 
 function suggest(problem: ConfigProblem, written: string, known: string[]): ConfigProblem {
   const text = nearest(written, known);
-  return text && problem.range ? { ...problem, message: `${problem.message} Did you mean "${text}"?`, data: { fix: 'replace', range: problem.range, text, title: `Change to "${text}"` } } : problem;
+  return text ? replacing({ ...problem, message: `${problem.message} Did you mean "${text}"?` }, `Change to "${text}"`, text) : problem;
+}
+
+function replacing(problem: ConfigProblem, title: string, text: string): ConfigProblem {
+  return problem.range ? { ...problem, data: { fixes: [{ title, edits: [{ range: problem.range, text }] }] } } : problem;
 }
 
 /** Follows a JSON pointer; `entry` is the key the value stands behind. */

@@ -1,4 +1,5 @@
 /** The numbers of hovers: matched layers, measured errors, sizes. Every number says its unit, and which direction is better. */
+import { copiesIn } from '../checkpoint/copies';
 import { describeNeeds, describeQuantizer, describeTransforms } from '../config/describe';
 import { matchList } from '../config/match';
 import type { Budget } from '../config/parse';
@@ -133,6 +134,7 @@ export function layerHover(model: Model, layer: Layer, checkpoint: Checkpoint): 
       `- ${layer.outFeatures} × ${layer.inFeatures} (out × in), ${tensor.dtype}, ${percent(share([layer], checkpoint.layers))} of all linear weights`,
       `- ${formatBytes(tensor.bytes)} stored${packed}`,
       ...(plan ? [`- ${describeRecipe(plan.recipe)}; decided by ${plan.decidedBy ? code(plan.decidedBy.name) : 'no rule'}`, ...calibrated(model, [plan]).map((line) => `- ${line}`)] : []),
+      ...copiesIn(checkpoint).flatMap(({ pattern, layers }) => layers.filter((copies) => copies.includes(layer)).map((copies) => `- one of ${copies.length} copies of the same layer, which is computed once: ${code(pattern)} takes them all`)),
     ].join('\n'),
     layerReport(model.reports.get(layer.name)),
   ].filter(Boolean).join('\n\n');

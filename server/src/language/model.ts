@@ -2,11 +2,11 @@
 import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { URI } from 'vscode-uri';
 import type { CheckpointStore } from '../checkpoint';
-import { loadConfig } from '../config/load';
-import type { LoadedConfig } from '../config/load';
+import { loadAndLint } from '../lints';
+import type { LintedConfig } from '../lints';
 import type { LayerReport } from '../protocol';
 
-export interface Model extends LoadedConfig {
+export interface Model extends LintedConfig {
   document: TextDocument;
   /** By layer name; empty until something has been measured. */
   reports: ReadonlyMap<string, LayerReport>;
@@ -15,7 +15,7 @@ export interface Model extends LoadedConfig {
 }
 
 export async function buildModel(document: TextDocument, store: CheckpointStore, reports: ReadonlyMap<string, LayerReport>, gathered?: ReadonlyMap<string, boolean>): Promise<Model> {
-  return { ...await loadConfig(document, configPath(document.uri), store), document, reports, gathered };
+  return { ...await loadAndLint(document, configPath(document.uri), store), document, reports, gathered };
 }
 
 /** Path that relative checkpoint paths start from. An untitled document has one too when the editor gave it a folder. */

@@ -67,7 +67,7 @@ function statistics(config: Json, key: string, channels: number): number[] {
 }
 
 /** @param named `vae`, or a path relative to `base`. Where the pipeline has no VAE, samples are the pictures. @throws ModelError, CheckpointError */
-export async function openDecoder({ folder, vae }: Source, named: string, base: string, { channels, video }: { channels: number; video: boolean }): Promise<{ decoder: Decoder; factors: Factors }> {
+export async function openDecoder({ folder, vae }: Source, named: string, base: string, { channels, video }: { channels: number; video: boolean }, open = openCheckpoint): Promise<{ decoder: Decoder; factors: Factors }> {
   if (named === 'vae' && vae === null) {
     if (video || (channels !== 1 && channels !== 3)) {
       throw new ModelError(`The pipeline in ${folder} has no VAE, and its samples of ${channels} channels are no pictures. Add its vae folder, or name a tiny decoder in "preview: { decoder: … }".`);
@@ -75,7 +75,7 @@ export async function openDecoder({ folder, vae }: Source, named: string, base: 
     return { decoder: pixels, factors: { space: 1, time: 1 } };
   }
   const path = named === 'vae' ? join(folder, 'vae') : resolve(base, named);
-  const checkpoint = await openCheckpoint(path);
+  const checkpoint = await open(path);
   const model = decoderFor(checkpoint);
   const kind = kinds[model.classes[0] ?? ''] as Kind;
   const config = checkpoint.config ?? {};

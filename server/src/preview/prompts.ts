@@ -16,10 +16,13 @@ const maxFiles = 10_000;
 /** Embeddings of one text. mask: 1 keeps a row, 0 hides it. */
 export interface Text { file: string; /** [rows, width] */ embeds: Given; mask: Float32Array | null; pooled: Float32Array | null }
 
+/** What the header says of it. */
+export interface TextShape { file: string; rows: number; masked: boolean }
+
 export interface Prompt { name: string; positive: Text; /** Only where guidance asks for it. */ negative: Text | null; /** Hash of every value. */ identity: string }
 
-/** What a model takes. encoder: the diffusers class whose `encode_prompt` makes it. */
-export interface PromptNeeds { encoder: string; width: number; pooled: number | null; negative: boolean }
+/** What a model takes. encoder: the diffusers class whose `encode_prompt` makes it. refusal: why embeddings of this shape do not fit. */
+export interface PromptNeeds { encoder: string; width: number; pooled: number | null; negative: boolean; refusal?: ((text: TextShape) => string | undefined) | undefined }
 
 /**
  * @param entry of `preview.prompts`: the path of a file when it ends in .safetensors, else the text of a prompt
@@ -27,14 +30,9 @@ export interface PromptNeeds { encoder: string; width: number; pooled: number | 
  * @throws ModelError, CheckpointError
  */
 export async function openPrompt(entry: string, base: string, needs: PromptNeeds): Promise<Prompt> {
-  const checkpoint = entry.endsWith('.safetensors') ? await openCheckpoint(resolve(base, entry)) : await find(entry, join(base, 'prompts'), needs.encoder);
+  const { checkpoint, parts } = await findPrompt(entry, base, needs);
+  const [positive, negative = null] = await Promise.all(parts.map((part) => readText(part, needs))) as [Text, Text?];
   const { metadata, path } = checkpoint;
-  const made = metadata['encoder'];
-  if (made !== undefined && made !== needs.encoder) {
-    throw new ModelError(`${path}: made by the encoder of ${made}; this model needs that of ${needs.encoder}. ${howTo(needs.encoder)}`);
-  }
-  const positive = await readText(checkpoint, '', needs);
-  const negative = needs.negative ? await readText(checkpoint, 'negative_', { ...needs, pooled: null }) : null;
   const hash = createHash('sha256');
   for (const values of [positive, negative].flatMap((text) => (text ? [text.embeds.data, text.mask, text.pooled] : []))) {
     hash.update(`${values?.length ?? 'none'} `).update(values ?? '');
@@ -42,7 +40,31 @@ export async function openPrompt(entry: string, base: string, needs: PromptNeeds
   return { name: metadata['prompt'] ?? basename(path, '.safetensors'), positive, negative, identity: hash.digest('hex') };
 }
 
-async function find(prompt: string, folder: string, encoder: string): Promise<Checkpoint> {
+/** The embeddings of an entry by their header alone. @throws ModelError, CheckpointError as openPrompt, except for what only values tell */
+export async function findPrompt(entry: string, base: string, needs: PromptNeeds, files = promptFiles, open = openCheckpoint): Promise<{ checkpoint: Checkpoint; parts: Parts[] }> {
+  const checkpoint = entry.endsWith('.safetensors') ? await open(resolve(base, entry)) : find(entry, join(base, 'prompts'), needs.encoder, await files(join(base, 'prompts')));
+  const made = checkpoint.metadata['encoder'];
+  if (made !== undefined && made !== needs.encoder) {
+    throw new ModelError(`${checkpoint.path}: made by the encoder of ${made}; this model needs that of ${needs.encoder}. ${howTo(needs.encoder)}`);
+  }
+  const parts = [partsOf(checkpoint, '', needs), ...(needs.negative ? [partsOf(checkpoint, 'negative_', { ...needs, pooled: null })] : [])];
+  const refusal = parts.map(({ file, mask, rows }) => needs.refusal?.({ file, rows, masked: mask !== null })).find((each) => each !== undefined);
+  if (refusal !== undefined) {
+    throw new ModelError(refusal);
+  }
+  return { checkpoint, parts };
+}
+
+/** What lies in a folder of prompts. */
+export interface PromptFiles { opened: Checkpoint[]; broken: string[] }
+
+/** Texts that a model of this encoder finds there. */
+export function promptTexts({ opened }: PromptFiles, encoder: string): string[] {
+  return opened.filter(({ metadata }) => metadata['format'] === format && metadata['encoder'] === encoder).flatMap(({ metadata }) => metadata['prompt']?.trim() || []);
+}
+
+/** @throws ModelError when the folder cannot be read; one that is not there holds nothing */
+export async function promptFiles(folder: string): Promise<PromptFiles> {
   const names = (await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') {
       return [];
@@ -52,19 +74,21 @@ async function find(prompt: string, folder: string, encoder: string): Promise<Ch
   if (names.length > maxFiles) {
     throw new ModelError(`${folder} holds ${names.length} files; prompts are looked up among at most ${maxFiles}. Write the path of the embeddings instead of the prompt.`);
   }
-  const known: Checkpoint[] = [];
+  const opened: Checkpoint[] = [];
   const broken: string[] = [];
   for (const name of names) {
-    const opened = await openCheckpoint(join(folder, name)).catch((error: unknown) => {
+    await openCheckpoint(join(folder, name)).then((checkpoint) => opened.push(checkpoint), (error: unknown) => {
       if (!(error instanceof CheckpointError)) {
         throw error;
       }
       broken.push(error.message);
     });
-    if (opened?.metadata['format'] === format && opened.metadata['encoder'] === encoder) {
-      known.push(opened);
-    }
   }
+  return { opened, broken };
+}
+
+function find(prompt: string, folder: string, encoder: string, { opened, broken }: PromptFiles): Checkpoint {
+  const known = opened.filter(({ metadata }) => metadata['format'] === format && metadata['encoder'] === encoder);
   const [match, other] = known.filter(({ metadata }) => metadata['prompt']?.trim() === prompt.trim());
   if (match && other) {
     throw new ModelError(`${basename(match.path)} and ${basename(other.path)} in ${folder} both hold "${shortened(prompt)}". Remove one, or write the path of the other instead of the prompt.`);
@@ -90,7 +114,10 @@ export function fileName(prompt: string): string {
   return `${words || 'prompt'}.safetensors`;
 }
 
-async function readText(checkpoint: Checkpoint, prefix: '' | 'negative_', { encoder, width, pooled }: PromptNeeds): Promise<Text> {
+/** Tensors of one text. */
+interface Parts { file: string; prefix: string; rows: number; embeds: TensorInfo; mask: TensorInfo | null; pooled: TensorInfo | null }
+
+function partsOf(checkpoint: Checkpoint, prefix: '' | 'negative_', { encoder, width, pooled }: PromptNeeds): Parts {
   const file = checkpoint.path;
   const tensor = (name: string): TensorInfo | undefined => checkpoint.tensors.find((each) => each.name === name);
   const embedsName = `${prefix}prompt_embeds`;
@@ -103,22 +130,27 @@ async function readText(checkpoint: Checkpoint, prefix: '' | 'negative_', { enco
   if (rows < 1 || rows > maxRows || columns !== width) {
     throw wrong(embedsName, embeds, `[rows, ${width}] with 1 to ${maxRows} rows`);
   }
-  const vector = async (name: string, size: number): Promise<Float32Array | null> => {
+  const vector = (name: string, size: number): TensorInfo | null => {
     const found = tensor(name);
     if (found && unbatched(found.shape, 1)?.[0] !== size) {
       throw wrong(name, found, `[${size}]`);
     }
-    return found ? values(file, found) : null;
+    return found ?? null;
   };
-  const mask = await vector(`${prefix}prompt_attention_mask`, rows);
-  if (mask && !(mask.every((value) => value === 0 || value === 1) && mask.includes(1))) {
-    throw new ModelError(`${file}: "${prefix}prompt_attention_mask" must hold 1 for rows of the prompt and 0 for padding, and at least one 1. ${howTo(encoder)}`);
-  }
-  const pooledEmbeds = pooled === null ? null : await vector('pooled_prompt_embeds', pooled);
+  const mask = vector(`${prefix}prompt_attention_mask`, rows);
+  const pooledEmbeds = pooled === null ? null : vector('pooled_prompt_embeds', pooled);
   if (pooled !== null && !pooledEmbeds) {
     throw new ModelError(`${file}: there is no "pooled_prompt_embeds" [${pooled}], which this model takes beside the embeddings. ${howTo(encoder)}`);
   }
-  return { file, embeds: { shape: [rows, columns], data: await values(file, embeds) }, mask, pooled: pooledEmbeds };
+  return { file, prefix, rows, embeds, mask, pooled: pooledEmbeds };
+}
+
+async function readText({ file, prefix, rows, embeds, mask, pooled }: Parts, { encoder, width }: PromptNeeds): Promise<Text> {
+  const maskValues = mask && await values(file, mask);
+  if (maskValues && !(maskValues.every((value) => value === 0 || value === 1) && maskValues.includes(1))) {
+    throw new ModelError(`${file}: "${prefix}prompt_attention_mask" must hold 1 for rows of the prompt and 0 for padding, and at least one 1. ${howTo(encoder)}`);
+  }
+  return { file, embeds: { shape: [rows, width], data: await values(file, embeds) }, mask: maskValues, pooled: pooled && await values(file, pooled) };
 }
 
 /** A batch of 1 is allowed. */

@@ -2,7 +2,7 @@ import { TextDocument } from 'vscode-languageserver-textdocument';
 import { parseConfig } from '../../../server/src/config/parse';
 import type { ParsedConfig, QuantConfig } from '../../../server/src/config/parse';
 import { resolvePlan } from '../../../server/src/config/resolve';
-import type { Checkpoint, Plan, Problem, Range } from '../../../server/src/protocol';
+import type { Checkpoint, Plan, Problem, QuickFix, Range } from '../../../server/src/protocol';
 
 export function documentOf(text: string): TextDocument {
   return TextDocument.create('file:///project/model.quant.yaml', 'quantconfig', 1, text);
@@ -35,8 +35,12 @@ export function found(text: string, problems: readonly Problem[] = parse(text).p
   return problems.map((problem) => `${problem.severity} ${problem.code} [${slice(text, problem.range)}] ${problem.message}`);
 }
 
-/** The text after the quick fix of the first problem that has one. */
+/** The text after the first quick fix of the first problem that has one. */
 export function fixed(text: string, problems: readonly Problem[] = parse(text).problems): string {
-  const data = problems.find((problem) => problem.data)?.data;
-  return data ? TextDocument.applyEdits(documentOf(text), [{ range: data.range, newText: data.text }]) : text;
+  return applied(text, problems.find((problem) => problem.data)?.data?.fixes[0]);
+}
+
+/** The text after this quick fix. */
+export function applied(text: string, fix: QuickFix | undefined): string {
+  return TextDocument.applyEdits(documentOf(text), (fix?.edits ?? []).map(({ range, text: newText }) => ({ range, newText })));
 }

@@ -134,7 +134,7 @@ describe('plan', () => {
   it('reports a refused combination once per rule, and leaves its layers as they are', () => {
     const lines = ['defaults: { keep: bf16 }', 'rules:', '  - { layers: "**.q", scheme: W4A4, method: { name: rtn, weights: { group: 3 } } }'];
     assert.deepEqual(problems(...lines), [
-      'error plan/refused [{ name: rtn, weights: { group: 3 } }] A group of 3 does not divide the width 4. Use a group of 2 or "row". (2 layers, first blocks.0.attn.q; left unquantized until then)',
+      'error plan/refused [{ name: rtn, weights: { group: 3 } }] A group of 3 does not divide the width 4. Use a group of 2 or "row". (2 layers: blocks.*.attn.q; left unquantized until then)',
     ]);
     assert.deepEqual(planOf(checkpoint, ...lines).layers.map((layer) => layer.recipe.method), Array(5).fill('keep'));
   });

@@ -1,4 +1,3 @@
-import { ModelError } from '../../models/builder';
 import { image, scalar, swapAxes } from './family';
 import type { Family } from './family';
 import { configNumber } from './source';
@@ -10,13 +9,11 @@ export const cogvideox: Family = {
   oddFrames: true,
   text: {
     pipeline: 'CogVideoXPipeline', width: 'text_embed_dim', pooled: null,
-    inputs({ file, embeds }, { source }) {
-      const rows = configNumber(source, 'max_text_seq_length');
-      if (embeds.shape[0] !== rows) {
-        throw new ModelError(`${file}: ${embeds.shape[0] ?? 0} rows of embeddings; this model takes exactly ${rows}, padding included. Encode with max_sequence_length=${rows}, as docs/prompts.md shows.`);
-      }
-      return { encoder_hidden_states: embeds };
+    refusal({ file, rows }, source) {
+      const exact = configNumber(source, 'max_text_seq_length');
+      return rows === exact ? undefined : `${file}: ${rows} rows of embeddings; this model takes exactly ${exact}, padding included. Encode with max_sequence_length=${exact}, as docs/prompts.md shows.`;
     },
+    inputs: ({ embeds }) => ({ encoder_hidden_states: embeds }),
   },
   defaults: (source, factor) => ({
     steps: 20, guidance: 6, frames: Math.min(9, configNumber(source, 'sample_frames')),

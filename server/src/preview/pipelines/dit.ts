@@ -1,4 +1,3 @@
-import { ModelError } from '../../models/builder';
 import type { PreviewSettings } from '../../protocol';
 import { image, scalar } from './family';
 import type { Family, Inputs } from './family';
@@ -11,6 +10,12 @@ export const dit: Family = {
   anySize: false,
   text: null,
   defaults: (source, factor) => ({ steps: 20, guidance: 4, width: configNumber(source, 'sample_size') * factor, height: configNumber(source, 'sample_size') * factor, frames: 1 }),
+  problems: ({ classes }, source) => {
+    const nullClass = configNumber(source, 'num_embeds_ada_norm');
+    return classes.flatMap((label, index) => (label < nullClass ? [] : [{
+      key: 'classes' as const, index, message: `There is no class ${label}: this model knows 0 to ${nullClass - 1}. Change "preview: { classes: […] }".`, instead: [String(nullClass - 1), null],
+    }]));
+  },
   channels: (source) => configNumber(source, 'in_channels'),
   patch: (source) => configNumber(source, 'patch_size'),
 };
@@ -22,10 +27,6 @@ export function defaultClasses(source: Source): number[] {
 
 export function classItems(source: Source, { classes }: PreviewSettings): { name: string; identity: string; conditional: Inputs; unconditional: Inputs }[] {
   const nullClass = configNumber(source, 'num_embeds_ada_norm');
-  const wrong = classes.find((label) => label >= nullClass);
-  if (wrong !== undefined) {
-    throw new ModelError(`There is no class ${wrong}: this model knows 0 to ${nullClass - 1}. Change "preview: { classes: […] }".`);
-  }
   const names = (source.index?.['id2label'] ?? {}) as Record<string, unknown>;
   return classes.map((label) => ({
     name: `class ${label}${typeof names[label] === 'string' ? `: ${names[label].split(',')[0] ?? ''}` : ''}`,

@@ -1,7 +1,8 @@
 /** What differs between the pipelines of diffusers: one small record per model family. models.md A2 and C. */
 import type { Given } from '../../models/builder';
 import type { PreviewSettings } from '../../protocol';
-import type { Text } from '../prompts';
+import type { Text, TextShape } from '../prompts';
+import type { SettingProblem } from '../settings';
 import type { Source } from './source';
 
 /** Size of a latent. frames is 1 for pictures. */
@@ -17,7 +18,9 @@ export interface TextFamily {
   /** Keys of config.json: the width of the embeddings, and of the pooled ones where the model takes them. */
   width: string;
   pooled: string | null;
-  /** The inputs that stay the same over a run. @throws ModelError when the embeddings do not fit */
+  /** Why embeddings of this shape do not fit; looked at before their values are read. */
+  refusal?(text: TextShape, source: Source): string | undefined;
+  /** The inputs that stay the same over a run. */
   inputs(text: Text, context: Context): Inputs;
 }
 
@@ -28,6 +31,8 @@ export interface Family {
   /** Settings that the config leaves out; sizes in pixels. */
   defaults(source: Source, factor: number): Pick<PreviewSettings, 'steps' | 'guidance' | 'width' | 'height' | 'frames'>;
   channels(source: Source): number;
+  /** Settings that this family alone refuses. */
+  problems?(settings: PreviewSettings, source: Source): SettingProblem[];
   /** Latent rows and columns of a token. */
   patch(source: Source): number;
   /** Pictures far from the size of training still look like something. */

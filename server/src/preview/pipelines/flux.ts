@@ -1,4 +1,3 @@
-import { ModelError } from '../../models/builder';
 import { image, scalar } from './family';
 import type { Family, Latent } from './family';
 import { configNumber } from './source';
@@ -10,9 +9,6 @@ export const flux: Family = {
   text: {
     pipeline: 'FluxPipeline', width: 'joint_attention_dim', pooled: 'pooled_projection_dim',
     inputs({ embeds, pooled }, { source, settings: { guidance }, latent: { height, width } }) {
-      if (!embedsGuidance(source) && guidance > 1) {
-        throw new ModelError('This FLUX model takes no guidance (guidance_embeds is false, as in FLUX.1-schnell). Remove "guidance" from the preview settings.');
-      }
       const [rows, columns] = [height / 2, width / 2];
       return {
         encoder_hidden_states: embeds,
@@ -24,6 +20,8 @@ export const flux: Family = {
     },
   },
   defaults: (source) => ({ ...(embedsGuidance(source) ? { steps: 20, guidance: 3.5 } : { steps: 4, guidance: 0 }), width: 512, height: 512, frames: 1 }),
+  problems: ({ guidance }, source) => (embedsGuidance(source) || guidance <= 1 ? []
+    : [{ key: 'guidance', message: 'This FLUX model takes no guidance (guidance_embeds is false, as in FLUX.1-schnell). Remove "guidance" from the preview settings.', instead: [null] }]),
   channels: (source) => configNumber(source, 'in_channels') / 4,
   patch: () => 2,
   guided: () => false,

@@ -5,6 +5,7 @@ import { modelFor } from '../../models';
 import { ModelError } from '../../models/builder';
 import { prepare, runForward } from '../../models/forward';
 import type { Prepared } from '../../models/forward';
+import type { Model } from '../../models/model';
 import type { Checkpoint, Half, PreviewSettings } from '../../protocol';
 import { samplerFor } from '../../samplers';
 import { torchRandn } from '../../samplers/noise';
@@ -13,6 +14,7 @@ import { openDecoder } from '../decoder';
 import { programFlops } from '../flops';
 import type { Picture } from '../metrics';
 import { openPrompt } from '../prompts';
+import type { PromptNeeds } from '../prompts';
 import { settle } from '../settings';
 import { cogvideox } from './cogvideox';
 import { classItems, dit } from './dit';
@@ -20,6 +22,7 @@ import type { Context, Family, Inputs, TextFamily } from './family';
 import { flux } from './flux';
 import { pixart } from './pixart';
 import { configNumber, openSource } from './source';
+import type { Source } from './source';
 import { wan } from './wan';
 import { zimage } from './zimage';
 
@@ -60,6 +63,7 @@ export interface Pipeline {
   decode(x: Float32Array, engine: Engine, options?: JobOptions): Promise<Picture[]>;
 }
 
+/** By class of diffusers. */
 const families: Readonly<Record<string, Family>> = {
   DiTTransformer2DModel: dit, PixArtTransformer2DModel: pixart, FluxTransformer2DModel: flux, ZImageTransformer2DModel: zimage, WanTransformer3DModel: wan, CogVideoXTransformer3DModel: cogvideox,
 };
@@ -71,7 +75,7 @@ const families: Readonly<Record<string, Family>> = {
  */
 export async function openPipeline(checkpoint: Checkpoint, written: Partial<PreviewSettings>, base: string): Promise<Pipeline> {
   const model = modelFor(checkpoint);
-  const family = families[model.classes[0] ?? ''] as Family;
+  const family = familyOf(model);
   const source = await openSource(checkpoint);
   const channels = family.channels(source);
   const { decoder, factors } = await openDecoder(source, written.decoder ?? 'vae', base, { channels, video: family.video });
@@ -130,6 +134,8 @@ export async function openPipeline(checkpoint: Checkpoint, written: Partial<Prev
   };
 }
 
+export function familyOf({ classes }: Pick<Model, 'classes'>): Family { return families[classes[0] ?? ''] as Family; }
+
 function layersByInput({ ops }: Program): Map<string, string[]> {
   const readers = new Map<number, string[]>();
   const found = new Map<string, string[]>();
@@ -146,12 +152,23 @@ function layersByInput({ ops }: Program): Map<string, string[]> {
 
 interface Item { name: string; identity: string; conditional: Inputs; unconditional: Inputs | null }
 
+export function promptNeeds(text: TextFamily, source: Source, guided: boolean): PromptNeeds {
+  const named = source.index?.['_class_name'];
+  return {
+    encoder: typeof named === 'string' ? named : text.pipeline, width: configNumber(source, text.width), pooled: text.pooled === null ? null : configNumber(source, text.pooled), negative: guided,
+    refusal: (shape) => text.refusal?.(shape, source),
+  };
+}
+
+export function promptsMissing({ checkpoint }: Source): string {
+  return `${checkpoint.architecture} makes pictures of text: name at least one prompt in the config, "preview: { prompts: ["a red fox in the snow"] }". docs/prompts.md says how its embeddings are made.`;
+}
+
 async function promptItems(text: TextFamily, context: Context, guided: boolean, base: string): Promise<Item[]> {
   const { source, settings } = context;
-  const named = source.index?.['_class_name'];
-  const needs = { encoder: typeof named === 'string' ? named : text.pipeline, width: configNumber(source, text.width), pooled: text.pooled === null ? null : configNumber(source, text.pooled), negative: guided };
+  const needs = promptNeeds(text, source, guided);
   if (settings.prompts.length === 0) {
-    throw new ModelError(`${source.checkpoint.architecture} makes pictures of text: name at least one prompt in the config, "preview: { prompts: ["a red fox in the snow"] }". docs/prompts.md says how its embeddings are made.`);
+    throw new ModelError(promptsMissing(source));
   }
   return Promise.all(settings.prompts.map(async (entry) => {
     const { name, identity, positive, negative } = await openPrompt(entry, base, needs);

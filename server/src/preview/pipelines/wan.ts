@@ -1,4 +1,3 @@
-import { ModelError } from '../../models/builder';
 import { image, scalar } from './family';
 import type { Family } from './family';
 import { configNumber } from './source';
@@ -12,20 +11,19 @@ export const wan: Family = {
   video: true,
   text: {
     pipeline: 'WanPipeline', width: 'text_dim', pooled: null,
-    inputs({ file, embeds, mask }, { source: { index, folder } }) {
-      if ((index?.['boundary_ratio'] ?? null) !== null || index?.['expand_timesteps'] === true) {
-        throw new ModelError(`${folder} is a pipeline of Wan 2.2, which changes its transformer or its time steps along the way; previews run Wan 2.1. "quantscope forward" runs a transformer of 2.2 on inputs you give.`);
-      }
-      const [rows = 0, width = 0] = embeds.shape;
-      if (rows > textRows) {
-        throw new ModelError(`${file}: ${rows} rows of embeddings; Wan takes at most ${textRows}. Encode with max_sequence_length=${textRows}, as docs/prompts.md shows.`);
-      }
+    refusal: ({ file, rows }) => (rows <= textRows ? undefined : `${file}: ${rows} rows of embeddings; Wan takes at most ${textRows}. Encode with max_sequence_length=${textRows}, as docs/prompts.md shows.`),
+    inputs({ embeds, mask }) {
+      const [, width = 0] = embeds.shape;
       const data = new Float32Array(textRows * width);
       data.set(embeds.data.map((value, i) => (mask?.[Math.floor(i / width)] === 0 ? 0 : value)));
       return { encoder_hidden_states: { shape: [textRows, width], data } };
     },
   },
   defaults: () => ({ steps: 20, guidance: 5, width: 448, height: 256, frames: 5 }),
+  problems: (_settings, { index, folder }) => ((index?.['boundary_ratio'] ?? null) === null && index?.['expand_timesteps'] !== true ? [] : [{
+    key: null, instead: [],
+    message: `${folder} is a pipeline of Wan 2.2, which changes its transformer or its time steps along the way; previews run Wan 2.1. "quantscope forward" runs a transformer of 2.2 on inputs you give.`,
+  }]),
   channels: (source) => configNumber(source, 'in_channels'),
   patch: () => 2,
   shape: ({ channels, frames, height, width }) => [channels, frames, height, width],

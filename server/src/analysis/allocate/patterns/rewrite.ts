@@ -2,6 +2,8 @@
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import { parseConfig } from '../../../config/parse';
 import type { ParsedConfig } from '../../../config/parse';
+import { addRules, applyEdits, atLineStart, inBraces, lastLine } from '../../../config/edits';
+import type { Edit, RuleText } from '../../../config/edits';
 import { resolvePlan } from '../../../config/resolve';
 import { find } from '../../../config/tree';
 import type { TreeNode } from '../../../config/tree';
@@ -24,7 +26,7 @@ export function rewriteConfig(document: TextDocument, checkpoint: Checkpoint, al
   // Before the rules of the user, which then go on deciding what they decided; behind them when the choice is about their layers.
   const first = [...chosen.keys()].every((name) => !ruled.has(name));
   const rules = fewestRules(checkpoint, allocated, chosen, first ? ruled : new Set());
-  const edited = apply(document, [...insertion(document, parsed, rules, first), ...otherEdits(document, parsed, changes)]);
+  const edited = applyEdits(document, [...(parsed.root && rules.length > 0 ? addRules(document, parsed.root, rules.map(textOf), first) : []), ...otherEdits(document, parsed, changes)]);
   const text = TextDocument.create(document.uri, document.languageId, 1, edited);
   const again = parseConfig(text);
   const plan = resolvePlan(again.config, checkpoint);
@@ -48,7 +50,7 @@ export function withoutAllocated(document: TextDocument): TextDocument {
     return braces ? { from: document.offsetAt(item.range.start), to: document.offsetAt(next?.range.start ?? (all ? { ...range.end, character: range.end.character - 1 } : item.range.end)), text: '' }
       : lines(all && i === 0 ? list.keyRange.start.line : item.range.start.line, lastLine(document, item));
   });
-  return edits.length === 0 ? document : TextDocument.create(document.uri, document.languageId, document.version, apply(document, edits));
+  return edits.length === 0 ? document : TextDocument.create(document.uri, document.languageId, document.version, applyEdits(document, edits));
 }
 
 function nameIn(item: TreeNode): unknown {
@@ -75,79 +77,27 @@ function fewestRules(checkpoint: Checkpoint, { plan, options, groups }: Allocata
   return fewer ?? [];
 }
 
-interface Edit { from: number; to: number; text: string }
-
-function apply(document: TextDocument, edits: readonly Edit[]): string {
-  const lineEnd = document.getText().includes('\r\n') ? '\r\n' : '\n';
-  return [...edits].sort((a, b) => b.from - a.from || b.to - a.to).reduce((text, { from, to, text: added }) => text.slice(0, from) + added.replaceAll('\n', lineEnd) + text.slice(to), document.getText());
-}
-
-function insertion(document: TextDocument, { root }: ParsedConfig, rules: readonly NewRule[], first: boolean): Edit[] {
-  const text = document.getText();
-  const list = find(root, 'rules')?.value;
-  if (!root || rules.length === 0) {
-    return [];
-  }
-  if (list?.kind === 'list' && inBraces(document, list)) {
-    const [at, items] = [document.offsetAt(list.range.start) + 1, rules.map(flowRule)];
-    const end = list.items.at(-1);
-    return first || !end ? [{ from: at, to: at, text: items.join(', ') + (end ? ', ' : '') }] : [{ from: document.offsetAt(end.range.end), to: document.offsetAt(end.range.end), text: items.map((item) => `, ${item}`).join('') }];
-  }
-  if (list?.kind === 'list' && list.items[0]) {
-    const { character } = list.range.start;
-    // Before the comments of the first rule.
-    const at = document.offsetAt({ line: (first ? find(root, 'rules')?.keyRange.end.line ?? 0 : lastLine(document, list)) + 1, character: 0 });
-    const block = rules.map((rule) => blockRule(rule, ' '.repeat(character))).join('');
-    return [{ from: at, to: at, text: (atLineStart(document, at) ? '' : '\n') + block }];
-  }
-  const empty = find(root, 'rules');
-  if (inBraces(document, root) && !empty) {
-    const start = document.offsetAt(root.range.start) + 1;
-    return [{ from: start, to: start, text: ` rules: [${rules.map(flowRule).join(', ')}],` }];
-  }
-  const at = empty ? document.offsetAt(empty.keyRange.start) : text.length;
-  const to = empty ? document.offsetAt(empty.value.range.end) : at;
-  const line = (empty || atLineStart(document, at) ? '' : '\n') + `rules:\n${rules.map((rule) => blockRule(rule, '  ')).join('')}`;
-  return [{ from: at, to, text: empty ? line.trimEnd() : line }];
-}
-
-/** Where the text of a node ends; what is written in lines would count the newline as its own. */
-function lastLine(document: TextDocument, node: TreeNode): number {
-  const inner = node.kind === 'list' ? node.items.at(-1) : node.kind === 'map' ? node.entries.at(-1)?.value : undefined;
-  return inner && !inBraces(document, node) ? lastLine(document, inner) : node.range.end.line;
-}
-
-function inBraces(document: TextDocument, { range }: TreeNode): boolean {
-  return '[{'.includes(document.getText()[document.offsetAt(range.start)] ?? ' ');
-}
-
-/** The last line of a file may lack its end. */
-function atLineStart(document: TextDocument, offset: number): boolean {
-  return offset === 0 || document.getText()[offset - 1] === '\n';
-}
-
 /** Rules with such a name are ours. */
 const namePrefix = 'allocated';
-const lineWidth = 150;
+const lineWidth = 146;
 
-function blockRule({ option, patterns }: NewRule, indent: string): string {
-  const inner = `${indent}  `;
-  const start = `${inner}layers: [`;
+/** The patterns on as many lines as they need. */
+function textOf({ option, patterns }: NewRule): RuleText {
+  const start = 'layers: [';
   const lines = [start];
   for (const [i, pattern] of patterns.entries()) {
     const item = `${JSON.stringify(pattern)}${i < patterns.length - 1 ? ',' : ']'}`;
     const current = lines.at(-1) ?? '';
-    if (current.length + item.length > lineWidth && current.trim() !== 'layers: [') {
+    if (current.length + item.length > lineWidth && current.trim() !== start) {
       lines.push(`${' '.repeat(start.length)}${item}`);
     } else {
       lines[lines.length - 1] = `${current}${current.endsWith(',') ? ' ' : ''}${item}`;
     }
   }
-  return [`${indent}- name: ${nameOf(option)}`, ...lines, ...option.lines.map((line) => inner + line), ''].join('\n');
-}
-
-function flowRule({ option, patterns }: NewRule): string {
-  return `{ name: ${nameOf(option)}, layers: [${patterns.map((pattern) => JSON.stringify(pattern)).join(', ')}], ${option.lines.join(', ')} }`;
+  return {
+    lines: [`name: ${nameOf(option)}`, ...lines, ...option.lines],
+    flow: `{ name: ${nameOf(option)}, layers: [${patterns.map((pattern) => JSON.stringify(pattern)).join(', ')}], ${option.lines.join(', ')} }`,
+  };
 }
 
 function nameOf({ label }: LayerOption): string {
