@@ -20,7 +20,8 @@ export function balanced(possible: Allocatable, losses: Losses, budget: number):
     return null;
   }
   let errors = stepErrors(steps, plan);
-  for (let round = 0; round < maxRounds && errors.every((error) => error > 0); round++) {
+  // A step without any error is minus infinity already.
+  for (let round = 0; round < maxRounds && errors.length > 0 && errors.every((error) => error > 0); round++) {
     const next = solve(possible, { ...losses, values: weighed(steps, errors.map((error) => 1 / error)) }, budget);
     const reached = next ? stepErrors(steps, next) : [];
     if (!next || logSum(reached) >= logSum(errors) - 1e-12) {

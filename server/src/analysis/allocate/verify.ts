@@ -91,7 +91,7 @@ function candidates({ possible, losses, allocation, others }: VerifyRequest): Na
   return [...known.values()];
 }
 
-function ranked(measured: readonly (readonly [NamedPlan, readonly Sample[]])[]): Finalist[] {
+export function ranked(measured: readonly (readonly [NamedPlan, readonly Sample[]])[]): Finalist[] {
   const mean = (samples: readonly Sample[]): number => samples.some(({ finite }) => !finite) ? -Infinity : average(samples.flatMap(({ latentPsnrDb }) => latentPsnrDb ?? []))?.mean ?? Infinity;
   const sorted = [...measured].sort(([a, x], [b, y]) => compare(mean(y), mean(x)) || a.bytes - b.bytes);
   const best = sorted[0]?.[1] ?? [];
