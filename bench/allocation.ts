@@ -1,6 +1,6 @@
 /**
  * Does the recommended plan look better than what people do without an allocator? All plans of a size on the trained example, judged by forced previews of all classes from seeds that nothing was chosen by.
- * Run: npm run bench:allocation [-- --write]   (--write replaces the table in docs/results.md)
+ * Run: npm run bench:allocation [-- --write] [--cache folder]   (--write replaces the tables in docs/results.md; with --cache a stopped run goes on)
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -126,7 +126,9 @@ function table(sections: readonly Section[]): string {
 }
 
 async function main(): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'quantscope-allocation-'));
+  const at = process.argv.indexOf('--cache');
+  const kept = at < 0 ? undefined : process.argv[at + 1];
+  const folder = kept === undefined ? mkdtempSync(join(tmpdir(), 'quantscope-allocation-')) : resolve(kept);
   const engine = new EngineClient({ hostPath: join(root, 'dist/engine.js'), addonPath: join(root, 'native/build/quantscope.node'), threads: 0, log: () => undefined });
   try {
     const comparison = await Comparison.of(usual, engine, folder);
@@ -142,7 +144,9 @@ async function main(): Promise<void> {
     }
   } finally {
     await engine.dispose();
-    rmSync(folder, { recursive: true, force: true });
+    if (kept === undefined) {
+      rmSync(folder, { recursive: true, force: true });
+    }
   }
 }
 

@@ -24,13 +24,15 @@ export function baselines(request: BaselineRequest): Baseline[] {
   const levels = levelsOf(request);
   const blocks = blockPlaces(groups);
   const outer = (count: number) => (group: LabelledGroup): boolean => group.layers.some(({ block }) => isOuter(block === null ? undefined : blocks.get(block), count));
-  const most = Math.max(0, ...[...blocks.values()].map(({ of }) => Math.ceil(of / 2)));
+  // With some blocks left that are neither.
+  const most = Math.max(0, ...[...blocks.values()].map(({ of }) => Math.ceil(of / 2) - 1));
   const rule = nameRuleOf(architecture);
   const kept = (count: number) => (group: LabelledGroup): boolean => group.layers.some((layer) => rule.keeps(layer)) || outer(count)(group);
+  const byName = rule.outer.flatMap((count) => mixed(groups, levels, kept(count)));
   const candidates: [name: string, description: string, plans: number[][]][] = [
     ['uniform', 'One option for all layers.', levels],
     ['first and last blocks', 'One option for all layers, and a larger one for the N first and last blocks: the best N and options that fit.', Array.from({ length: most }, (_, n) => mixed(groups, levels, outer(n + 1))).flat()],
-    ['by name', `${rule.text} These get a larger option than the rest: the best two that fit.${groups.some(kept(Math.max(...rule.outer))) ? '' : ' None of them is chosen for here.'}`, rule.outer.flatMap((count) => mixed(groups, levels, kept(count)))],
+    ['by name', `${rule.text} ${byName.length > 0 ? 'These get a larger option than the rest: the best two that fit.' : 'None of them, or nothing else, is chosen for here: one option for all.'}`, byName.length > 0 ? byName : levels],
   ];
   const runs = Array.from({ length: randomRuns }, (_, run) => randomly(seed + run, request, levels)).filter((plan) => plan !== null).sort((a, b) => a.loss - b.loss);
   const median = runs[runs.length >> 1];
@@ -45,9 +47,10 @@ function levelsOf({ groups, labels }: Problem): number[][] {
   return labels.map((label) => groups.map((group) => levelOf(group, label, groups))).sort((a, b) => solutionOf(optionsOf(groups), a).bytes - solutionOf(optionsOf(groups), b).bytes);
 }
 
-/** One option for most layers and a larger one for the chosen. */
+/** One option for most layers and a larger one for the chosen; nothing where all or none are, which is one option for all. */
 function mixed(groups: readonly LabelledGroup[], levels: readonly number[][], chosen: (group: LabelledGroup, index: number) => boolean): number[][] {
-  return levels.flatMap((level, low) => levels.slice(low + 1).map((better) => groups.map((group, i) => (chosen(group, i) ? better : level)[i] ?? 0)));
+  const better = groups.map(chosen);
+  return new Set(better).size < 2 ? [] : levels.flatMap((low, i) => levels.slice(i + 1).map((high) => groups.map((_, group) => (better[group] ? high : low)[group] ?? 0)));
 }
 
 function optionsOf(groups: readonly LabelledGroup[]): SharingGroups {
@@ -110,8 +113,8 @@ export function randomly(seed: number, request: Problem, levels = levelsOf(reque
       bytes += fits ? more : 0;
       return fits;
     }));
-    return groups.map((_, group) => (taken.has(group) ? better : level)[group] ?? 0);
-  }));
+    return taken.size % groups.length === 0 ? [] : [groups.map((_, group) => (taken.has(group) ? better : level)[group] ?? 0)];
+  })).flat();
   return fitting(plans, request)[0] ?? null;
 }
 
