@@ -1,4 +1,4 @@
-// `npm run bench`: prints the measurements of docs/performance.md; `npm run bench:methods` the table of docs/results.md. Nothing here passes or fails: machines are noisy.
+// `npm run bench`: prints the measurements of docs/performance.md; `npm run bench:methods` and `npm run bench:allocation` the tables of docs/results.md. Nothing here passes or fails: machines are noisy.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';

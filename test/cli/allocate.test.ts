@@ -14,6 +14,11 @@ interface Result {
   baselines: { name: string; bytes: number; objective: number }[]; certificate: { optimal: boolean; bound: number; gap: number }; pareto: { bytes: number; objective: number }[];
 }
 
+interface Verified extends Result {
+  finalists: { name: string; bytes: number; averageBits: number; objective: number; measured: { latentPsnrDb: { mean: number; spread: number; n: number } } }[]; recommended: string;
+  verification: { items: string[]; seeds: number[]; steps: number[]; leftOut: unknown[] }; current: { bytes: number; objective: number } | null;
+}
+
 function quantscope(...args: string[]): { code: number | null; out: string; err: string } {
   const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], { encoding: 'utf8', maxBuffer: 1 << 28, env: { ...process.env, XDG_CACHE_HOME: join(root, 'test-artifacts/cache') } });
   return { code: status, out: stdout, err: stderr };
@@ -78,13 +83,29 @@ describe('command line: allocate', () => {
     assert.ok(low.length > 0 && low.length < 6 && !low.includes(worst), low.join());
   }).timeout(120_000);
 
+  it('runs the finalists end to end, recommends the best of them and writes it', () => {
+    const written = join(folder({}), 'out.quant.yaml');
+    const found = json<Verified>('allocate', example, '--options', 'W2A4,W3A4,W4A4', '--layers', '**.ff.net.2', '--size', '1.6MB', '--verify', '--seeds', '1', '--write', written);
+    const { finalists, recommended, verification } = found;
+    assert.deepEqual([verification.seeds, verification.items.length, verification.steps.length, verification.leftOut], [[1], 3, 4, []]);
+    assert.deepEqual([recommended, found.bytes, found.objective], [finalists[0]?.name, finalists[0]?.bytes, finalists[0]?.objective]);
+    const means = finalists.map(({ measured: { latentPsnrDb } }) => latentPsnrDb.mean);
+    assert.ok(finalists.length >= 3 && finalists.every(({ bytes, measured: { latentPsnrDb: { n, mean } } }) => bytes <= 1_600_000 && n === 3 && mean > 10));
+    assert.deepEqual(means, [...means].sort((a, b) => b - a));
+    assert.ok(finalists.some(({ name }) => name === 'allocated') && found.current && found.current.bytes > found.bytes);
+    assert.equal(json<{ hash: string; totals: { checkpointBytes: number } }>('plan', written).totals.checkpointBytes, found.bytes);
+    const text = quantscope('allocate', example, '--options', 'W2A4,W3A4,W4A4', '--layers', '**.ff.net.2', '--size', '1.6MB', '--verify', '--seeds', '1').out;
+    assert.match(text, /latent PSNR dB ↑[\s\S]*Run end to end at 4 steps of 3 items from seeds 1; the first is recommended\./);
+  }).timeout(120_000);
+
   const bad: [what: string, args: string[], message: RegExp][] = [
-    ['a size that is none', ['--size', 'small'], /--size must be a number with a unit, not "small"/],
+    ['a size that is none', ['--size', 'small'], /The size must be a number with a unit, not "small"/],
     ['two budgets', ['--size', '2MB', '--bits', '4'], /Give one of them/],
-    ['bits that are none', ['--bits', '0'], /--bits must be a number above 0/],
+    ['bits that are none', ['--bits', '0'], /bits must be a number above 0/],
     ['a size that nothing fits', ['--size', '1MB'], /No plan fits into 1000000 bytes/],
     ['an option that is none', ['--options', 'W4A4,int4'], /"int4" is no option/],
     ['a loss that is none', ['--loss', 'guess'], /weights, outputs, sensitivity or a \.json file/],
+    ['seeds without a verification', ['--seeds', '2'], /--finalists and --seeds belong to --verify/],
     ['losses that are not there', ['--loss', 'nowhere.json'], /nowhere\.json: there is no such file/],
   ];
   for (const [what, args, message] of bad) {

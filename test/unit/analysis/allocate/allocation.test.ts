@@ -5,7 +5,7 @@ import { TextDocument } from 'vscode-languageserver-textdocument';
 import { allocatable, allocate, layersToMeasure } from '../../../../server/src/analysis/allocate/allocation';
 import type { Allocatable } from '../../../../server/src/analysis/allocate/allocation';
 import { tieLayers } from '../../../../server/src/analysis/allocate/groups';
-import { givenLosses } from '../../../../server/src/analysis/allocate/losses';
+import { currentLabel, givenLosses } from '../../../../server/src/analysis/allocate/losses';
 import type { Losses } from '../../../../server/src/analysis/allocate/losses';
 import { readOptions, usualOptions } from '../../../../server/src/analysis/allocate/options';
 import { rewriteConfig, withoutAllocated } from '../../../../server/src/analysis/allocate/patterns/rewrite';
@@ -113,6 +113,32 @@ describe('allocation', () => {
       assert.deepEqual(parseConfig(undone).problems, []);
     }
   }).timeout(120_000);
+
+  it('puts what the config says now beside the plan, under the same losses', async () => {
+    const { document, checkpoint, plan, possible } = await open(ruled, ['W3A4', 'W4A4', 'keep']);
+    const losses = made(possible, 2);
+    const found = allocate(possible, losses, 1.55e6);
+    const sum = (label: string, layers: readonly { name: string }[]): number => layers.reduce((total, { name }) => total + (losses.values.get(label)?.get(name) ?? NaN), 0);
+    const free = possible.groups.flatMap(({ layers }) => layers);
+    assert.deepEqual([found.current?.bytes, found.current?.averageBits, found.noCurrent], [plan.totals.checkpointBytes, plan.totals.averageBits, null]);
+    assert.ok(Math.abs((found.current?.objective ?? NaN) - sum('W4A4', free)) < 1e-9);
+    // After an allocation it is what that one chose.
+    const again = resolvePlan(parseConfig(TextDocument.create('file:///x.quant.yaml', 'quantconfig', 1, rewriteConfig(document, checkpoint, possible, found).text)).config, checkpoint);
+    const later = allocate({ ...possible, current: again }, losses, 1.7e6);
+    assert.equal(later.current?.bytes, found.bytes);
+    assert.ok(Math.abs((later.current?.objective ?? NaN) - found.objective) < 1e-9);
+    // Recipes that are no option are measured as well, or the reason is said.
+    const { possible: others } = await open(ruled, ['W3A4', 'W8A8']);
+    const asked = layersToMeasure(others);
+    assert.deepEqual([[...asked.keys()], asked.get(currentLabel)?.length, asked.get(currentLabel)?.[0]?.weightBits], [['W3A4', 'W8A8', currentLabel], 36, 4]);
+    const measured = made(others, 2);
+    assert.ok(Math.abs((allocate(others, measured, 1.7e6).current?.objective ?? NaN) - [...measured.values.get(currentLabel)?.values() ?? []].reduce((a, b) => a + b, 0)) < 1e-9);
+    const given = { ...measured, values: new Map([...measured.values].filter(([label]) => label !== currentLabel)) };
+    const { current, noCurrent } = allocate(others, given, 1.7e6);
+    assert.equal(current, null);
+    assert.match(noCurrent ?? '', /^There is no loss of transformer_blocks\.0\.attn1\.to_\w as the config has it now: it is none of the options W3A4, W8A8\.$/);
+    assert.equal(allocate(others, { ...given, unmeasured: 'Cannot be.' }, 1.7e6).noCurrent, 'Cannot be.');
+  });
 
   it('says it in few patterns', async () => {
     const { document, checkpoint, possible } = await open(ruled, ['W3A4', 'W4A4', 'W8A8']);
