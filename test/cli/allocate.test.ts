@@ -79,9 +79,9 @@ describe('command line: allocate', () => {
   }).timeout(120_000);
 
   const bad: [what: string, args: string[], message: RegExp][] = [
-    ['a size that is none', ['--size', 'small'], /--size must be a number with a unit, not "small"/],
+    ['a size that is none', ['--size', 'small'], /The size must be a number with a unit, not "small"/],
     ['two budgets', ['--size', '2MB', '--bits', '4'], /Give one of them/],
-    ['bits that are none', ['--bits', '0'], /--bits must be a number above 0/],
+    ['bits that are none', ['--bits', '0'], /bits must be a number above 0/],
     ['a size that nothing fits', ['--size', '1MB'], /No plan fits into 1000000 bytes/],
     ['an option that is none', ['--options', 'W4A4,int4'], /"int4" is no option/],
     ['a loss that is none', ['--loss', 'guess'], /weights, outputs, sensitivity or a \.json file/],

@@ -3,6 +3,9 @@
 /** Where losses come from: of single layers (weights, outputs), of the final output of the model (sensitivity), or somebody else's. */
 export type LossKind = 'weights' | 'outputs' | 'sensitivity' | 'given';
 
+/** A budget as people write it: `6.9GB` of the whole checkpoint, or `4.5` average bits per linear weight. */
+export type BudgetText = { size: string } | { bits: string };
+
 /** A best plan of its size. */
 export interface ParetoPoint { bytes: number; averageBits: number; /** Sum of losses. */ objective: number }
 
