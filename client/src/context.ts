@@ -19,6 +19,7 @@ export class QuantScopeContext implements vscode.Disposable {
     'quantscope/reports': new vscode.EventEmitter(),
     'quantscope/planChanged': new vscode.EventEmitter(),
     'quantscope/previewFrame': new vscode.EventEmitter(),
+    'quantscope/ranking': new vscode.EventEmitter(),
     'quantscope/status': new vscode.EventEmitter(),
   };
   readonly analysis = new vscode.EventEmitter<AnalysisEvent>();
@@ -49,6 +50,7 @@ export class QuantScopeContext implements vscode.Disposable {
     this.relay('quantscope/reports');
     this.relay('quantscope/planChanged');
     this.relay('quantscope/previewFrame');
+    this.relay('quantscope/ranking');
     this.relay('quantscope/status');
     extension.subscriptions.push(
       this,

@@ -4,7 +4,7 @@ import { closeSync, cpSync, openSync, writeSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import { bounds, firstBad, stepsToLookAt } from '../../../server/src/analysis/firstBad';
-import type { FirstBad } from '../../../server/src/analysis/firstBad';
+import type { FirstBad } from '../../../server/src/protocol';
 import { describeDeparture, largestPerChannel, rangeOf } from '../../../server/src/analysis/firstBadReason';
 import { sensitivity } from '../../../server/src/analysis/sensitivity';
 import { CheckpointStore, openCheckpoint } from '../../../server/src/checkpoint';
