@@ -59,7 +59,8 @@ export async function allocateConfig(request: ConfigAllocation, engine: Engine):
   const { config } = loaded.parsed;
   const budget = readBudget(request.budget, config, plan.totals);
   const options = request.options ? readOptions(request.options, config.defaults) : usualOptions(config.defaults);
-  const possible = allocatable(plan, config, checkpoint, options, request.layers);
+  const now = document === request.document ? plan : (await loadConfig(request.document, path, request.store)).plan ?? plan;
+  const possible = allocatable(plan, config, checkpoint, options, request.layers, now);
   const losses = await lossesOf(request, { ...loaded, plan, checkpoint }, possible, engine);
   await requireUnchanged(plan);
   const allocation = allocate(possible, losses, budget.bytes);

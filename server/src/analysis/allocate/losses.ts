@@ -3,6 +3,8 @@
  * local: they do not know how an error travels to the picture, and behind a rotation they are nearly the same in every layer. Sensitivities do, and take longer.
  */
 import type { CancellationToken } from 'vscode-jsonrpc';
+import { ModelError } from '../../models/builder';
+import { EngineError } from '../../engine/client';
 import type { Engine } from '../../engine/client';
 import type { LayerPlan, LossKind, Plan } from '../../protocol';
 import { LayerProbe } from '../../quantize/evaluate';
@@ -19,7 +21,12 @@ export interface Losses {
   description: string;
   /** By option label, then layer: finite, 0 or more. Layers of `keep: original` need none: they lose nothing. */
   values: ReadonlyMap<string, ReadonlyMap<string, number>>;
+  /** Why there are none of `currentLabel`; absent when there are, or nobody asked. */
+  unmeasured?: string;
 }
+
+/** What the config says now, where that is none of the options. Not needed to allocate: where it cannot be measured, the reason is kept. */
+export const currentLabel = 'as written';
 
 export interface LossRequest {
   plan: Plan;
@@ -31,18 +38,17 @@ export interface LossRequest {
 
 /** ‖W − Ŵ‖² / ‖W‖² of every layer: the expected distortion times how far the layer departs from it. @throws EngineError, CheckpointError, AllocationError */
 export async function weightLosses({ plan, options, cancellation, onProgress }: LossRequest, preparation: Omit<PlanRequest, 'plan' | 'only' | 'onProgress'>, engine: Engine, cache: ReportCache): Promise<Losses> {
-  const values = new Map<string, Map<string, number>>();
-  for (const [label, layers] of options) {
-    const progress = (fraction: number, layer: string): void => onProgress?.((values.size + fraction) / options.size, `${label} ${layer}`);
+  const measured = await byOption(options, async (label, layers, done) => {
+    const progress = (fraction: number, layer: string): void => onProgress?.((done + fraction) / options.size, `${label} ${layer}`);
     const { layers: reports, failures } = await analyze({ ...preparation, plan: { ...plan, layers: [...layers] } }, engine, cache, { cancellation, onProgress: progress });
     const [failure] = failures;
     if (failure) {
       throw new AllocationError(`${failure.name} cannot be measured as ${label}: ${failure.message} "--loss outputs" measures the outputs of layers instead.`);
     }
-    values.set(label, new Map(reports.map((report) => [report.name, report.weight.relativeMse])));
-  }
+    return new Map(reports.map((report) => [report.name, report.weight.relativeMse]));
+  });
   return {
-    kind: 'weights', values,
+    kind: 'weights', ...measured,
     description: 'Sum over layers of the relative error of the weight. A local stand-in: it sees neither activations nor how errors travel to the picture; sensitivities do (--loss sensitivity).',
   };
 }
@@ -53,8 +59,7 @@ export async function outputLosses(request: LossRequest, preparation: Omit<PlanR
   const names = [...new Set([...options.values()].flatMap((layers) => layers.map(({ name }) => name)))];
   const stages = options.size + 1;
   const samples = await sampleInputs({ ...preparation, plan: request.plan, onProgress: (fraction, what) => onProgress?.(fraction / stages, what) }, names, engine);
-  const values = new Map<string, Map<string, number>>();
-  for (const [label, layers] of options) {
+  const measured = await byOption(options, async (label, layers, done) => {
     const prepared = await prepareRecipes({ ...preparation, plan: { ...request.plan, layers: [...layers] } }, engine);
     const errors = new Map<string, number>();
     for (const layer of layers) {
@@ -62,32 +67,47 @@ export async function outputLosses(request: LossRequest, preparation: Omit<PlanR
       if (sample && recipe) {
         errors.set(layer.name, await new LayerProbe(engine, layer, sample).outputError(recipe, { cancellation }));
       }
-      onProgress?.((1 + values.size + errors.size / layers.length) / stages, `${label} ${layer.name}`);
+      onProgress?.((1 + done + errors.size / layers.length) / stages, `${label} ${layer.name}`);
     }
-    values.set(label, errors);
-  }
+    return errors;
+  });
   return {
-    kind: 'outputs', values,
+    kind: 'outputs', ...measured,
     description: 'Sum over layers of the relative error of the output, weights and activations quantized, on rows of the inputs along calibration runs. A local stand-in: it does not see how errors travel to the picture; sensitivities do (--loss sensitivity).',
   };
 }
 
 /** What each layer alone, quantized as the option says, does to the final output of the model (sensitivity/). @throws ModelError, EngineError, CheckpointError */
 export async function propagatedLosses(request: LossRequest, subject: Pick<SensitivityRequest, 'loaded' | 'base' | 'cacheFolder'>, engine: Engine): Promise<Losses> {
-  const values = new Map<string, Map<string, number>>();
-  for (const [label, layers] of request.options) {
+  const measured = await byOption(request.options, async (label, layers, done) => {
     const under = new Map(layers.map((layer) => [layer.name, layer]));
     const plan = { ...request.plan, layers: request.plan.layers.map((layer) => under.get(layer.name) ?? layer) };
     const result = await sensitivity({
       ...subject, loaded: { ...subject.loaded, plan }, by: 'layer', only: new Set(under.keys()), cancellation: request.cancellation,
-      onProgress: (fraction, what) => request.onProgress?.((values.size + fraction) / request.options.size, `${label} ${what}`),
+      onProgress: (fraction, what) => request.onProgress?.((done + fraction) / request.options.size, `${label} ${what}`),
     }, engine);
-    values.set(label, new Map(result.layers.map(({ name, score }) => [name, score ?? Infinity])));
-  }
+    return new Map(result.layers.map(({ name, score }) => [name, score ?? Infinity]));
+  });
   return {
-    kind: 'sensitivity', values,
+    kind: 'sensitivity', ...measured,
     description: 'Sum over layers of what quantizing each alone does to the clean picture that the output of the model leads to. Adds up as far as errors do: "quantscope sensitivity" gives the ratio.',
   };
+}
+
+/** One option after the other. What the config says now may fail where the options do not: by its own recipe, not by a cancel or a crash. */
+async function byOption(options: LossRequest['options'], measureOne: (label: string, layers: readonly LayerPlan[], done: number) => Promise<Map<string, number>>): Promise<Pick<Losses, 'values' | 'unmeasured'>> {
+  const values = new Map<string, Map<string, number>>();
+  for (const [label, layers] of options) {
+    try {
+      values.set(label, await measureOne(label, layers, values.size));
+    } catch (error) {
+      if (label !== currentLabel || !(error instanceof AllocationError || error instanceof ModelError || (error instanceof EngineError && error.code === 'ARGUMENT'))) {
+        throw error;
+      }
+      return { values, unmeasured: `What the config says now cannot be measured: ${error.message}` };
+    }
+  }
+  return { values };
 }
 
 /** Losses somebody else measured: `{ "losses": { "<option>": { "<layer>": number } }, "description": "…" }`. @param path for messages. @throws AllocationError */
