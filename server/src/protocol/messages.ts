@@ -22,7 +22,7 @@ export interface AnalyzeResult { plan: Plan; layers: LayerReport[]; failures: { 
 export interface ReportsParams { uri: string; layers: LayerReport[]; done: number; total: number }
 
 export interface PlanParams { uri: string }
-export interface PlanResult { plan: Plan; reports: LayerReport[] }
+export interface PlanResult { plan: Plan; reports: LayerReport[]; /** What the config's budget comes to for the whole checkpoint; null without one. */ budgetBytes: number | null }
 
 export interface CheckpointParams { path: string }
 export interface TensorStatsParams { path: string; tensor: string }

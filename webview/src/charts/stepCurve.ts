@@ -6,6 +6,7 @@ import { axisBottom, axisLeft, line, scaleLinear, scaleLog, select, symbol, symb
 import { h } from '../dom';
 import type { CurvePoint, PreviewMetric } from '../model/previewMetrics';
 import { curveDomain } from '../model/previewMetrics';
+import { decades } from '../model/scale';
 import { listenToMarks } from './marks';
 
 const HEIGHT = 132;
@@ -124,14 +125,6 @@ function neighbour(marks: readonly Mark[], { step, series }: Mark, key: string):
 
 function describe({ label, step, timestep, value }: Mark, metric: PreviewMetric): string {
   return `${label}, step ${step + 1}, t = ${Number(timestep.toPrecision(5))}. ${metric.title}: ${metric.format(value)}, ${metric.better}`;
-}
-
-/** Powers of ten inside of [low, high], with 3·10ᵏ between them while they are few. */
-function decades(low: number, high: number): number[] {
-  const inside = (value: number): boolean => value >= low * 0.999 && value <= high * 1.001;
-  const first = Math.floor(Math.log10(low));
-  const powers = Array.from({ length: Math.ceil(Math.log10(high)) - first + 1 }, (_, index) => 10 ** (first + index));
-  return powers.filter(inside).length > 3 ? powers.filter(inside) : powers.flatMap((power) => [power, 3 * power]).filter(inside);
 }
 
 function tickText(value: number, { scale }: PreviewMetric): string {
