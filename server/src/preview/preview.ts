@@ -84,7 +84,7 @@ export function comparedSteps({ steps, compareSteps }: PreviewSettings): number[
 }
 
 /** The quantized model at the reference's x_t of the compared steps. */
-async function forcedOutputs(pipeline: Pipeline, item: number, reference: Trajectory, settings: PreviewSettings, recipes: Record<string, LinearRecipe>, engine: Engine, options: () => JobOptions): Promise<Trajectory> {
+export async function forcedOutputs(pipeline: Pipeline, item: number, reference: Trajectory, settings: PreviewSettings, recipes: Record<string, LinearRecipe>, engine: Engine, options: () => JobOptions): Promise<Trajectory> {
   const { timesteps } = pipeline.sampler();
   const outputs = [...reference.outputs];
   for (const step of comparedSteps(settings)) {
@@ -117,7 +117,7 @@ async function comparePoints(pipeline: Pipeline, settings: PreviewSettings, own:
 const estimates = new WeakMap<Trajectory, Map<number, Float32Array>>();
 
 /** The clean estimate at a step, one array per trajectory and step. */
-function cleanAt(pipeline: Pipeline, trajectory: Trajectory, step: number): Float32Array {
+export function cleanAt(pipeline: Pipeline, trajectory: Trajectory, step: number): Float32Array {
   const known = estimates.get(trajectory) ?? new Map<number, Float32Array>();
   estimates.set(trajectory, known);
   const clean = known.get(step) ?? pipeline.sampler().clean(trajectory.outputs[step] ?? new Float32Array(), step, trajectory.samples[step] ?? new Float32Array());

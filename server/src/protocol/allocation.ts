@@ -24,7 +24,7 @@ export interface AllocatedLayer { name: string; option: string; packedBytes: num
 export interface SampleMean { mean: number; spread: number; n: number }
 
 /** What plans were run end to end on: forced previews at the compared steps, one sample for each item and seed. */
-export interface VerificationScope { items: string[]; seeds: number[]; steps: number[] }
+export interface VerificationScope { items: string[]; /** Of the starting noise; losses were measured with others. */ seeds: number[]; steps: number[]; /** Plans that were not run, with the reason. */ leftOut: { name: string; reason: string }[] }
 
 export interface FinalistMeasurement {
   /** PSNR of the clean latents that the outputs lead to, against full precision, mean over the compared steps: dB, higher is better. null: equal to full precision in all samples. */

@@ -4,7 +4,7 @@ import type { QuantConfig } from '../../config/parse';
 import { packedLayers } from '../../checkpoint/packed';
 import { selectLayers } from '../report';
 import type { Allocation, Checkpoint, LayerPlan, ParetoPoint, Plan } from '../../protocol';
-import { baselines } from './baselines';
+import { baselines, randomly } from './baselines';
 import type { LabelledGroup } from './baselines';
 import { allocatedLayers, currentLayers, currentOf, lossOf, named, pointOf, toChoices } from './choices';
 import type { Choices } from './choices';
@@ -87,7 +87,7 @@ export function allocate(possible: Allocatable, losses: Losses, budget: number):
     plan: { fixed: possible.fixed.length, layers: allocatedLayers(possible, losses, chosen) },
     options: labels,
     ...currentOf(possible, losses),
-    baselines: baselines({ groups, labels, budget: budget - base, paid, seed: baselineSeed }).map(({ name, description, choices }) => named(possible, losses, toChoices(possible, choices), name, description)),
+    baselines: baselines({ groups, labels, budget: budget - base, paid, seed: baselineSeed, architecture: possible.plan.architecture }).map(({ name, description, choices }) => named(possible, losses, toChoices(possible, choices), name, description)),
     certificate: {
       optimal: found.exact, bound: found.bound, gap: found.loss - found.bound,
       method: found.exact ? `Exact: ${allocator.frontier ? 'dynamic programming over all budgets' : 'search of everything that the Lagrangian bound does not rule out'}, shared data by branch and bound.`
@@ -102,6 +102,13 @@ export function allocate(possible: Allocatable, losses: Losses, budget: number):
 export function solve(possible: Allocatable, losses: Losses, budget: number): Choices | null {
   const { allocator, base, paid } = problemOf(possible, losses);
   const found = allocator.solve(budget - base, paid);
+  return found && toChoices(possible, found.choices);
+}
+
+/** A larger option for layers in random order, as the baseline "random" has it, from one seed; null when not even the smallest fits. */
+export function randomChoices(possible: Allocatable, losses: Losses, budget: number, seed: number): Choices | null {
+  const { groups, base, paid } = problemOf(possible, losses);
+  const found = randomly(seed, { groups, labels: possible.options.map(({ label }) => label), budget: budget - base, paid });
   return found && toChoices(possible, found.choices);
 }
 

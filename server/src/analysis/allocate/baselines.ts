@@ -1,7 +1,8 @@
 /** What people do without an allocator, within the same budget, each in the best form that fits. */
-import type { LayerPlan, Role } from '../../protocol';
+import type { LayerPlan } from '../../protocol';
 import { solutionOf } from './knapsack';
 import type { Solution } from './knapsack';
+import { nameRuleOf } from './nameRules';
 import { sharedOf } from './solver';
 import type { SharingGroups, SharingOption } from './solver';
 
@@ -11,33 +12,43 @@ export interface Baseline extends Solution { name: string; description: string }
 /** A group's layers, with its options by label. */
 export interface LabelledGroup { layers: readonly LayerPlan[]; options: readonly (SharingOption & { label: string })[] }
 
-export interface BaselineRequest { groups: readonly LabelledGroup[]; labels: readonly string[]; budget: number; paid: ReadonlySet<string>; seed: number }
+interface Problem { groups: readonly LabelledGroup[]; labels: readonly string[]; budget: number; /** Keys of shared data that is there in any case. */ paid: ReadonlySet<string> }
+
+export interface BaselineRequest extends Problem { seed: number; architecture: string }
 
 const randomRuns = 21;
 
 /** A baseline that does not fit in any form is left out. */
 export function baselines(request: BaselineRequest): Baseline[] {
-  const { groups, labels } = request;
-  // From small to large: one option for all, a group that cannot have it taking its next larger one.
-  const levels = labels.map((label) => groups.map((group) => levelOf(group, label, groups))).sort((a, b) => solutionOf(optionsOf(groups), a).bytes - solutionOf(optionsOf(groups), b).bytes);
-  // One option for most layers and a larger one for the chosen.
-  const mixed = (chosen: (group: LabelledGroup) => boolean): number[][] => levels.flatMap((level, low) => levels.slice(low + 1).map((better) => groups.map((group, i) => (chosen(group) ? better : level)[i] ?? 0)));
+  const { groups, architecture, seed } = request;
+  const levels = levelsOf(request);
   const blocks = blockPlaces(groups);
-  const outer = (count: number) => (group: LabelledGroup): boolean => group.layers.some(({ block }) => {
-    const place = block === null ? undefined : blocks.get(block);
-    return place !== undefined && (place.index < count || place.index >= place.of - count);
-  });
+  const outer = (count: number) => (group: LabelledGroup): boolean => group.layers.some(({ block }) => isOuter(block === null ? undefined : blocks.get(block), count));
   const most = Math.max(0, ...[...blocks.values()].map(({ of }) => Math.ceil(of / 2)));
-  const kept = (count: number) => (group: LabelledGroup): boolean => group.layers.some(({ role }) => keptRoles.includes(role)) || outer(count)(group);
+  const rule = nameRuleOf(architecture);
+  const kept = (count: number) => (group: LabelledGroup): boolean => group.layers.some((layer) => rule.keeps(layer)) || outer(count)(group);
   const candidates: [name: string, description: string, plans: number[][]][] = [
     ['uniform', 'One option for all layers.', levels],
-    ['first and last blocks', 'One option for all layers, and a larger one for the N first and last blocks: the best N and options that fit.', Array.from({ length: most }, (_, n) => mixed(outer(n + 1))).flat()],
-    ['by name', 'A larger option for embedders, modulation and final layers, with or without the first and last one or two blocks: the best options that fit.', [...mixed(kept(0)), ...mixed(kept(1)), ...mixed(kept(2))]],
+    ['first and last blocks', 'One option for all layers, and a larger one for the N first and last blocks: the best N and options that fit.', Array.from({ length: most }, (_, n) => mixed(groups, levels, outer(n + 1))).flat()],
+    ['by name', `${rule.text} These get a larger option than the rest: the best two that fit.${groups.some(kept(Math.max(...rule.outer))) ? '' : ' None of them is chosen for here.'}`, rule.outer.flatMap((count) => mixed(groups, levels, kept(count)))],
   ];
-  return [...candidates.flatMap(([name, description, plans]) => best(name, description, plans, request)), ...randomly(levels[0] ?? [], request)];
+  const runs = Array.from({ length: randomRuns }, (_, run) => randomly(seed + run, request, levels)).filter((plan) => plan !== null).sort((a, b) => a.loss - b.loss);
+  const median = runs[runs.length >> 1];
+  return [
+    ...candidates.flatMap(([name, description, plans]) => best(name, description, plans, request)),
+    ...(median ? [{ name: 'random', description: `One option for all layers, and a larger one for layers in random order as long as it fits: the best two for each order; the median of ${randomRuns} seeds from ${seed}.`, ...median }] : []),
+  ];
 }
 
-const keptRoles: readonly Role[] = ['embedder', 'modulation', 'final'];
+/** From small to large: one option for all, a group that cannot have it taking its next larger one. */
+function levelsOf({ groups, labels }: Problem): number[][] {
+  return labels.map((label) => groups.map((group) => levelOf(group, label, groups))).sort((a, b) => solutionOf(optionsOf(groups), a).bytes - solutionOf(optionsOf(groups), b).bytes);
+}
+
+/** One option for most layers and a larger one for the chosen. */
+function mixed(groups: readonly LabelledGroup[], levels: readonly number[][], chosen: (group: LabelledGroup, index: number) => boolean): number[][] {
+  return levels.flatMap((level, low) => levels.slice(low + 1).map((better) => groups.map((group, i) => (chosen(group, i) ? better : level)[i] ?? 0)));
+}
 
 function optionsOf(groups: readonly LabelledGroup[]): SharingGroups {
   return groups.map(({ options }) => options);
@@ -53,6 +64,10 @@ function levelOf({ options }: LabelledGroup, label: string, groups: readonly Lab
   return own >= 0 ? own : among.reduce((low, i) => ((options[i]?.bytes ?? 0) < (options[low]?.bytes ?? 0) ? i : low), among[0] ?? 0);
 }
 
+function isOuter(place: { index: number; of: number } | undefined, count: number): boolean {
+  return place !== undefined && (place.index < count || place.index >= place.of - count);
+}
+
 /** Where a block stands among those of its list. */
 function blockPlaces(groups: readonly LabelledGroup[]): Map<string, { index: number; of: number }> {
   const lists = new Map<string, Set<string>>();
@@ -64,38 +79,40 @@ function blockPlaces(groups: readonly LabelledGroup[]): Map<string, { index: num
 }
 
 function best(name: string, description: string, plans: readonly number[][], request: BaselineRequest): Baseline[] {
-  const fitting = plans.flatMap((choices) => fit(choices, request) ?? []).sort((a, b) => a.loss - b.loss || a.bytes - b.bytes);
-  return fitting.slice(0, 1).map((solution) => ({ name, description, ...solution }));
+  return fitting(plans, request).slice(0, 1).map((solution) => ({ name, description, ...solution }));
+}
+
+/** Best first. */
+function fitting(plans: readonly number[][], request: Problem): Solution[] {
+  return plans.flatMap((choices) => fit(choices, request) ?? []).sort((a, b) => a.loss - b.loss || a.bytes - b.bytes);
 }
 
 /** With shared data; null when it does not fit. */
-function fit(choices: number[], { groups, budget, paid }: BaselineRequest): Solution | null {
+function fit(choices: number[], { groups, budget, paid }: Problem): Solution | null {
   const options = optionsOf(groups);
   const solution = solutionOf(options, choices);
   const shared = [...sharedOf(options, solution)].reduce((sum, [key, bytes]) => sum + (paid.has(key) ? 0 : bytes), 0);
   return solution.bytes + shared <= budget ? { ...solution, bytes: solution.bytes + shared } : null;
 }
 
-/** Groups in random order take the best option that still fits beside all shared data there could be, beginning with the smallest for all; the median of several runs. */
-function randomly(smallest: readonly number[], request: BaselineRequest): Baseline[] {
-  const shared = new Map(request.groups.flatMap(({ options }) => options.flatMap((option) => [...option.shared])));
-  const limit = request.budget - [...shared].reduce((sum, [key, bytes]) => sum + (request.paid.has(key) ? 0 : bytes), 0);
-  const runs = Array.from({ length: randomRuns }, (_, run) => {
-    const choices = [...smallest];
-    let { bytes } = solutionOf(optionsOf(request.groups), choices);
-    for (const group of shuffled(choices.length, request.seed + run)) {
-      const options = request.groups[group]?.options ?? [];
-      const before = choices[group] ?? 0;
-      const more = (i: number): number => (options[i]?.bytes ?? 0) - (options[before]?.bytes ?? 0);
-      const better = [...options.keys()].filter((i) => (options[i]?.loss ?? 0) < (options[before]?.loss ?? 0)).sort((a, b) => (options[a]?.loss ?? 0) - (options[b]?.loss ?? 0));
-      const taken = better.find((i) => bytes + more(i) <= limit) ?? before;
-      bytes += more(taken);
-      choices[group] = taken;
-    }
-    return fit(choices, request);
-  }).filter((solution) => solution !== null).sort((a, b) => a.loss - b.loss);
-  const median = runs[runs.length >> 1];
-  return median ? [{ name: 'random', description: `Layers in random order take the best option that still fits; the median of ${randomRuns} seeds from ${request.seed}.`, ...median }] : [];
+/** Layers in random order get a larger option as long as it fits beside all shared data there could be: of all two options the best. */
+export function randomly(seed: number, request: Problem, levels = levelsOf(request)): Solution | null {
+  const { groups, budget, paid } = request;
+  const options = optionsOf(groups);
+  const shared = new Map(options.flatMap((group) => group.flatMap((option) => [...option.shared])));
+  const limit = budget - [...shared].reduce((sum, [key, bytes]) => sum + (paid.has(key) ? 0 : bytes), 0);
+  const order = shuffled(groups.length, seed);
+  const plans = levels.flatMap((level, low) => levels.slice(low + 1).map((better) => {
+    let { bytes } = solutionOf(options, level);
+    const taken = new Set(order.filter((group) => {
+      const more = (options[group]?.[better[group] ?? 0]?.bytes ?? 0) - (options[group]?.[level[group] ?? 0]?.bytes ?? 0);
+      const fits = bytes + more <= limit;
+      bytes += fits ? more : 0;
+      return fits;
+    }));
+    return groups.map((_, group) => (taken.has(group) ? better : level)[group] ?? 0);
+  }));
+  return fitting(plans, request)[0] ?? null;
 }
 
 /** Fisher–Yates with mulberry32. */

@@ -44,34 +44,35 @@ export function named(possible: Allocatable, losses: Losses, choices: Choices, n
 
 /** What the config says now, under losses that were measured of its options, and of `currentLayers` where it says something else. */
 export function currentOf(possible: Allocatable, losses: Losses): { current: ParetoPoint | null; noCurrent: string | null } {
-  const { loose, byLabel } = currentLayers(possible);
-  const unknown = losses.unmeasured ?? loose.find(({ name }) => !Number.isFinite(losses.values.get(currentLabel)?.get(name)))?.name;
-  if (unknown !== undefined) {
-    return { current: null, noCurrent: losses.unmeasured ?? `There is no loss of ${unknown} as the config has it now: it is none of the options ${possible.options.map(({ label }) => label).join(', ')}.` };
+  const { loose, options } = currentLayers(possible);
+  const unknown = loose.find(({ name }) => !Number.isFinite(losses.values.get(currentLabel)?.get(name)))?.name;
+  if (losses.unmeasured !== undefined || unknown !== undefined) {
+    return { current: null, noCurrent: losses.unmeasured ?? `There is no loss of ${unknown ?? ''} as the config has it now: it is none of the options ${possible.options.map(({ label }) => label).join(', ')}.` };
   }
-  const measured = [...byLabel, ...loose.map((layer) => ({ layer, label: currentLabel }))];
+  const measured = [...options, ...loose.map((layer) => ({ layer, label: currentLabel }))];
   return { current: sized(possible, possible.current.layers, measured.reduce((sum, { layer, label }) => sum + lossOf(losses, label, layer), 0)), noCurrent: null };
 }
 
-/** Layers chosen for, as the config has them now. loose: what is none of the options, which must be measured. Layers that stay as they are lose nothing. */
-export function currentLayers({ current, groups }: Allocatable): { loose: LayerPlan[]; byLabel: { layer: LayerPlan; label: string }[] } {
+/** What the config says now as a choice of options; null where some layer has none of them. */
+export function currentChoices(possible: Allocatable): Choices | null {
+  const { loose, options } = currentLayers(possible);
+  const choices = new Map(options.map(({ layer, label }) => [layer.name, label]));
+  // Tied layers that the config treats apart are no choice either.
+  return loose.length === 0 && possible.groups.every(({ layers }) => new Set(layers.map(({ name }) => choices.get(name))).size === 1 && choices.has(layers[0]?.name ?? '')) ? choices : null;
+}
+
+/** Layers chosen for, as the config has them now. loose: quantized as none of the options says, which must be measured. Layers that stay as they are lose nothing. */
+export function currentLayers({ current, groups }: Allocatable): { loose: LayerPlan[]; options: { layer: LayerPlan; label: string }[] } {
   const now = new Map(current.layers.map((layer) => [layer.name, layer]));
   const quantized = new Set(quantizedLayers(current).map(({ name }) => name));
-  const [loose, byLabel]: [LayerPlan[], { layer: LayerPlan; label: string }[]] = [[], []];
-  for (const { layers, options } of groups) {
-    for (const [i, { name }] of layers.entries()) {
-      const layer = now.get(name);
-      if (layer && quantized.has(name)) {
-        const label = options.find((option) => JSON.stringify(option.layers[i]?.recipe) === JSON.stringify(layer.recipe))?.label;
-        if (label === undefined) {
-          loose.push(layer);
-        } else {
-          byLabel.push({ layer, label });
-        }
-      }
-    }
-  }
-  return { loose, byLabel };
+  const layers = groups.flatMap((group) => group.layers.flatMap(({ name }, i) => {
+    const layer = now.get(name);
+    return layer ? [{ layer, label: group.options.find((option) => JSON.stringify(option.layers[i]?.recipe) === JSON.stringify(layer.recipe))?.label }] : [];
+  }));
+  return {
+    loose: layers.flatMap(({ layer, label }) => (label === undefined && quantized.has(layer.name) ? [layer] : [])),
+    options: layers.flatMap(({ layer, label }) => (label === undefined ? [] : [{ layer, label }])),
+  };
 }
 
 export function lossOf(losses: Losses, label: string, { name }: LayerPlan): number {

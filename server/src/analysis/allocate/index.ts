@@ -14,11 +14,13 @@ import { allocatable, allocate, layersToMeasure } from './allocation';
 import type { Allocatable } from './allocation';
 import { readBudget } from './budget';
 import { AllocationError } from './errors';
-import { givenLosses, outputLosses, propagatedLosses, weightLosses } from './losses';
+import { givenLosses, outputLosses, propagatedLosses, sourceNames, weightLosses } from './losses';
 import type { Losses } from './losses';
 import { readOptions, usualOptions } from './options';
 import { rewriteConfig, withoutAllocated } from './patterns/rewrite';
 import type { Rewritten } from './patterns/rewrite';
+import { verify } from './verify';
+import type { VerifyRequest } from './verify';
 
 /** Where losses come from; a file of losses as its text, and its path for messages. */
 export type LossSource = Exclude<LossKind, 'given'> | { text: string; path: string };
@@ -35,6 +37,8 @@ export interface ConfigAllocation {
   /** Patterns of the layers to choose for; those that `defaults` decides when absent. */
   layers?: readonly string[] | undefined;
   loss: LossSource;
+  /** Run the best plans end to end, and recommend the best of them. At most so many plans, from so many seeds. */
+  verify?: { finalists: number; seeds: number; onRanking?: VerifyRequest['onRanking'] } | undefined;
   /** Where the text will be written, when that is another file than `path`. */
   target?: string;
   cache: ReportCache;
@@ -61,15 +65,44 @@ export async function allocateConfig(request: ConfigAllocation, engine: Engine):
   const options = request.options ? readOptions(request.options, config.defaults) : usualOptions(config.defaults);
   const now = document === request.document ? plan : (await loadConfig(request.document, path, request.store)).plan ?? plan;
   const possible = allocatable(plan, config, checkpoint, options, request.layers, now);
-  const losses = await lossesOf(request, { ...loaded, plan, checkpoint }, possible, engine);
+  const subject = { loaded: { ...loaded, plan, checkpoint }, possible };
+  const losses = await lossesOf(request.verify ? inPart(request, 0, lossShare) : request, subject, engine);
   await requireUnchanged(plan);
-  const allocation = allocate(possible, losses, budget.bytes);
+  const least = allocate(possible, losses, budget.bytes);
+  const allocation = request.verify ? await verified(request, subject, { losses, allocation: least }, engine) : least;
   const named = config.checkpoint?.value;
   const moved = named !== undefined && !isAbsolute(named) && dirname(target) !== dirname(path) ? relative(dirname(target), resolve(dirname(path), named)) : undefined;
   return { allocation, rewritten: rewriteConfig(document, checkpoint, possible, allocation, { budget: budget.written, checkpoint: moved }) };
 }
 
-async function lossesOf({ loss, path, cacheFolder, cache, cancellation, onProgress }: ConfigAllocation, loaded: Loaded, possible: Allocatable, engine: Engine): Promise<Losses> {
+/** Shares of the bar: measuring losses, then what else could be gone by, then whole plans. */
+const [lossShare, otherShare] = [0.5, 0.6];
+
+function inPart(request: ConfigAllocation, from: number, to: number): ConfigAllocation {
+  return { ...request, onProgress: (fraction, what) => request.onProgress?.(from + (to - from) * fraction, what) };
+}
+
+interface Subject { loaded: Loaded; possible: Allocatable }
+
+async function verified(request: ConfigAllocation, subject: Subject, found: Pick<VerifyRequest, 'losses' | 'allocation'>, engine: Engine): Promise<Allocation> {
+  const [others, leftOut]: [Losses[], { name: string; reason: string }[]] = [[], []];
+  for (const loss of (['outputs', 'weights'] as const).filter((kind) => kind !== found.losses.kind)) {
+    try {
+      others.push(await lossesOf(inPart({ ...request, loss }, lossShare, otherShare), subject, engine));
+    } catch (error) {
+      if (!(error instanceof AllocationError)) {
+        throw error;
+      }
+      leftOut.push({ name: `allocated by ${sourceNames[loss]}`, reason: error.message });
+    }
+  }
+  const { finalists = 1, seeds = 1, onRanking } = request.verify ?? {};
+  return withWorkFolder(request.cacheFolder, (folder) => verify({
+    ...subject, ...found, base: dirname(request.path), folder, others, leftOut, finalists, seeds, onRanking, cancellation: request.cancellation, onProgress: inPart(request, otherShare, 1).onProgress,
+  }, engine));
+}
+
+async function lossesOf({ loss, path, cacheFolder, cache, cancellation, onProgress }: ConfigAllocation, { loaded, possible }: Subject, engine: Engine): Promise<Losses> {
   const base = dirname(path);
   const request = { plan: loaded.plan, options: layersToMeasure(possible), cancellation, onProgress };
   if (loss === 'weights' || loss === 'outputs') {

@@ -21,12 +21,16 @@ export interface Losses {
   description: string;
   /** By option label, then layer: finite, 0 or more. Layers of `keep: original` need none: they lose nothing. */
   values: ReadonlyMap<string, ReadonlyMap<string, number>>;
+  /** The same by compared time step, not weighed, where they were measured at several. */
+  steps?: ReadonlyMap<string, ReadonlyMap<string, readonly number[]>>;
   /** Why there are none of `currentLabel`; absent when there are, or nobody asked. */
   unmeasured?: string;
 }
 
 /** What the config says now, where that is none of the options. Not needed to allocate: where it cannot be measured, the reason is kept. */
 export const currentLabel = 'as written';
+
+export const sourceNames: Readonly<Record<LossKind, string>> = { weights: 'errors of weights', outputs: 'errors of outputs', sensitivity: 'sensitivities', given: 'given losses' };
 
 export interface LossRequest {
   plan: Plan;
@@ -77,26 +81,43 @@ export async function outputLosses(request: LossRequest, preparation: Omit<PlanR
   };
 }
 
-/** What each layer alone, quantized as the option says, does to the final output of the model (sensitivity/). @throws ModelError, EngineError, CheckpointError */
+/**
+ * What each layer alone, quantized as the option says, does to the final output of the model (sensitivity/), in units of what all layers together do at that time step. Without units the first
+ * steps, where the clean picture is hardly there yet, would decide alone, and a PSNR per step would not notice the rest. @throws ModelError, EngineError, CheckpointError
+ */
 export async function propagatedLosses(request: LossRequest, subject: Pick<SensitivityRequest, 'loaded' | 'base' | 'cacheFolder'>, engine: Engine): Promise<Losses> {
-  const measured = await byOption(request.options, async (label, layers, done) => {
+  const { values: steps, ...rest } = await byOption(request.options, async (label, layers, done) => {
     const under = new Map(layers.map((layer) => [layer.name, layer]));
     const plan = { ...request.plan, layers: request.plan.layers.map((layer) => under.get(layer.name) ?? layer) };
     const result = await sensitivity({
       ...subject, loaded: { ...subject.loaded, plan }, by: 'layer', only: new Set(under.keys()), cancellation: request.cancellation,
       onProgress: (fraction, what) => request.onProgress?.((done + fraction) / request.options.size, `${label} ${what}`),
     }, engine);
-    return new Map(result.layers.map(({ name, score }) => [name, score ?? Infinity]));
+    return new Map(result.layers.map(({ name, perStep }) => [name, perStep.map(({ latentRelativeMse }) => latentRelativeMse ?? Infinity)]));
   });
+  const units = stepUnits([...steps].filter(([label]) => label !== currentLabel).map(([, layers]) => [...layers.values()]));
   return {
-    kind: 'sensitivity', ...measured,
-    description: 'Sum over layers of what quantizing each alone does to the clean picture that the output of the model leads to. Adds up as far as errors do: "quantscope sensitivity" gives the ratio.',
+    kind: 'sensitivity', steps, ...rest, values: weighed(steps, units.map((unit) => (unit > 0 ? 1 / (unit * units.length) : 0))),
+    description: 'Sum over layers of what quantizing each alone does to the clean picture that the output of the model leads to; mean over time steps, each in units of what all layers together do there. Adds up as far as errors do: "quantscope sensitivity" gives the ratio.',
   };
 }
 
+/** One number for each layer out of one for each step. */
+export function weighed(steps: NonNullable<Losses['steps']>, weights: readonly number[]): Map<string, Map<string, number>> {
+  return new Map([...steps].map(([label, layers]) => [label, new Map([...layers].map(([name, errors]) => [name, errors.reduce((sum, error, step) => sum + (error > 0 ? error * (weights[step] ?? 0) : 0), 0)]))]));
+}
+
+/** The error of all layers together at each step, geometric mean over the options. @param options by option, then layer: an error for each step */
+function stepUnits(options: readonly (readonly (readonly number[])[])[]): number[] {
+  return (options[0]?.[0] ?? []).map((_, step) => {
+    const totals = options.map((layers) => layers.reduce((sum, errors) => sum + (Number.isFinite(errors[step]) ? errors[step] ?? 0 : 0), 0)).filter((total) => total > 0);
+    return totals.length > 0 ? Math.exp(totals.reduce((sum, total) => sum + Math.log(total), 0) / totals.length) : 0;
+  });
+}
+
 /** One option after the other. What the config says now may fail where the options do not: by its own recipe, not by a cancel or a crash. */
-async function byOption(options: LossRequest['options'], measureOne: (label: string, layers: readonly LayerPlan[], done: number) => Promise<Map<string, number>>): Promise<Pick<Losses, 'values' | 'unmeasured'>> {
-  const values = new Map<string, Map<string, number>>();
+async function byOption<T>(options: LossRequest['options'], measureOne: (label: string, layers: readonly LayerPlan[], done: number) => Promise<Map<string, T>>): Promise<{ values: Map<string, Map<string, T>>; unmeasured?: string }> {
+  const values = new Map<string, Map<string, T>>();
   for (const [label, layers] of options) {
     try {
       values.set(label, await measureOne(label, layers, values.size));
