@@ -4,19 +4,26 @@ import { join } from 'node:path';
 import { EXAMPLE, open, themes } from './vscode';
 import type { Workbench } from './vscode';
 
-/** One item and two steps: the same walk as with the example's own preview, in a fraction of the time. */
-function quick(folder: string): void {
+/** Jobs of the engine, on a machine that does other things as well. */
+const job = { timeout: 200_000 };
+
+/** One item and two steps, and with `few` nothing but the feed-forward layers to choose for: the same walk as with the example's own config, in a fraction of the time. */
+function quick(folder: string, few: boolean): void {
   const path = join(folder, EXAMPLE);
-  writeFileSync(path, readFileSync(path, 'utf8').replace(/preview: .*/, 'preview: { classes: [3], steps: 6, guidance: 2, seed: 0, compareSteps: 2 }'));
+  const text = few ? readFileSync(path, 'utf8').replace('"proj_out_*"]', '"proj_out_*", "**.attn1.**"]') : readFileSync(path, 'utf8');
+  writeFileSync(path, text.replace('size: 1.7MB', few ? 'size: 2.1MB' : 'size: 1.7MB').replace(/preview: .*/, 'preview: { classes: [3], steps: 6, guidance: 2, seed: 0, compareSteps: 2 }'));
+  const settings = join(folder, '.vscode/settings.json');
+  // In a browser VS Code saves by itself, which would hide that a command does not.
+  writeFileSync(settings, JSON.stringify({ ...JSON.parse(readFileSync(settings, 'utf8')) as object, 'files.autoSave': 'off' }));
 }
 
 for (const theme of themes) {
   describe(`Which layers break and the cheapest fix, ${theme}`, function suite() {
-    this.timeout(240_000);
+    this.timeout(400_000);
     let workbench: Workbench;
 
     before(async () => {
-      workbench = await open({ theme, prepare: quick });
+      workbench = await open({ theme, prepare: (folder) => quick(folder, theme !== 'dark') });
       await workbench.openFile(EXAMPLE);
     });
     after(() => workbench.close());
@@ -25,13 +32,21 @@ for (const theme of themes) {
 
     if (theme === 'dark') {
       it('ranks layers: estimates at first, then measured numbers with controls in words', async () => {
-        await workbench.run('QuantScope: Rank Layers by Effect');
+        await workbench.run('QuantScope: Show Sensitivity');
         const view = workbench.webview;
-        await view.locator('.bars .bar.estimate').first().waitFor();
-        assert.match(await view.locator('.bars .mark').first().locator('.value').textContent() ?? '', /^≈ /);
+        await view.getByText('Nothing is ranked yet').waitFor();
+        // Estimates may be there for an instant only.
+        await view.locator('#root').evaluate((root) => new MutationObserver(() => {
+          if (root.querySelector('.bars .bar.estimate') !== null && /^≈ /.test(root.querySelector('.bars .value')?.textContent ?? '')) {
+            root.setAttribute('data-seen', 'estimates');
+          }
+        }).observe(root, { subtree: true, childList: true }));
+        await workbench.editor.click();
+        await workbench.run('QuantScope: Rank Layers by Effect');
+        await view.locator('#root[data-seen="estimates"]').waitFor(job);
         await workbench.screenshot('rank-estimates');
-        await view.locator('#root[data-ranking="finished"]').waitFor();
-        await view.locator('.controls').getByText('Zero swap').waitFor();
+        await view.locator('#root[data-ranking="finished"]').waitFor(job);
+        await view.locator('.controls summary').click();
         assert.equal(await view.locator('.bars .mark').count(), 42);
         assert.equal(await view.locator('.bars .bar.estimate').count(), 0);
         assert.equal(await view.locator('.heatmap .cell').count(), 42 * 2);
@@ -54,7 +69,7 @@ for (const theme of themes) {
 
       it('finds no bad layer in a clean model', async () => {
         await workbench.run('QuantScope: Find First Bad Layer');
-        await workbench.webview.getByText('No bad layer: weights are finite').waitFor();
+        await workbench.webview.getByText('No bad layer: weights are finite').waitFor(job);
       });
 
       it('has the ranking as a table', async () => {
@@ -74,13 +89,13 @@ for (const theme of themes) {
       } else {
         await workbench.run('QuantScope: Allocate Bits under the Budget');
       }
-      await view.locator('#root[data-allocation="finished"] .pareto .point.recommended').waitFor();
+      await view.locator('#root[data-allocation="finished"] .pareto .point.recommended').waitFor(job);
       assert.ok(await view.locator('.pareto .point').count() > 20);
-      const labels = (await view.locator('.pareto .plan-label').allTextContents()).join(' | ');
+      const labels = (await view.locator('.pareto .plan-label, .pareto .budget-label').allTextContents()).join(' | ');
       assert.match(labels, /recommended/);
       assert.match(labels, /your plan/);
       assert.match(labels, /uniform/);
-      assert.match(labels, /budget 1\.70 MB/);
+      assert.match(labels, /budget \d\.\d+ MB/);
       await view.locator('.change-group').first().waitFor();
       assert.match(await view.locator('.text-diff').innerText(), /\+ +- name: allocated/);
       assert.doesNotMatch(await text(), /allocated/);
@@ -110,8 +125,10 @@ for (const theme of themes) {
         const reloaded = workbench.page.waitForEvent('load');
         await workbench.run('Developer: Reload Window');
         await reloaded;
-        await workbench.webview.locator('#root[data-allocation="finished"] .pareto .point.recommended').waitFor();
-        assert.equal(await workbench.webview.locator('#root').getAttribute('data-ranking'), 'finished');
+        const view = workbench.webview;
+        await view.locator('#root[data-allocation="finished"] .pareto .point.recommended').waitFor();
+        assert.equal(await view.locator('#root').getAttribute('data-ranking'), 'finished');
+        await view.locator('.finalists tbody tr').first().waitFor();
       });
 
       it('puts the plan into the config without saving it, and undo takes it back', async () => {

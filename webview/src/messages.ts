@@ -22,7 +22,7 @@ export interface Views {
       /** These three answer at once; events tell what becomes of them. */
       rank: { params: { by: SensitivityUnit }; result: null };
       findBad: { params: null; result: null };
-      allocate: { params: { loss: AllocateParams['loss']; budget: BudgetText | null }; result: null };
+      allocate: { params: { loss: AllocateParams['loss']; budget: BudgetText | null; verify: boolean }; result: null };
       /** Makes the edits of the last allocation in the config, without saving it. */
       apply: { params: null; result: null };
       /** Shows the rule that decided a layer in the config's editor. */
@@ -84,7 +84,7 @@ export interface JobState {
 }
 export interface RankingState extends JobState { by: SensitivityUnit; /** Of the plan that is measured; empty until anything is known. */ planHash: string; /** As known so far, in no order. */ scores: Score[]; measured: number; total: number; result: SensitivityResult | null }
 export interface FirstBadState extends JobState { result: FirstBadResult | null }
-export interface AllocationState extends JobState { loss: AllocateParams['loss']; budget: BudgetText | null; result: AllocateResult | null }
+export interface AllocationState extends JobState { loss: AllocateParams['loss']; budget: BudgetText | null; /** Whether the best plans are run end to end. */ verify: boolean; result: AllocateResult | null }
 
 export type SensitivityEvent =
   | { type: 'state'; state: SensitivityState }

@@ -6,7 +6,7 @@ import type { SensitivityTab } from '../../../webview/src/messages';
 import { baseName, openConfig, revealInConfig, targetConfig } from '../configs';
 import type { QuantScopeContext } from '../context';
 
-export interface AllocateOptions { loss?: AllocateParams['loss']; budget?: BudgetText | null }
+export interface AllocateOptions { loss?: AllocateParams['loss']; budget?: BudgetText | null; verify?: boolean }
 
 export function activate(context: QuantScopeContext): void {
   const { diagnoses } = context;
@@ -40,13 +40,14 @@ export function activate(context: QuantScopeContext): void {
     const uri = config.toString();
     const earlier = diagnoses.of(uri).allocation;
     const loss = options.loss ?? earlier?.loss ?? 'sensitivity';
+    const verify = options.verify ?? earlier?.verify ?? true;
     const budget = options.budget ?? await missingBudget(context, config);
     if (budget === undefined) {
       return undefined;
     }
     return diagnoses.run({
-      job: 'allocation', config, title: vscode.l10n.t('Allocating bits'), start: { loss, budget },
-      ask: (workDoneToken, token) => context.request('quantscope/allocate', { uri, loss, ...(budget === null ? {} : { budget }), workDoneToken }, token),
+      job: 'allocation', config, title: vscode.l10n.t('Allocating bits'), start: { loss, budget, verify },
+      ask: (workDoneToken, token) => context.request('quantscope/allocate', { uri, loss, ...(budget === null ? {} : { budget }), ...(verify ? { verify: {} } : {}), workDoneToken }, token),
     });
   });
 

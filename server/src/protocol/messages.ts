@@ -77,6 +77,8 @@ export interface AllocateParams {
   /** Patterns of the layers to choose for; those that `defaults` decides when absent. */
   layers?: string[];
   loss: Exclude<LossKind, 'given'>;
+  /** Run the best plans end to end and recommend the best of them; at most so many plans (usually 10), from so many seeds (2). */
+  verify?: { finalists?: number; seeds?: number };
   workDoneToken?: string | number;
 }
 export interface AllocateResult {

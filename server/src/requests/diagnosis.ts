@@ -1,7 +1,7 @@
 /** Which layers break, and the cheapest fix under a budget: sensitivity, the first bad layer, allocation. */
 import { ErrorCodes, ResponseError } from 'vscode-languageserver';
 import { URI } from 'vscode-uri';
-import { allocateConfig } from '../analysis/allocate';
+import { allocateConfig, usualVerification } from '../analysis/allocate';
 import { planChanges, textChanges, textHash } from '../analysis/allocate/changes';
 import { firstBad } from '../analysis/firstBad';
 import type { FirstBadRequest } from '../analysis/firstBad';
@@ -15,10 +15,7 @@ const losses: readonly unknown[] = ['weights', 'outputs', 'sensitivity'] satisfi
 
 export function registerDiagnosis(context: RequestContext): void {
   const subject = (uri: string, loaded: PlannedModel, steps: number | undefined): Pick<FirstBadRequest, 'loaded' | 'base' | 'steps' | 'cacheFolder'> => {
-    if (steps !== undefined && !(Number.isInteger(steps) && steps >= 1 && steps <= 1000)) {
-      throw new ResponseError(ErrorCodes.InvalidParams, `steps must be a whole number from 1 to 1000, not ${String(steps)}.`);
-    }
-    return { loaded, base: baseOf(uri), steps, cacheFolder: context.cacheFolder };
+    return { loaded, base: baseOf(uri), steps: steps === undefined ? undefined : whole('steps', steps, 1, 1000), cacheFolder: context.cacheFolder };
   };
 
   context.onRequest('quantscope/sensitivity', async ({ uri, by, steps, estimateOnly = false, workDoneToken }, cancellation) => {
@@ -45,17 +42,25 @@ export function registerDiagnosis(context: RequestContext): void {
     return { planHash: model.plan.hash, firstBad: found };
   });
 
-  context.onRequest('quantscope/allocate', async ({ uri, budget, options, layers, loss, workDoneToken }, cancellation) => {
+  context.onRequest('quantscope/allocate', async ({ uri, budget, options, layers, loss, verify, workDoneToken }, cancellation) => {
     if (!losses.includes(loss)) {
       throw new ResponseError(ErrorCodes.InvalidParams, `"loss" must be weights, outputs or sensitivity, not ${JSON.stringify(loss)}.`);
     }
+    const verification = verify && { finalists: whole('finalists', verify.finalists ?? usualVerification.finalists, 2, 100), seeds: whole('seeds', verify.seeds ?? usualVerification.seeds, 1, 100) };
     const { document, plan } = await context.planned(uri);
     const { store, cache, cacheFolder, engine } = context;
     const { allocation, rewritten } = await context.working('Allocating bits', workDoneToken, (onProgress) =>
-      allocateConfig({ document, path: URI.parse(uri).fsPath, store, budget, options, layers, loss, cache, cacheFolder, cancellation, onProgress }, engine));
+      allocateConfig({ document, path: URI.parse(uri).fsPath, store, budget, options, layers, loss, verify: verification, cache, cacheFolder, cancellation, onProgress }, engine));
     return {
       allocation, changes: planChanges(plan, rewritten.plan), edits: textChanges(document, rewritten.text),
       planHash: plan.hash, newPlanHash: rewritten.plan.hash, textHash: textHash(document.getText()),
     };
   });
+}
+
+function whole(name: string, value: number, low: number, high: number): number {
+  if (!Number.isInteger(value) || value < low || value > high) {
+    throw new ResponseError(ErrorCodes.InvalidParams, `${name} must be a whole number from ${low} to ${high}, not ${String(value)}.`);
+  }
+  return value;
 }

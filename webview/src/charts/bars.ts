@@ -46,7 +46,7 @@ export function createBars(label: string, events: ChartEvents): Bars {
     const ticks = shown.scale === 'log' ? ratioTicks(low, high, tickCount) : x.ticks(tickCount);
 
     axis.attr('width', width).selectAll<SVGGElement, null>('g').data([null]).join('g').attr('transform', `translate(0,${AXIS - 1})`)
-      .call(axisTop<number>(x).tickValues(ticks).tickFormat((value) => shown.format(value)).tickSize(4));
+      .call(axisTop<number>(x).tickValues(ticks).tickFormat((value) => (shown.tick ?? shown.format)(value)).tickSize(4));
 
     svg.attr('width', width).attr('height', rows.length * ROW + 4);
     svg.selectAll('line.grid').data(ticks).join('line').attr('class', 'grid').lower()

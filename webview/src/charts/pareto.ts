@@ -6,10 +6,10 @@ import { axisBottom, axisLeft, line, scaleLinear, scaleLog, select, symbol, symb
 import type { SymbolType } from 'd3';
 import type { ParetoPoint } from '../../../server/src/protocol';
 import { h } from '../dom';
-import { formatBytes, formatNumber } from '../model/format';
-import { lossDomain, spreadLabels } from '../model/pareto';
-import type { ParetoMark, PointKind } from '../model/pareto';
-import { decades } from '../model/scale';
+import { elideEnd, formatBytes } from '../model/format';
+import { labelOf, lossDomain } from '../model/pareto';
+import type { ParetoMark, PointKind , sizesShown} from '../model/pareto';
+import { decades, tickText } from '../model/scale';
 import { listenToMarks } from './marks';
 
 const HEIGHT = 300;
@@ -17,9 +17,10 @@ const MARGIN = { left: 64, right: 16, top: 22, bottom: 36 };
 const CHARACTER = 6.4;
 const LABEL_HEIGHT = 15;
 const SHAPES: Readonly<Record<PointKind, SymbolType>> = { recommended: symbolStar, current: symbolDiamond, finalist: symbolTriangle, baseline: symbolSquare, curve: symbolCircle };
+const ORDER: readonly PointKind[] = ['curve', 'baseline', 'finalist', 'current', 'recommended'];
 const SIZES: Readonly<Record<PointKind, number>> = { recommended: 150, current: 90, finalist: 60, baseline: 56, curve: 14 };
 
-export interface ParetoData { marks: readonly ParetoMark[]; curve: readonly ParetoPoint[]; budgetBytes: number; selected: string | null }
+export interface ParetoData { marks: readonly ParetoMark[]; curve: readonly ParetoPoint[]; sizes: ReturnType<typeof sizesShown>; budgetBytes: number; selected: string | null }
 export interface ParetoEvents { onSelect: (mark: ParetoMark) => void; onOpen: (mark: ParetoMark) => void; onLeave: () => void }
 
 export function createPareto(events: ParetoEvents): { element: HTMLElement; draw(data: ParetoData): void } {
@@ -33,10 +34,10 @@ export function createPareto(events: ParetoEvents): { element: HTMLElement; draw
     if (data === undefined || width === 0) {
       return;
     }
-    const { marks, curve, budgetBytes, selected } = data;
+    const { curve, sizes, budgetBytes, selected } = data;
+    const marks = shown();
     const [low, high] = lossDomain(marks.map(({ point }) => point));
-    const sizes = [...marks.map(({ point }) => point.bytes), budgetBytes];
-    const x = scaleLinear([Math.min(...sizes), Math.max(...sizes)], [MARGIN.left + 10, width - MARGIN.right]).nice(4);
+    const x = scaleLinear([sizes.low, sizes.high], [MARGIN.left + 10, width - MARGIN.right]);
     const y = scaleLog([low, high], [HEIGHT - MARGIN.bottom, MARGIN.top]);
     const at = ({ bytes, objective }: ParetoPoint): [number, number] => [x(bytes), y(Math.max(low, objective))];
 
@@ -45,17 +46,19 @@ export function createPareto(events: ParetoEvents): { element: HTMLElement; draw
       .call(axisBottom<number>(x).tickValues(x.ticks(Math.max(2, Math.floor(width / 110)))).tickFormat((bytes) => formatBytes(Number(bytes))).tickSizeOuter(0));
     const losses = decades(low, high);
     ground.selectAll<SVGGElement, null>('g.y').data([null]).join('g').attr('class', 'y').attr('transform', `translate(${MARGIN.left},0)`)
-      .call(axisLeft<number>(y).tickValues(losses).tickFormat((value) => formatNumber(Number(value))).tickSizeOuter(0));
+      .call(axisLeft<number>(y).tickValues(losses).tickFormat(tickText).tickSizeOuter(0));
     ground.selectAll('line.grid').data(losses).join('line').attr('class', 'grid').attr('x1', MARGIN.left).attr('x2', width - MARGIN.right).attr('y1', (value) => y(value)).attr('y2', (value) => y(value));
-    ground.selectAll('text.axis-title').data([{ text: 'loss ↓, lower is better', left: 0, top: 10, end: 'start' }, { text: 'size of the checkpoint', left: width - MARGIN.right, top: HEIGHT - 4, end: 'end' }])
+    ground.selectAll('text.axis-title').data([{ text: 'loss ↓, lower is better', left: 0, top: 10, end: 'start' }, { text: sizes.more ? `size of the checkpoint; the curve goes on to ${formatBytes(curve.at(-1)?.bytes ?? 0)} (table)` : 'size of the checkpoint', left: width - MARGIN.right, top: HEIGHT - 4, end: 'end' }])
       .join('text').attr('class', 'axis-title').attr('x', ({ left }) => left).attr('y', ({ top }) => top).attr('text-anchor', ({ end }) => end).text(({ text }) => text);
     ground.selectAll('line.budget').data([budgetBytes]).join('line').attr('class', 'budget').attr('x1', (bytes) => x(bytes)).attr('x2', (bytes) => x(bytes)).attr('y1', MARGIN.top - 6).attr('y2', HEIGHT - MARGIN.bottom);
-    ground.selectAll('path.frontier').data([curve]).join('path').attr('class', 'frontier').attr('d', (points) => line<ParetoPoint>((point) => at(point)[0], (point) => at(point)[1])(points));
-    drawLabels([...marks.filter(({ kind }) => kind !== 'curve').map((mark) => ({ text: mark.label, place: at(mark.point), kind: mark.kind as string })),
-      { text: `budget ${formatBytes(budgetBytes)}`, place: [x(budgetBytes), MARGIN.top - 8], kind: 'budget' }], width);
+    ground.selectAll('path.frontier').data([curve.filter(({ bytes }) => bytes <= sizes.high)]).join('path').attr('class', 'frontier').attr('d', (points) => line<ParetoPoint>((point) => at(point)[0], (point) => at(point)[1])(points));
+    ground.selectAll('text.budget-label').data([budgetBytes]).join('text').attr('class', 'budget-label').attr('x', (bytes) => x(bytes) + 4).attr('y', MARGIN.top - 8).text((bytes) => `budget ${formatBytes(bytes)}`);
+    drawLabels(marks.filter(({ kind }) => kind !== 'curve').map((mark) => ({ text: labelOf(mark.names), place: at(mark.point), kind: mark.kind })), width);
 
     const stop = marks.find(({ id }) => id === selected) ?? marks.find(({ kind }) => kind === 'recommended') ?? marks[0];
-    svg.selectAll<SVGGElement, ParetoMark>('g.point').data(marks, ({ id }) => id).join((enter) => {
+    // What matters most lies on top.
+    const painted = [...marks].sort((a, b) => ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind));
+    svg.selectAll<SVGGElement, ParetoMark>('g.point').data(painted, ({ id }) => id).join((enter) => {
       const group = enter.append('g').attr('role', 'option');
       group.append('circle').attr('class', 'hit').attr('r', 9);
       group.append('path').attr('class', 'marker');
@@ -73,23 +76,25 @@ export function createPareto(events: ParetoEvents): { element: HTMLElement; draw
       });
   }
 
-  /** Beside the marks, on the side where there is room; a thin line leads to those that had to move. */
-  function drawLabels(labels: readonly { text: string; place: [number, number]; kind: string }[], width: number): void {
-    const boxes = spreadLabels(labels.map(({ text, place: [left, top] }) => {
-      const length = text.length * CHARACTER;
-      return { x: left + 12 + length > width ? left - 12 - length : left + 12, y: top - LABEL_HEIGHT / 2, width: length, height: LABEL_HEIGHT };
-    }));
-    const placed = labels.map((label, index) => ({ ...label, box: boxes[index] ?? { x: 0, y: 0, width: 0, height: 0 } }));
+  function shown(): readonly ParetoMark[] {
+    return data?.marks.filter(({ point }) => point.bytes <= (data?.sizes.high ?? 0)) ?? [];
+  }
+
+  /** In a column right of the marks, where the curve has fallen away, each with a line to its mark. */
+  function drawLabels(labels: readonly { text: string; place: [number, number]; kind: PointKind }[], width: number): void {
+    const left = Math.max(0, ...labels.map(({ place: [x] }) => x)) + 30;
+    const characters = Math.max(8, Math.floor((width - left) / CHARACTER));
+    // Stacked from the top, where no plan can be, in the order of the marks.
+    const placed = [...labels].sort((a, b) => a.place[1] - b.place[1]).map((label, index) => ({ ...label, y: MARGIN.top + (index + 0.5) * LABEL_HEIGHT }));
     ground.selectAll('text.plan-label').data(placed).join('text').attr('class', ({ kind }) => `plan-label ${kind}`).attr('dy', '.35em')
-      .attr('x', ({ box }) => box.x).attr('y', ({ box }) => box.y + LABEL_HEIGHT / 2).text(({ text }) => text);
-    ground.selectAll('line.leader').data(placed.filter(({ box, place }) => Math.abs(box.y + LABEL_HEIGHT / 2 - place[1]) > 6)).join('line').attr('class', 'leader')
-      .attr('x1', ({ place }) => place[0]).attr('y1', ({ place }) => place[1]).attr('y2', ({ box }) => box.y + LABEL_HEIGHT / 2)
-      .attr('x2', ({ box, place }) => (box.x > place[0] ? box.x - 2 : box.x + box.width + 2));
+      .attr('x', left).attr('y', ({ y }) => y).text(({ text }) => elideEnd(text, characters));
+    ground.selectAll('line.leader').data(placed).join('line').attr('class', 'leader')
+      .attr('x1', ({ place: [x] }) => x).attr('y1', ({ place: [, y] }) => y).attr('x2', left - 3).attr('y2', ({ y }) => y);
   }
 
   listenToMarks<ParetoMark>(svg, {
     selector: 'g.point', key: ({ id }) => id, onSelect: events.onSelect, onOpen: events.onOpen, onLeave: events.onLeave,
-    next: (mark, key) => neighbour(data?.marks ?? [], mark, key),
+    next: (mark, key) => neighbour(shown(), mark, key),
   });
   new ResizeObserver(draw).observe(element);
   return {

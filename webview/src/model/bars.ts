@@ -3,7 +3,7 @@ import type { LayerRow } from './layers';
 import { recipeLabel } from './layers';
 import type { Metric } from './metrics';
 
-export type BarScale = Pick<Metric, 'baseline' | 'scale' | 'format'>;
+export interface BarScale extends Pick<Metric, 'baseline' | 'scale' | 'format'> { /** Numbers of the axis, where `format` is too exact for them. */ tick?: (value: number) => string }
 
 export interface BarRow {
   name: string;

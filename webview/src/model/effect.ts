@@ -4,13 +4,14 @@ import type { RankingState } from '../messages';
 import type { BarRow, BarScale } from './bars';
 import { formatInteger, formatNumber } from './format';
 import type { HeatData } from './heat';
+import { tickText } from './scale';
 
 export const UNITS: readonly { id: SensitivityUnit; title: string; plural: string }[] = [
   { id: 'layer', title: 'Layer', plural: 'layers' }, { id: 'block', title: 'Block', plural: 'blocks' }, { id: 'role', title: 'Role', plural: 'roles' },
 ];
 
 /** Errors add up, so their bars do too. */
-export const EFFECT_SCALE: BarScale = { baseline: 0, scale: 'linear', format: formatNumber };
+export const EFFECT_SCALE: BarScale = { baseline: 0, scale: 'linear', format: formatNumber, tick: tickText };
 export const EFFECT_HINT = 'Error of the clean picture that the final output leads to when this alone is quantized, ‖swapped − clean‖² / ‖clean‖², mean over steps and items. Lower is better.';
 
 /** Values below this share of the largest all look alike: they change nothing. */
@@ -80,6 +81,16 @@ export function outdated(planHash: string, plan: Plan | null): boolean {
 }
 
 export interface Control { severity: 'info' | 'warning' | 'error'; text: string }
+
+/** In one line. Open them when one of them warns. */
+export function controlsSummary({ additivity, controls: { zeroSwap, noise } }: Sensitivity): string {
+  const ratios = noise.flatMap(({ ratio }) => ratio ?? []);
+  return [
+    zeroSwap.differing === 0 ? 'zero swap exact' : 'zero swap differs',
+    ...(additivity === null || additivity.ratio === null ? [] : [`sum of parts / whole ${additivity.ratio.toPrecision(3)}`]),
+    ...(ratios.length === 0 ? [] : [`error / matched noise ${[Math.min(...ratios), Math.max(...ratios)].map((ratio) => `× ${ratio.toPrecision(3)}`).join(' to ')}`]),
+  ].join(' · ');
+}
 
 /** Within this factor of 1 a ratio says "about the same". */
 const SAME = 1.25;

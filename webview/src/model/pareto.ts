@@ -9,8 +9,8 @@ export interface ParetoMark {
   /** Tells the marks of one chart apart. */
   id: string;
   kind: PointKind;
-  /** Beside the mark; empty for points of the curve. */
-  label: string;
+  /** Of all plans at its place; empty for points of the curve. */
+  names: readonly string[];
   point: ParetoPoint;
   description: string;
 }
@@ -41,12 +41,22 @@ export function paretoMarks(allocation: Allocation): ParetoMark[] {
   }
   const named = [...groups.values()].flatMap((plans): ParetoMark[] => {
     const [first] = plans;
-    const label = plans.map(({ name }) => name).join(', ');
-    return first ? [{ id: first.name, kind: first.kind, label, point: first.point, description: `${label}: ${pointText(first.point)}` }] : [];
+    const names = plans.map(({ name }) => name);
+    return first ? [{ id: first.name, kind: first.kind, names, point: first.point, description: `${labelOf(names)}: ${pointText(first.point)}` }] : [];
   });
-  const curve = allocation.pareto.filter((point) => !groups.has(place(point)))
-    .map((point): ParetoMark => ({ id: place(point), kind: 'curve', label: '', point, description: `Best plan of its size: ${pointText(point)}` }));
+  const curve = curveRows(allocation).filter(({ point }) => !groups.has(place(point)))
+    .map(({ name, point }): ParetoMark => ({ id: name, kind: 'curve', names: [], point, description: `Best plan of its size: ${pointText(point)}` }));
   return [...curve, ...named].sort((a, b) => a.point.bytes - b.point.bytes);
+}
+
+/** The points of the curve, by number. */
+export function curveRows({ pareto }: Allocation): PlanRow[] {
+  return pareto.map((point, index) => ({ name: `curve ${index + 1}`, kind: 'curve', point, about: 'The best plan of its size.', plan: null }));
+}
+
+/** Names hold commas themselves. */
+export function labelOf(names: readonly string[]): string {
+  return names.join(' · ');
 }
 
 export function pointText({ bytes, averageBits, objective }: ParetoPoint): string {
@@ -66,23 +76,12 @@ export function readBudget(text: string): BudgetText | null {
   return text.trim() === '' ? null : bits === undefined ? { size: text.trim() } : { bits };
 }
 
-export interface LabelBox { x: number; y: number; width: number; height: number }
-
-/** Moves labels down, in order of their y, until none lies over another; each keeps its x. Returned in the order given. */
-export function spreadLabels(boxes: readonly LabelBox[]): LabelBox[] {
-  const placed: LabelBox[] = [];
-  const result = new Map<LabelBox, LabelBox>();
-  for (const box of [...boxes].sort((a, b) => a.y - b.y)) {
-    const moved = { ...box };
-    for (;;) {
-      const under = placed.find((other) => moved.x < other.x + other.width && other.x < moved.x + moved.width && moved.y < other.y + other.height && other.y < moved.y + moved.height);
-      if (under === undefined) {
-        break;
-      }
-      moved.y = under.y + under.height;
-    }
-    placed.push(moved);
-    result.set(box, moved);
-  }
-  return boxes.map((box) => result.get(box) ?? box);
+/** Sizes that the chart shows: from the smallest to well beyond the budget and every plan with a name; what a larger budget would bring is in sight, and the rest of the curve in the table. */
+export function sizesShown(allocation: Allocation): { low: number; high: number; /** The curve goes on behind `high`. */ more: boolean } {
+  const named = [...namedPlans(allocation).map(({ point }) => point.bytes), allocation.budgetBytes];
+  const curve = allocation.pareto.map(({ bytes }) => bytes);
+  const low = Math.min(...named, ...curve);
+  const largest = Math.max(...named);
+  const [reach, end] = [largest + 1.5 * (largest - low), Math.max(largest, ...curve)];
+  return { low, high: Math.min(reach, end), more: end > reach };
 }

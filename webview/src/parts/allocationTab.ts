@@ -6,9 +6,9 @@ import { button, dropdown, progressRing, searchField, toggle } from '../controls
 import { h, notice } from '../dom';
 import type { AllocationState } from '../messages';
 import { formatBytes } from '../model/format';
-import { namedPlans, paretoMarks, pointText, readBudget } from '../model/pareto';
+import { namedPlans, paretoMarks, pointText, readBudget, sizesShown } from '../model/pareto';
 import { finalistTable } from './finalists';
-import { planDiff } from './planDiff';
+import { planDiff, planSummary } from './planDiff';
 import { createPlanTable, planRows } from './planTable';
 
 type Loss = AllocateParams['loss'];
@@ -17,10 +17,10 @@ const LOSSES: readonly { id: Loss; title: string }[] = [
   { id: 'sensitivity', title: 'Effect on output (measured)' }, { id: 'outputs', title: 'Error of layer outputs (local)' }, { id: 'weights', title: 'Error of weights (local)' },
 ];
 
-export interface AllocationView { loss: Loss; budget: string; planTable: boolean }
+export interface AllocationView { loss: Loss; budget: string; verify: boolean; planTable: boolean }
 export interface AllocationData { plan: Plan | null; budgetBytes: number | null; allocation: AllocationState | null }
 export interface AllocationEvents extends Omit<ChartEvents, 'onLeave'> {
-  onAllocate: (loss: Loss, budget: ReturnType<typeof readBudget>) => void;
+  onAllocate: (options: { loss: Loss; budget: ReturnType<typeof readBudget>; verify: boolean }) => void;
   onApply: () => void;
   onView: (change: Partial<AllocationView>) => void;
 }
@@ -28,7 +28,7 @@ export interface AllocationEvents extends Omit<ChartEvents, 'onLeave'> {
 export function createAllocationTab(view: AllocationView, events: AllocationEvents): { element: HTMLElement; draw(data: AllocationData): void; select(name: string | null): void } {
   const budget = searchField('Budget', 'Budget of the config', view.budget, (text) => change({ budget: text }));
   const loss = dropdown('Loss to minimise', LOSSES, view.loss, (id) => change({ loss: id as Loss }));
-  const allocate = button('Allocate', () => events.onAllocate(shown.loss, readBudget(shown.budget)), 'primary');
+  const allocate = button('Allocate', () => events.onAllocate({ loss: shown.loss, budget: readBudget(shown.budget), verify: shown.verify }), 'primary');
   const apply = button('Apply to Config', events.onApply, 'primary');
   const busy = progressRing('Allocating bits');
   const status = h('p', { class: 'allocation-status' });
@@ -45,14 +45,15 @@ export function createAllocationTab(view: AllocationView, events: AllocationEven
   };
   const pareto = createPareto({ onSelect: ({ id }) => choosePlan(id), onOpen: ({ point }) => takeSize(point.bytes), onLeave: () => loss.focus() });
   const table = createPlanTable({ onSelect: ({ name }) => choosePlan(name), onEnter: ({ point }) => takeSize(point.bytes), onLeave: () => loss.focus() });
+  const summary = h('section', { class: 'plan-summary', 'aria-label': 'Your plan and the recommended one' });
   const diff = h('section', { class: 'plan-diff', 'aria-label': 'What would change' });
   const finalists = h('section', { class: 'finalists-pane', 'aria-label': 'Plans run end to end' });
   const chart = h('section', { class: 'pareto-pane', 'aria-label': 'Size against loss' }, pareto.element);
-  const body = h('div', { class: 'allocation-body' }, chart, table.element, about, diff, finalists);
+  const body = h('div', { class: 'allocation-body' }, chart, table.element, about, summary, finalists, diff);
   const element = h('section', { class: 'panel allocation' },
     h('div', { class: 'panel-head' },
-      h('div', { class: 'toolbar' }, budget, loss, toggle('Table', view.planTable, (planTable) => change({ planTable })), h('span', { class: 'spring' }), busy, allocate, apply),
-      h('p', { class: 'muted metric-hint' }, 'A budget is a size of the whole checkpoint ("1.6MB") or average bits per linear weight ("4.5 bits"). Effect on output takes longest and is the one to trust; local errors are nearly the same in every layer behind a rotation.'),
+      h('div', { class: 'toolbar' }, budget, loss, toggle('Run Finalists', view.verify, (verify) => change({ verify })), toggle('Table', view.planTable, (planTable) => change({ planTable })), h('span', { class: 'spring' }), busy, allocate, apply),
+      h('p', { class: 'muted metric-hint' }, 'A budget is a size of the whole checkpoint ("1.6MB") or average bits per linear weight ("4.5 bits"). Effect on output takes longest and is the one to trust; local errors are nearly the same in every layer behind a rotation. Run Finalists previews the best plans and simple rules end to end, and recommends the best of them.'),
       status, notices),
     body);
   let shown = view;
@@ -85,14 +86,15 @@ export function createAllocationTab(view: AllocationView, events: AllocationEven
     if (result !== null) {
       const { allocation: found } = result;
       const marks = paretoMarks(found);
-      const mark = marks.find(({ id, label }) => id === chosen || label.split(', ').includes(chosen ?? '')) ?? marks.find(({ kind }) => kind === 'recommended');
-      pareto.draw({ marks, curve: found.pareto, budgetBytes: found.budgetBytes, selected: mark?.id ?? null });
+      const mark = marks.find(({ id, names }) => id === chosen || (chosen !== null && names.includes(chosen))) ?? marks.find(({ kind }) => kind === 'recommended');
+      pareto.draw({ marks, curve: found.pareto, sizes: sizesShown(found), budgetBytes: found.budgetBytes, selected: mark?.id ?? null });
       const plans = planRows(found);
       const row = plans.find(({ name }) => name === chosen) ?? namedPlans(found).find(({ name }) => name === mark?.id);
       about.textContent = `${row ? `${row.name}: ${pointText(row.point)}. ${row.about}` : (mark?.description ?? '')} Enter takes its size as the next budget.`;
       if (drawn !== result) {
         drawn = result;
         table.show(plans);
+        summary.replaceChildren(...planSummary(found));
         diff.replaceChildren(...planDiff(result, events));
         finalists.replaceChildren(...finalistTable(found));
         markLayer();

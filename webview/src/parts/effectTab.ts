@@ -6,7 +6,7 @@ import type { ChartEvents } from '../charts/marks';
 import { button, dropdown, progressRing, toggle } from '../controls';
 import { h, notice } from '../dom';
 import type { FirstBadState, RankingState } from '../messages';
-import { controlsInWords, EFFECT_HINT, EFFECT_SCALE, effectBars, effectHeat, outdated, rankingText, rowFor, UNITS, worstFirst } from '../model/effect';
+import { controlsInWords, controlsSummary, EFFECT_HINT, EFFECT_SCALE, effectBars, effectHeat, outdated, rankingText, rowFor, UNITS, worstFirst } from '../model/effect';
 import { createEffectTable } from './effectTable';
 import { layerLink } from './layerLink';
 
@@ -68,7 +68,7 @@ export function createEffectTab(view: EffectView, events: EffectEvents): { eleme
     controls.hidden = sensitivity === undefined || sensitivity.additivity === null;
     if (sensitivity !== told) {
       told = sensitivity;
-      controls.replaceChildren(...(sensitivity === undefined ? [] : [h('details', { open: true }, h('summary', {}, 'Controls'), ...controlsInWords(sensitivity).map(({ severity, text }) => notice(severity, text)))]));
+      controls.replaceChildren(...(sensitivity === undefined ? [] : [controlsOf(sensitivity)]));
     }
     charts.hidden = shown.effectTable || scores.length === 0;
     table.element.hidden = !shown.effectTable || scores.length === 0;
@@ -93,6 +93,12 @@ export function createEffectTab(view: EffectView, events: EffectEvents): { eleme
       heatmap.select(cell !== null && ofCell(cell) === row ? cell : row);
     },
   };
+}
+
+/** One line, and what it means; open from the start when a control says that the numbers do not mean what they seem to. */
+function controlsOf(sensitivity: Sensitivity): HTMLElement {
+  const all = controlsInWords(sensitivity);
+  return h('details', { open: all.some(({ severity }) => severity !== 'info') }, h('summary', {}, `Controls: ${controlsSummary(sensitivity)}`), ...all.map(({ severity, text }) => notice(severity, text)));
 }
 
 function noticesOf({ plan, ranking, firstBad }: EffectData, events: EffectEvents): HTMLElement[] {

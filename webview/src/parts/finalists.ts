@@ -7,7 +7,7 @@ export function finalistTable({ finalists, recommended, verification }: Allocati
   if (verification === null) {
     return [h('p', { class: 'muted' }, 'No plan was run end to end: the recommendation goes by the loss alone.')];
   }
-  const { items, seeds, steps } = verification;
+  const { items, seeds, steps, leftOut } = verification;
   const decibel = ({ mean, spread, n }: { mean: number; spread: number; n: number }): string => `${mean.toFixed(2)} ± ${spread.toFixed(2)} dB (n = ${formatInteger(n)})`;
   return [
     h('h3', {}, 'Run end to end'),
@@ -19,5 +19,6 @@ export function finalistTable({ finalists, recommended, verification }: Allocati
         h('td', {}, notFinite > 0 ? `${formatInteger(notFinite)} samples not finite` : latentPsnrDb === null ? 'equal' : decibel(latentPsnrDb)),
         h('td', {}, behind === null ? NONE : `${behind.mean.toFixed(2)} dB; the first wins ${formatInteger(behind.wins)} of ${formatInteger(behind.n)}`),
         h('td', {}, formatNumber(objective)))))),
+    ...(leftOut.length === 0 ? [] : [h('p', { class: 'muted' }, `Not run: ${leftOut.map(({ name, reason }) => `${name} (${reason})`).join(' ')}`)]),
   ];
 }

@@ -1,7 +1,7 @@
 /** The Pareto chart's twin: every plan with a name, and the curve, with size, loss and what was measured end to end. */
 import type { Allocation } from '../../../server/src/protocol';
 import { formatBits, formatBytes, formatInteger, formatNumber } from '../model/format';
-import { namedPlans } from '../model/pareto';
+import { curveRows, namedPlans } from '../model/pareto';
 import type { PlanRow } from '../model/pareto';
 import { createSortedTable, numberColumn } from './sortedTable';
 import type { SortedTable, ValueColumn } from './sortedTable';
@@ -21,5 +21,5 @@ export function createPlanTable(events: { onSelect: (row: PlanRow) => void; onEn
 
 /** Named plans, then the points of the curve. */
 export function planRows(allocation: Allocation): PlanRow[] {
-  return [...namedPlans(allocation), ...allocation.pareto.map((point, index): PlanRow => ({ name: `curve ${index + 1}`, kind: 'curve', point, about: 'The best plan of its size.', plan: null }))];
+  return [...namedPlans(allocation), ...curveRows(allocation)];
 }

@@ -22,7 +22,7 @@ const none: Diagnosis = { ranking: null, firstBad: null, allocation: null };
 /** `uri` and `diagnosis` are what the serializer reopens the panel with. */
 const view = savedState({
   uri: '', tab: 'effect' as SensitivityTab, selected: null as string | null, diagnosis: none,
-  metric: 'ratio', table: false, by: 'layer' as SensitivityUnit, effectTable: false, loss: 'sensitivity' as AllocationView['loss'], budget: '', planTable: false,
+  metric: 'ratio', table: false, by: 'layer' as SensitivityUnit, effectTable: false, loss: 'sensitivity' as AllocationView['loss'], budget: '', verify: true, planTable: false,
 });
 let state: SensitivityState | undefined;
 let progress: { done: number; total: number } | undefined;
@@ -36,7 +36,7 @@ const voice = announcer();
 const events = { onSelect: choose, onOpen: (name: string) => void open(name), onView: remember };
 const effect = createEffectTab(view, { ...events, onRank: (by) => ask(rpc.request('rank', { by })), onFindBad: () => ask(rpc.request('findBad', null)) });
 const weights = createWeightsTab(view, { ...events, onAnalyze: () => ask(rpc.request('analyze', null, { timeout: 3_600_000 })) });
-const allocation = createAllocationTab(view, { ...events, onAllocate: (loss, budget) => ask(rpc.request('allocate', { loss, budget })), onApply: () => ask(rpc.request('apply', null)) });
+const allocation = createAllocationTab(view, { ...events, onAllocate: (options) => ask(rpc.request('allocate', options)), onApply: () => ask(rpc.request('apply', null)) });
 const tabs = createTabs<SensitivityTab>('Sensitivity', [
   { id: 'effect', title: 'Effect on Output', panel: effect.element }, { id: 'weights', title: 'Weight Error', panel: weights.element }, { id: 'allocation', title: 'Bit Allocation', panel: allocation.element },
 ], view.tab, showTab);
@@ -166,7 +166,8 @@ function renderSummary(all: readonly LayerRow[]): void {
   const count = progress !== undefined && progress.total > 0 ? `${progress.done} of ${progress.total}` : String(totals.measured);
   const parts = [
     plan.architecture, `${formatInteger(totals.layers)} layers`, `${formatPercent(totals.quantizedShare)} of the linear parameters quantized`,
-    `${formatBits(totals.averageBits)} bits on average, side data included`, `${formatBytes(totals.packedBytes)} of ${formatBytes(totals.baselineBytes)}`, `${count} measured`,
+    `${formatBits(totals.averageBits)} bits on average, side data included`, `${formatBytes(totals.packedBytes)} of ${formatBytes(totals.baselineBytes)}`,
+    ...(totals.measured > 0 || progress !== undefined ? [`${count} weights measured`] : []),
   ];
   summary.replaceChildren(...parts.map((part) => h('span', { class: 'fact' }, part)));
 }
