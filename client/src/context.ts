@@ -3,6 +3,7 @@ import * as vscode from 'vscode';
 import { LanguageClient, State, TransportKind, WorkDoneProgress } from 'vscode-languageclient/node';
 import type { WorkDoneProgressBegin, WorkDoneProgressEnd, WorkDoneProgressReport } from 'vscode-languageclient/node';
 import type { AnalyzeResult, Notifications, Requests, StatusParams } from '../../server/src/protocol';
+import { Diagnoses } from './diagnosis';
 import { inlayHintsEnabled, serverSettings } from './settings';
 
 /** What happens to an analysis the user started; the sensitivity panel follows it. */
@@ -19,9 +20,11 @@ export class QuantScopeContext implements vscode.Disposable {
     'quantscope/reports': new vscode.EventEmitter(),
     'quantscope/planChanged': new vscode.EventEmitter(),
     'quantscope/previewFrame': new vscode.EventEmitter(),
+    'quantscope/ranking': new vscode.EventEmitter(),
     'quantscope/status': new vscode.EventEmitter(),
   };
   readonly analysis = new vscode.EventEmitter<AnalysisEvent>();
+  readonly diagnoses = new Diagnoses(this);
   private health: StatusParams = { health: 'busy', message: '', engine: 'idle', info: null };
   private readonly client: LanguageClient;
   private started: Promise<void> = Promise.resolve();
@@ -49,6 +52,7 @@ export class QuantScopeContext implements vscode.Disposable {
     this.relay('quantscope/reports');
     this.relay('quantscope/planChanged');
     this.relay('quantscope/previewFrame');
+    this.relay('quantscope/ranking');
     this.relay('quantscope/status');
     extension.subscriptions.push(
       this,
@@ -131,7 +135,7 @@ export class QuantScopeContext implements vscode.Disposable {
   }
 
   dispose(): void {
-    for (const emitter of [...Object.values(this.notifications), this.analysis]) {
+    for (const emitter of [...Object.values(this.notifications), this.analysis, this.diagnoses]) {
       emitter.dispose();
     }
     this.log.dispose();

@@ -13,5 +13,6 @@ export type * from './protocol/preview';
 export type * from './protocol/capture';
 export type * from './protocol/findings';
 export type * from './protocol/sensitivity';
+export type * from './protocol/firstBad';
 export type * from './protocol/allocation';
 export type * from './protocol/messages';

@@ -1,9 +1,10 @@
 /** The custom requests of protocol.ts, one file per feature in requests/. What they share is the server, seen through `RequestContext`. */
 import { registerAnalysis } from './requests/analysis';
 import { registerCheckpoints } from './requests/checkpoints';
+import { registerDiagnosis } from './requests/diagnosis';
 import type { RequestContext } from './requests/context';
 import { registerPreviews } from './requests/previews';
 
 export function registerRequests(context: RequestContext): void {
-  [registerAnalysis, registerCheckpoints, registerPreviews].forEach((register) => register(context));
+  [registerAnalysis, registerCheckpoints, registerPreviews, registerDiagnosis].forEach((register) => register(context));
 }

@@ -5,6 +5,7 @@ import {
 } from 'vscode-languageserver';
 import type { CancellationToken, ClientCapabilities, Connection, InitializeParams, InitializeResult } from 'vscode-languageserver';
 import { TextDocument } from 'vscode-languageserver-textdocument';
+import { AllocationError } from './analysis/allocate/errors';
 import { ReportCache } from './analysis/cache';
 import { knownReports } from './analysis/report';
 import { CheckpointError, CheckpointStore, isUnchanged } from './checkpoint';
@@ -359,8 +360,8 @@ class Server implements RequestContext {
     if (error instanceof EngineError) {
       return new ResponseError(error.code === 'CANCELLED' ? LSPErrorCodes.RequestCancelled : LSPErrorCodes.RequestFailed, error.message, { code: error.code });
     }
-    if (error instanceof ModelError || error instanceof SamplerError) {
-      return new ResponseError(LSPErrorCodes.RequestFailed, error.message);
+    if ([ModelError, SamplerError, AllocationError].some((kind) => error instanceof kind)) {
+      return new ResponseError(LSPErrorCodes.RequestFailed, (error as Error).message);
     }
     if (error instanceof CheckpointError) {
       return new ResponseError(LSPErrorCodes.RequestFailed, error.message, { problem: error.problem });

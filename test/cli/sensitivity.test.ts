@@ -3,8 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { FirstBad } from '../../server/src/analysis/firstBad';
-import type { Sensitivity } from '../../server/src/protocol';
+import type { FirstBad, Sensitivity } from '../../server/src/protocol';
 import { temporaryFolders } from '../fixtures/folder';
 
 const root = resolve(__dirname, '../..');

@@ -41,7 +41,7 @@ export function dropdown(label: string, options: readonly { id: string; title: s
   return element;
 }
 
-export function searchField(label: string, placeholder: string, value: string, onInput: (text: string) => void): HTMLElement {
+export function searchField(label: string, placeholder: string, value: string, onInput: (text: string) => void): HTMLElement & { value: string } {
   const element = create<TextField>('vscode-text-field');
   // When it is put into the page, the toolkit names a field without inner text 'Text field'; the name is given after that.
   requestAnimationFrame(() => element.setAttribute('aria-label', label));

@@ -1,5 +1,7 @@
 /** Every message between a view and the extension, both directions. Types only: the extension imports them too. */
-import type { AnalyzeResult, CaptureCell, CaptureResult, Checkpoint, Half, LayerReport, Plan, PreviewFrame, PreviewResult, TensorStats } from '../../server/src/protocol';
+import type {
+  AllocateParams, AllocateResult, AnalyzeResult, BudgetText, CaptureCell, CaptureResult, Checkpoint, FirstBadResult, Half, LayerReport, Plan, PreviewFrame, PreviewResult, Score, SensitivityResult, SensitivityUnit, TensorStats,
+} from '../../server/src/protocol';
 
 /** Each view: the requests it sends, and the events it is sent. */
 export interface Views {
@@ -17,6 +19,12 @@ export interface Views {
       load: { params: null; result: SensitivityState };
       analyze: { params: null; result: null };
       preview: { params: null; result: null };
+      /** These three answer at once; events tell what becomes of them. */
+      rank: { params: { by: SensitivityUnit }; result: null };
+      findBad: { params: null; result: null };
+      allocate: { params: { loss: AllocateParams['loss']; budget: BudgetText | null; verify: boolean }; result: null };
+      /** Makes the edits of the last allocation in the config, without saving it. */
+      apply: { params: null; result: null };
       /** Shows the rule that decided a layer in the config's editor. */
       reveal: { params: { layer: string }; result: null };
     };
@@ -59,11 +67,36 @@ export interface SensitivityState {
   reports: LayerReport[];
   failures: AnalyzeResult['failures'];
   error: string | null;
+  /** Of the config; null without one, and while it has no plan. */
+  budgetBytes: number | null;
+  diagnosis: Diagnosis;
+  /** The tab that a command asked for and that was not shown yet. */
+  tab: SensitivityTab | null;
 }
+
+export type SensitivityTab = 'effect' | 'weights' | 'allocation';
+
+/** What was asked about the whole model, and how far the answers are; null for what was never asked. */
+export interface Diagnosis { ranking: RankingState | null; firstBad: FirstBadState | null; allocation: AllocationState | null }
+
+export interface JobState {
+  phase: 'running' | 'finished' | 'cancelled' | 'failed';
+  /** What it is at, or why it failed. */
+  message: string;
+  /** 0..100 */
+  percent: number;
+}
+export interface RankingState extends JobState { by: SensitivityUnit; /** Of the plan that is measured; empty until anything is known. */ planHash: string; /** As known so far, in no order. */ scores: Score[]; measured: number; total: number; result: SensitivityResult | null }
+export interface FirstBadState extends JobState { result: FirstBadResult | null }
+export interface AllocationState extends JobState { loss: AllocateParams['loss']; budget: BudgetText | null; /** Whether the best plans are run end to end. */ verify: boolean; result: AllocateResult | null }
 
 export type SensitivityEvent =
   | { type: 'state'; state: SensitivityState }
   | { type: 'running' }
+  | { type: 'show'; tab: SensitivityTab }
+  | { type: 'diagnosis'; change: Partial<Diagnosis> }
+  | { type: 'progress'; job: keyof Diagnosis; message: string; percent: number }
+  | { type: 'scores'; scores: Score[]; measured: number; total: number }
   | { type: 'reports'; layers: LayerReport[]; done: number; total: number }
   | { type: 'ended'; reason: 'finished' | 'cancelled' | 'failed'; message: string | null };
 

@@ -11,7 +11,7 @@ export function activate(context: QuantScopeContext): void {
     const uri = targetConfig(argument);
     const key = uri.toString();
     await openConfig(uri);
-    await vscode.commands.executeCommand('quantscope.showSensitivity', uri);
+    await vscode.commands.executeCommand('quantscope.showSensitivity', uri, 'weights');
     if (running.has(key)) {
       return undefined;
     }

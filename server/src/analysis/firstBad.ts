@@ -7,40 +7,21 @@ import { relativeMse } from '../preview/metrics';
 import type { ModelCall } from '../preview/pipelines';
 import { comparedSteps } from '../preview/preview';
 import { referenceTrajectory } from '../preview/trajectory';
-import type { Half, LayerPlan } from '../protocol';
+import type { BadKind, BadLayer, ChannelRange, FirstBad, LayerPlan } from '../protocol';
 import { withWorkFolder } from '../quantize/recipes';
 import { describeDeparture, largestPerChannel, rangeOf } from './firstBadReason';
-import type { ChannelRange, DepartureKind } from './firstBadReason';
 import { openSubject } from './sensitivity';
 import type { SensitivityRequest } from './sensitivity';
 import { Walk, cutsOf } from './sensitivity/sections';
 import type { Values } from './sensitivity/sections';
 
 /** Relative MSE from which on an output has departed from the clean one, and how far the largest channel may stand out of the median one. */
-export const bounds = { relativeMse: 0.5, channelRange: 100 } as const;
+export const bounds: FirstBad['bounds'] = { relativeMse: 0.5, channelRange: 100 };
 
-export type BadKind = /** NaN or infinite weights. */ 'weights' | /** Weights that are all zero. */ 'zero' | /** NaN or infinite output of the full-precision model. */ 'not finite' | DepartureKind | /** One channel far beyond the others, in a layer that neither smooths nor rotates. */ 'outlier';
-
-export interface BadLayer {
-  layer: string;
-  kind: BadKind;
-  /** null for what the weights alone tell. */
-  at: { item: number; step: number; half: Half } | null;
-  /** Of the layer's input there, or of the columns of its weight. */
-  range: ChannelRange | null;
-  /** Of input and output against the clean run; null where they were not compared or are not finite. */
-  inputError: number | null;
-  outputError: number | null;
-  /** What happened and what helps. */
-  explanation: string;
-}
-
-export interface FirstBad { /** Null when nothing is wrong. */ first: BadLayer | null; /** Broken weights in order of the forward pass, then the first layer that goes wrong in a run, then the first with an outlier channel. */ findings: BadLayer[]; bounds: typeof bounds }
-
-type Request = Omit<SensitivityRequest, 'by' | 'estimateOnly' | 'onRanking'>;
+export type FirstBadRequest = Omit<SensitivityRequest, 'by' | 'estimateOnly' | 'onRanking'>;
 
 /** Looks at the first step and at the compared ones; quantized layers are those of the plan. @throws ModelError, CheckpointError, EngineError */
-export async function firstBad(request: Request, engine: Engine): Promise<FirstBad> {
+export async function firstBad(request: FirstBadRequest, engine: Engine): Promise<FirstBad> {
   return withWorkFolder(request.cacheFolder, async (folder) => {
     const options = { cancellation: request.cancellation };
     const { pipeline, layers, prepare } = await openSubject(request, folder, engine);

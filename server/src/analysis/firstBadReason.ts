@@ -5,12 +5,9 @@ import { join } from 'node:path';
 import { describeQuantizer } from '../config/describe';
 import type { Engine, JobOptions } from '../engine/client';
 import type { LinearRecipe } from '../engine/graph';
-import type { IntQuantizer, LayerPlan } from '../protocol';
+import type { ChannelRange, DepartureKind, IntQuantizer, LayerPlan } from '../protocol';
 import { LayerProbe } from '../quantize/evaluate';
 import { refOf, valuesIn, writeTensor } from '../quantize/files';
-
-/** Largest magnitude, the channel that has it, and how many times the median channel's largest it is; null when that is 0. */
-export interface ChannelRange { absMax: number; channel: number; ratio: number | null }
 
 export function rangeOf(perChannel: Float32Array): ChannelRange {
   const sorted = perChannel.toSorted();
@@ -30,8 +27,6 @@ interface Departure { /** Undefined for a layer that is not quantized. */ layer:
 /** More tell no more. */
 const maxRows = 256;
 const largestHalf = 65504;
-
-export type DepartureKind = /** NaN or infinite where the clean output is finite. */ 'overflow' | /** Inputs beyond the quantizer's range. */ 'clips' | /** By its own rounding. */ 'departs' | /** By the errors of many layers before it. */ 'drift';
 
 /** @param drift own error of a layer, on clean inputs, up to which the departure counts as that of the layers before it */
 export async function describeDeparture({ layer, recipe, input, output, inputError, range, finite }: Departure, drift: number, folder: string, engine: Engine, options: JobOptions): Promise<{ kind: DepartureKind; explanation: string }> {

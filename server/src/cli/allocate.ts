@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { allocateConfig } from '../analysis/allocate';
+import { allocateConfig, usualVerification } from '../analysis/allocate';
 import type { LossSource } from '../analysis/allocate';
 import type { Rewritten } from '../analysis/allocate/patterns/rewrite';
 import { replaceFile } from '../analysis/evidence';
@@ -41,9 +41,6 @@ function budgetOf({ size, bits }: Readonly<Record<string, unknown>>): BudgetText
   return typeof size === 'string' ? { size } : typeof bits === 'string' ? { bits } : undefined;
 }
 
-/** Ten take all plans there usually are. */
-const usual = { finalists: 10, seeds: 2 };
-
 function verifyOf(context: CommandContext): { finalists: number; seeds: number } | undefined {
   const [finalists, seeds] = [context.integer('finalists', 2, 100), context.integer('seeds', 1, 100)];
   if (context.values['verify'] !== true) {
@@ -52,7 +49,7 @@ function verifyOf(context: CommandContext): { finalists: number; seeds: number }
     }
     return undefined;
   }
-  return { finalists: finalists ?? usual.finalists, seeds: seeds ?? usual.seeds };
+  return { finalists: finalists ?? usualVerification.finalists, seeds: seeds ?? usualVerification.seeds };
 }
 
 async function lossOf(source: unknown): Promise<LossSource> {

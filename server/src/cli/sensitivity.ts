@@ -1,14 +1,12 @@
 import { dirname } from 'node:path';
 import { firstBad } from '../analysis/firstBad';
-import type { FirstBad } from '../analysis/firstBad';
 import { selectLayers } from '../analysis/report';
 import { sensitivity as run } from '../analysis/sensitivity';
-import type { Sensitivity, SensitivityUnit } from '../protocol';
+import { isSensitivityUnit } from '../analysis/sensitivity/units';
+import type { FirstBad, Sensitivity } from '../protocol';
 import { UsageError } from './command';
 import type { Command } from './command';
 import { significant, table } from './table';
-
-const units: readonly string[] = ['layer', 'block', 'role'] satisfies SensitivityUnit[];
 
 export const sensitivity: Command = {
   name: 'sensitivity',
@@ -17,7 +15,7 @@ export const sensitivity: Command = {
   options: { by: { type: 'string' }, layers: { type: 'string' }, steps: { type: 'string' }, estimate: { type: 'boolean' }, 'first-bad': { type: 'boolean' } },
   async run(context) {
     const by = context.values['by'] ?? 'layer';
-    if (typeof by !== 'string' || !units.includes(by)) {
+    if (!isSensitivityUnit(by)) {
       throw new UsageError(`--by must be layer, block or role, not "${String(by)}".`);
     }
     const path = context.path('config');
@@ -32,7 +30,7 @@ export const sensitivity: Command = {
       context.print(found, () => describeBad(found));
       return found.first ? 1 : 0;
     }
-    const result = await run({ ...request, by: by as SensitivityUnit, estimateOnly: context.values['estimate'] === true }, context.engine);
+    const result = await run({ ...request, by, estimateOnly: context.values['estimate'] === true }, context.engine);
     context.print(result, () => describe(result));
     return result.controls.zeroSwap.differing > 0 || result.layers.some(({ score }) => score === null) ? 1 : 0;
   },

@@ -5,12 +5,18 @@ import type { Problem, ProblemData, QuickFix } from '../protocol';
 /** What "fix all" is called, so that it can be put into `editor.codeActionsOnSave` for these files alone. */
 export const fixAllKind = `${CodeActionKind.SourceFixAll}.quantscope`;
 
-/** Quick fixes travel in Diagnostic.data; an editor that drops it loses only these. The first of each is preferred. */
+/** Quick fixes travel in Diagnostic.data; an editor that drops it loses only these. The first of each is preferred. What takes longer than an edit is a command of the client. */
 export function codeActions(uri: string, diagnostics: readonly Diagnostic[]): CodeAction[] {
-  return diagnostics.flatMap((diagnostic) => ((diagnostic.data as ProblemData | undefined)?.fixes ?? []).map((fix, index): CodeAction => ({
-    title: fix.title, kind: CodeActionKind.QuickFix, diagnostics: [diagnostic], ...(index === 0 ? { isPreferred: true } : {}),
-    edit: { changes: { [uri]: fix.edits.map(toEdit) } },
-  })));
+  return diagnostics.flatMap((diagnostic) => [
+    ...((diagnostic.data as ProblemData | undefined)?.fixes ?? []).map((fix, index): CodeAction => ({
+      title: fix.title, kind: CodeActionKind.QuickFix, diagnostics: [diagnostic], ...(index === 0 ? { isPreferred: true } : {}),
+      edit: { changes: { [uri]: fix.edits.map(toEdit) } },
+    })),
+    ...(diagnostic.code === 'plan/over-budget' ? [{
+      title: 'Choose bits that fit the budget', kind: CodeActionKind.QuickFix, diagnostics: [diagnostic],
+      command: { title: 'Allocate Bits under the Budget', command: 'quantscope.allocate', arguments: [uri] },
+    }] : []),
+  ]);
 }
 
 /** One action for all fixes that change neither a recipe nor a picture; those that would touch the same text twice wait for the next time. */

@@ -1,5 +1,8 @@
 /** The best option for every layer under a hard size bound. Sizes are of the whole checkpoint, what `budget.size` bounds; losses: lower is better. */
 
+import type { LayerPlan } from './plan';
+import type { Range } from './shared';
+
 /** Where losses come from: of single layers (weights, outputs), of the final output of the model (sensitivity), or somebody else's. */
 export type LossKind = 'weights' | 'outputs' | 'sensitivity' | 'given';
 
@@ -57,3 +60,9 @@ export interface Allocation extends ParetoPoint {
   /** null when nothing was run. */
   verification: VerificationScope | null;
 }
+
+/** One layer as the config has it and as the allocation wants it. */
+export interface PlanChange { from: LayerPlan; to: LayerPlan }
+
+/** Whole lines to replace; positions in the text that was asked about. */
+export interface TextChange { range: Range; oldText: string; newText: string }

@@ -1,9 +1,12 @@
 /** Custom messages: what they take and answer. */
+import type { Allocation, BudgetText, LossKind, PlanChange, TextChange } from './allocation';
 import type { CaptureCell, CaptureResult, Half } from './capture';
 import type { Checkpoint } from './checkpoint';
+import type { FirstBad } from './firstBad';
 import type { Plan } from './plan';
 import type { PreviewEstimate, PreviewFrame, PreviewResult } from './preview';
 import type { EngineInfo, LayerReport, TensorStats } from './reports';
+import type { Score, Sensitivity, SensitivityUnit } from './sensitivity';
 
 export interface AnalyzeParams {
   /** The config. Its text in the editor counts, saved or not. */
@@ -19,7 +22,7 @@ export interface AnalyzeResult { plan: Plan; layers: LayerReport[]; failures: { 
 export interface ReportsParams { uri: string; layers: LayerReport[]; done: number; total: number }
 
 export interface PlanParams { uri: string }
-export interface PlanResult { plan: Plan; reports: LayerReport[] }
+export interface PlanResult { plan: Plan; reports: LayerReport[]; /** What the config's budget comes to for the whole checkpoint; null without one. */ budgetBytes: number | null }
 
 export interface CheckpointParams { path: string }
 export interface TensorStatsParams { path: string; tensor: string }
@@ -49,6 +52,47 @@ export interface CaptureParams {
 export interface OpenCaptureParams { path: string; /** Open config whose thresholds count; without it those of the capture do. */ uri?: string }
 export interface CaptureCellParams { path: string; layer: string; half: Half; step: number }
 
+export interface SensitivityParams {
+  uri: string;
+  by: SensitivityUnit;
+  /** Time steps to compare; as in the config's preview when absent. */
+  steps?: number;
+  /** Stop after the first ranking. */
+  estimateOnly?: boolean;
+  workDoneToken?: string | number;
+}
+/** planHash: of the plan that was measured. */
+export interface SensitivityResult { planHash: string; sensitivity: Sensitivity }
+/** Scores as they become known: at first an estimate of every one, then measured ones, each in the place of its estimate. */
+export interface RankingParams { uri: string; by: SensitivityUnit; planHash: string; scores: Score[]; /** How many are measured so far, of how many. */ measured: number; total: number }
+
+export interface FirstBadParams { uri: string; steps?: number; workDoneToken?: string | number }
+export interface FirstBadResult { planHash: string; firstBad: FirstBad }
+
+export interface AllocateParams {
+  uri: string;
+  /** That of the config when absent. */
+  budget?: BudgetText;
+  /** `W4A4`, `rtn:W4A16`, `keep`; the usual ones when absent. */
+  options?: string[];
+  /** Patterns of the layers to choose for; those that `defaults` decides when absent. */
+  layers?: string[];
+  loss: Exclude<LossKind, 'given'>;
+  /** Run the best plans end to end and recommend the best of them; at most so many plans (usually 10), from so many seeds (2). */
+  verify?: { finalists?: number; seeds?: number };
+  workDoneToken?: string | number;
+}
+export interface AllocateResult {
+  allocation: Allocation;
+  changes: PlanChange[];
+  /** What to change in the config, from top to bottom; nothing has been changed yet. */
+  edits: TextChange[];
+  /** Hashes of the plan before and after, and SHA-256 of the text that the edits belong to. */
+  planHash: string;
+  newPlanHash: string;
+  textHash: string;
+}
+
 /** Health of the server and its engine, for the status item. */
 export interface StatusParams {
   health: 'ok' | 'busy' | 'warning' | 'error';
@@ -70,11 +114,15 @@ export interface Requests {
   'quantscope/capture': { params: CaptureParams; result: CaptureResult };
   'quantscope/openCapture': { params: OpenCaptureParams; result: CaptureResult };
   'quantscope/captureCell': { params: CaptureCellParams; result: CaptureCell };
+  'quantscope/sensitivity': { params: SensitivityParams; result: SensitivityResult };
+  'quantscope/firstBad': { params: FirstBadParams; result: FirstBadResult };
+  'quantscope/allocate': { params: AllocateParams; result: AllocateResult };
   'quantscope/restartEngine': { params: null; result: EngineInfo };
 }
 export interface Notifications {
   'quantscope/reports': ReportsParams;
   'quantscope/planChanged': { uri: string };
   'quantscope/previewFrame': PreviewFrameParams;
+  'quantscope/ranking': RankingParams;
   'quantscope/status': StatusParams;
 }

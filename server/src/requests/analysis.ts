@@ -2,6 +2,7 @@
 import { basename } from 'node:path';
 import { ErrorCodes, ResponseError } from 'vscode-languageserver';
 import type { CancellationToken } from 'vscode-languageserver';
+import { readBudget } from '../analysis/allocate/budget';
 import { buildEvidence, writeEvidence } from '../analysis/evidence';
 import { analyze } from '../analysis/report';
 import { thresholdsOf } from '../config/thresholds';
@@ -14,8 +15,8 @@ import type { RequestContext } from './context';
 export function registerAnalysis(context: RequestContext): void {
   context.onRequest('quantscope/analyze', (params, token) => analyzeLayers(context, params, token));
   context.onRequest('quantscope/plan', async ({ uri }) => {
-    const { plan, reports } = await context.planned(uri);
-    return { plan, reports: [...reports.values()] };
+    const { plan, reports, parsed: { config } } = await context.planned(uri);
+    return { plan, reports: [...reports.values()], budgetBytes: config.budget ? readBudget(undefined, config, plan.totals).bytes : null };
   });
   context.onRequest('quantscope/writeReport', async ({ uri, workDoneToken }, token) => {
     const path = configPath(uri);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join, resolve } from 'node:path';
 import { bounds, firstBad, stepsToLookAt } from '../../../server/src/analysis/firstBad';
-import type { FirstBad } from '../../../server/src/analysis/firstBad';
+import type { FirstBad } from '../../../server/src/protocol';
 import { describeDeparture, largestPerChannel, rangeOf } from '../../../server/src/analysis/firstBadReason';
 import { sensitivity } from '../../../server/src/analysis/sensitivity';
 import { EngineClient } from '../../../server/src/engine/client';

@@ -45,7 +45,8 @@ export function createHeatmap(events: ChartEvents): Heatmap {
       return;
     }
     const { label, rows, columns, groups, cells: all, metric } = data;
-    const range = domain(all.map(({ value }) => value).filter((value) => value !== null), metric);
+    const shadeOf = ({ shade, value }: HeatCell): number | null => shade ?? value;
+    const range = domain(all.map(shadeOf).filter((value) => value !== null), metric);
     labels = Math.round(Math.min(Math.max(0, ...rows.map((row) => row.length)) * CHARACTER + 12, element.clientWidth * LABEL_SHARE));
     size = Math.max(MIN_CELL, Math.min(MAX_CELL, Math.floor((element.clientWidth - labels - 2) / Math.max(1, columns.length))));
     const text = size >= TEXT_CELL;
@@ -71,7 +72,8 @@ export function createHeatmap(events: ChartEvents): Heatmap {
     cells.attr('transform', ({ row, column }) => `translate(${labels + column * size},${HEAD + row * CELL_HEIGHT})`)
       .attr('aria-label', ({ description }) => description)
       .each(function drawCell(cell) {
-        const strength = cell.value === null ? null : intensity(cell.value, range, metric);
+        const shade = shadeOf(cell);
+        const strength = shade === null ? null : intensity(shade, range, metric);
         const group = select(this);
         group.select('.field').attr('class', `field${strength === null ? ' empty' : ''}`)
           .attr('x', 0.5).attr('y', 0.5).attr('width', size - 1).attr('height', CELL_HEIGHT - 1)
@@ -80,7 +82,7 @@ export function createHeatmap(events: ChartEvents): Heatmap {
         group.select('.size').attr('class', `size${strength !== null && strength < 0 ? ' hollow' : ''}`)
           .attr('x', (size - side) / 2).attr('y', (CELL_HEIGHT - side) / 2).attr('width', side).attr('height', side);
         group.select('text').attr('x', size / 2).attr('y', CELL_HEIGHT / 2)
-          .text(text && cell.value !== null ? metric.format(cell.value).replace('×', '').replace(' dB', '') : '');
+          .text(!text ? '' : (cell.text ?? (cell.value === null ? '' : metric.format(cell.value).replace('×', '').replace(' dB', ''))));
         group.select('title').text(cell.description);
       });
     element.style.setProperty('--labels', `${labels}px`);

@@ -6,6 +6,7 @@ import { axisBottom, axisLeft, line, scaleLinear, scaleLog, select, symbol, symb
 import { h } from '../dom';
 import type { CurvePoint, PreviewMetric } from '../model/previewMetrics';
 import { curveDomain } from '../model/previewMetrics';
+import { decades, tickText } from '../model/scale';
 import { listenToMarks } from './marks';
 
 const HEIGHT = 132;
@@ -45,7 +46,7 @@ export function createStepCurve(events: CurveEvents): StepCurve {
     svg.attr('width', width).attr('aria-label', `${metric.title} at each compared step, ${metric.better}`);
     const ticks = metric.scale === 'log' ? decades(low, high) : y.ticks(4);
     ground.selectAll<SVGGElement, null>('g.y').data([null]).join('g').attr('class', 'y').attr('transform', `translate(${MARGIN.left},0)`)
-      .call(axisLeft<number>(y).tickValues(ticks).tickFormat((value) => tickText(value, metric)).tickSize(4).tickSizeOuter(0));
+      .call(axisLeft<number>(y).tickValues(ticks).tickFormat(tickText).tickSize(4).tickSizeOuter(0));
     const stepTicks = x.ticks(Math.max(2, Math.min(steps, Math.floor(width / 60)))).filter((value) => Number.isInteger(value));
     ground.selectAll<SVGGElement, null>('g.x').data([null]).join('g').attr('class', 'x').attr('transform', `translate(0,${HEIGHT - MARGIN.bottom})`)
       .call(axisBottom<number>(x).tickValues(stepTicks).tickFormat(String).tickSize(4).tickSizeOuter(0));
@@ -124,16 +125,4 @@ function neighbour(marks: readonly Mark[], { step, series }: Mark, key: string):
 
 function describe({ label, step, timestep, value }: Mark, metric: PreviewMetric): string {
   return `${label}, step ${step + 1}, t = ${Number(timestep.toPrecision(5))}. ${metric.title}: ${metric.format(value)}, ${metric.better}`;
-}
-
-/** Powers of ten inside of [low, high], with 3·10ᵏ between them while they are few. */
-function decades(low: number, high: number): number[] {
-  const inside = (value: number): boolean => value >= low * 0.999 && value <= high * 1.001;
-  const first = Math.floor(Math.log10(low));
-  const powers = Array.from({ length: Math.ceil(Math.log10(high)) - first + 1 }, (_, index) => 10 ** (first + index));
-  return powers.filter(inside).length > 3 ? powers.filter(inside) : powers.flatMap((power) => [power, 3 * power]).filter(inside);
-}
-
-function tickText(value: number, { scale }: PreviewMetric): string {
-  return scale === 'log' ? (value >= 1e-3 && value < 1e4 ? String(Number(value.toPrecision(3))) : value.toExponential(0)).replace('-', '−') : String(Number(value.toPrecision(6)));
 }

@@ -7,6 +7,10 @@ export interface HeatCell {
   /** What a selection may call the cell; the first name stands for it. */
   names: readonly [string, ...string[]];
   value: number | null;
+  /** What its colour says, where that is not the value. */
+  shade?: number;
+  /** Instead of the value, where there is room. */
+  text?: string;
   description: string;
 }
 

@@ -44,3 +44,16 @@ export function intensity(value: number, [low, high]: readonly [number, number],
   const reach = Math.max(Math.abs(place(high) - middle), Math.abs(place(low) - middle));
   return reach === 0 ? 0 : Math.max(-1, Math.min(1, (place(value) - middle) / reach));
 }
+
+/** A round number in as few characters as it takes, for axes. */
+export function tickText(value: number): string {
+  return (value === 0 || (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e4) ? String(Number(value.toPrecision(6))) : value.toExponential(0)).replaceAll('-', '−');
+}
+
+/** Powers of ten inside of [low, high], with 3·10ᵏ between them while they are few. */
+export function decades(low: number, high: number): number[] {
+  const inside = (value: number): boolean => value >= low * 0.999 && value <= high * 1.001;
+  const first = Math.floor(Math.log10(low));
+  const powers = Array.from({ length: Math.ceil(Math.log10(high)) - first + 1 }, (_, index) => 10 ** (first + index));
+  return powers.filter(inside).length > 3 ? powers.filter(inside) : powers.flatMap((power) => [power, 3 * power]).filter(inside);
+}

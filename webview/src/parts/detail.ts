@@ -8,21 +8,22 @@ import { recipeLabel } from '../model/layers';
 import type { LayerRow } from '../model/layers';
 import { shapeTable } from './shapeTable';
 
-export function createDetail(onOpen: (name: string) => void): { element: HTMLElement; show(row: LayerRow | undefined): void } {
+export function createDetail(onOpen: (name: string) => void): { element: HTMLElement; show(row: LayerRow | undefined, more: readonly HTMLElement[]): void } {
   const element = h('section', { class: 'detail', 'aria-label': 'Selected layer' });
   const histogram = createHistogram();
   return {
     element,
-    show: (row) => {
+    show: (row, more) => {
       if (row === undefined) {
-        element.replaceChildren(h('p', { class: 'muted hint' }, 'Select a layer to see its numbers. Enter jumps to the rule that decided it.'));
+        element.replaceChildren(...more, h('p', { class: 'muted hint' }, 'Select a layer to see its numbers. Enter jumps to the rule that decided it.'));
         return;
       }
       element.replaceChildren(
         h('div', { class: 'title' }, h('h2', {}, row.plan.name), button('Go to Rule', () => onOpen(row.plan.name))),
         h('p', { class: 'muted' }, about(row)),
+        ...more,
         ...(row.failure === null ? [] : [notice('error', row.failure)]),
-        ...(row.report === null ? [h('p', { class: 'muted' }, 'Not measured yet: run Analyze Layers.')] : [numbers(row, row.report), marginals(row, row.report, histogram.element)]),
+        ...(row.report === null ? [h('p', { class: 'muted' }, 'Its weights are not measured yet: run Analyze Layers.')] : [h('h3', {}, 'Error of the weights'), numbers(row, row.report), marginals(row, row.report, histogram.element)]),
       );
       drawMarginals(row, histogram);
     },

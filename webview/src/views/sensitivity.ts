@@ -1,59 +1,54 @@
-/** The sensitivity panel: every layer's error against the expected one as bars, heat map and table, with one selection through all of them. */
+/** The sensitivity panel: which layers break (effect on the final output), why (errors of their weights), and the cheapest fix (allocation), with one selection through all of them. */
 import './sensitivity.css';
-import type { LayerReport } from '../../../server/src/protocol';
-import { createBars } from '../charts/bars';
-import { createHeatmap } from '../charts/heatmap';
-import { button, dropdown, progressRing, toggle } from '../controls';
+import type { LayerReport, SensitivityUnit } from '../../../server/src/protocol';
+import { button, progressRing } from '../controls';
 import { announcer, h, notice, onFrame } from '../dom';
-import type { SensitivityEvent, SensitivityState } from '../messages';
+import type { Diagnosis, SensitivityEvent, SensitivityState, SensitivityTab } from '../messages';
+import { rowFor } from '../model/effect';
 import { formatBits, formatBytes, formatInteger, formatPercent } from '../model/format';
 import { joinLayers, summarize } from '../model/layers';
 import type { LayerRow } from '../model/layers';
-import { roleHeat } from '../model/matrix';
-import { metricById, METRICS, rank } from '../model/metrics';
 import { root, saveState, savedState, transport } from '../page';
 import { connect } from '../rpc';
+import { createAllocationTab } from '../parts/allocationTab';
+import type { AllocationView } from '../parts/allocationTab';
 import { createDetail } from '../parts/detail';
-import { createLayerTable } from '../parts/layerTable';
+import { createEffectTab } from '../parts/effectTab';
+import { layerDiagnosis, unitDetail } from '../parts/layerDiagnosis';
+import { createTabs } from '../parts/tabs';
+import { createWeightsTab } from '../parts/weightsTab';
 
-const view = savedState({ uri: '', metric: 'ratio', table: false, selected: null as string | null });
+const none: Diagnosis = { ranking: null, firstBad: null, allocation: null };
+/** `uri` and `diagnosis` are what the serializer reopens the panel with. */
+const view = savedState({
+  uri: '', tab: 'effect' as SensitivityTab, selected: null as string | null, diagnosis: none,
+  metric: 'ratio', table: false, by: 'layer' as SensitivityUnit, effectTable: false, loss: 'sensitivity' as AllocationView['loss'], budget: '', verify: true, planTable: false,
+});
 let state: SensitivityState | undefined;
 let progress: { done: number; total: number } | undefined;
 let ended: string | null = null;
+let failure: string | null = null;
 const reports = new Map<string, LayerReport>();
 
 const rpc = connect<'sensitivity'>(transport, receive);
-const events = { onSelect: choose, onOpen: (name: string) => void open(name), onLeave: () => leave() };
+const ask = (request: Promise<unknown>): void => void request.catch(fail);
 const voice = announcer();
-const bars = createBars(events);
-const heatmap = createHeatmap(events);
-const table = createLayerTable(events);
+const events = { onSelect: choose, onOpen: (name: string) => void open(name), onView: remember };
+const effect = createEffectTab(view, { ...events, onRank: (by) => ask(rpc.request('rank', { by })), onFindBad: () => ask(rpc.request('findBad', null)) });
+const weights = createWeightsTab(view, { ...events, onAnalyze: () => ask(rpc.request('analyze', null, { timeout: 3_600_000 })) });
+const allocation = createAllocationTab(view, { ...events, onAllocate: (options) => ask(rpc.request('allocate', options)), onApply: () => ask(rpc.request('apply', null)) });
+const tabs = createTabs<SensitivityTab>('Sensitivity', [
+  { id: 'effect', title: 'Effect on Output', panel: effect.element }, { id: 'weights', title: 'Weight Error', panel: weights.element }, { id: 'allocation', title: 'Bit Allocation', panel: allocation.element },
+], view.tab, showTab);
 const detail = createDetail(events.onOpen);
 
 const summary = h('p', { class: 'summary' });
 const notices = h('div', { class: 'notices' });
-const hint = h('p', { class: 'muted metric-hint' });
-const analyze = button('Analyze Layers', () => void rpc.request('analyze', null, { timeout: 3_600_000 }).catch(fail), 'primary');
-const busy = progressRing('Analyzing layers');
-const preview = button('Preview', () => void rpc.request('preview', null).catch(fail));
-const metricChoice = dropdown('Metric', METRICS, view.metric, (metric) => {
-  remember({ metric });
-  draw();
-});
-const twin = toggle('Table', view.table, (shown) => {
-  remember({ table: shown });
-  draw();
-});
-const charts = h('div', { class: 'charts' },
-  h('section', { class: 'bars-pane', 'aria-label': 'Layers ranked' }, bars.element),
-  h('section', { class: 'heatmap-pane', 'aria-label': 'Layers by role and block' }, heatmap.element));
-const content = h('div', { class: 'content' }, charts, table.element, detail.element);
+const preview = button('Preview', () => ask(rpc.request('preview', null)));
+const content = h('div', { class: 'content' }, tabs.panels, detail.element);
 
 const page = root();
-page.append(
-  h('header', { class: 'header' }, summary, h('div', { class: 'toolbar' }, metricChoice, twin, h('span', { class: 'spring' }), busy, preview, analyze), hint, notices),
-  content, voice.element,
-);
+page.append(h('header', { class: 'header' }, summary, h('div', { class: 'toolbar' }, tabs.list, h('span', { class: 'spring' }), preview), notices), content, voice.element);
 const draw = onFrame(render);
 void rpc.request('load', null).then((loaded) => receive({ type: 'state', state: loaded })).catch(fail);
 
@@ -63,13 +58,30 @@ function remember(change: Partial<typeof view>): void {
 }
 
 function receive(event: SensitivityEvent): void {
+  failure = null;
   switch (event.type) {
     case 'state':
       state = event.state;
       progress = event.state.running ? (progress ?? { done: 0, total: 0 }) : undefined;
-      remember({ uri: event.state.uri });
+      remember({ uri: event.state.uri, diagnosis: event.state.diagnosis });
       reports.clear();
       addReports(event.state.reports);
+      if (event.state.tab !== null) {
+        showTab(event.state.tab);
+      }
+      break;
+    case 'show':
+      showTab(event.tab);
+      break;
+    case 'diagnosis':
+      remember({ diagnosis: { ...view.diagnosis, ...event.change } });
+      announce(event.change);
+      break;
+    case 'progress':
+      Object.assign(view.diagnosis[event.job] ?? {}, { message: event.message, percent: event.percent });
+      break;
+    case 'scores':
+      addScores(event);
       break;
     case 'running':
       ended = null;
@@ -97,29 +109,50 @@ function addReports(layers: readonly LayerReport[]): void {
   }
 }
 
+function addScores({ scores, measured, total }: Extract<SensitivityEvent, { type: 'scores' }>): void {
+  const { ranking } = view.diagnosis;
+  if (ranking !== null) {
+    const names = new Set(scores.map(({ name }) => name));
+    Object.assign(ranking, { measured, total, scores: [...ranking.scores.filter(({ name }) => !names.has(name)), ...scores] });
+  }
+}
+
+function announce({ ranking, firstBad, allocation: allocated }: Partial<Diagnosis>): void {
+  const finished = [
+    ranking?.phase === 'finished' && `Ranking finished, ${ranking.total} measured.`,
+    firstBad?.phase === 'finished' && (firstBad.result?.firstBad.first ? `First bad layer: ${firstBad.result.firstBad.first.layer}.` : 'No bad layer.'),
+    allocated?.phase === 'finished' && `Allocation finished, ${allocated.result?.changes.length ?? 0} layers change.`,
+  ].filter((text) => typeof text === 'string');
+  if (finished.length > 0) {
+    voice.say(finished.join(' '));
+  }
+}
+
+function showTab(tab: SensitivityTab): void {
+  remember({ tab });
+  tabs.choose(tab);
+  draw();
+}
+
 function rows(): LayerRow[] {
-  return state?.plan === null || state === undefined ? [] : joinLayers(state.plan, reports, new Map(state.failures.map((failure) => [failure.name, failure.message])));
+  return state === undefined || state.plan === null ? [] : joinLayers(state.plan, reports, new Map(state.failures.map((each) => [each.name, each.message])));
 }
 
 function render(): void {
   const all = rows();
-  const metric = metricById(view.metric);
+  const plan = state?.plan ?? null;
   const running = progress !== undefined;
-  analyze.disabled = running || state?.plan === null;
-  preview.disabled = state?.plan === null;
+  const { diagnosis } = view;
+  preview.disabled = plan === null;
   page.dataset['state'] = running ? 'running' : reports.size > 0 ? 'measured' : 'empty';
-  hint.textContent = metric.hint;
+  page.dataset['ranking'] = diagnosis.ranking?.phase ?? 'none';
+  page.dataset['allocation'] = diagnosis.allocation?.phase ?? 'none';
   renderSummary(all);
-  busy.hidden = !running;
-  renderNotices(all, running);
+  renderNotices(all);
   content.hidden = all.length === 0;
-  charts.hidden = view.table;
-  table.element.hidden = !view.table;
-  content.classList.toggle('with-table', view.table);
-  const ranked = rank(all, metric);
-  bars.draw(ranked, metric);
-  heatmap.draw(roleHeat(all, metric));
-  table.show(all);
+  effect.draw({ plan, ranking: diagnosis.ranking, firstBad: diagnosis.firstBad });
+  weights.draw({ rows: all, running, measured: reports.size, failed: state?.failures.length ?? 0 });
+  allocation.draw({ plan, budgetBytes: state?.budgetBytes ?? null, allocation: diagnosis.allocation });
   mark(all);
 }
 
@@ -133,27 +166,20 @@ function renderSummary(all: readonly LayerRow[]): void {
   const count = progress !== undefined && progress.total > 0 ? `${progress.done} of ${progress.total}` : String(totals.measured);
   const parts = [
     plan.architecture, `${formatInteger(totals.layers)} layers`, `${formatPercent(totals.quantizedShare)} of the linear parameters quantized`,
-    `${formatBits(totals.averageBits)} bits on average, side data included`, `${formatBytes(totals.packedBytes)} of ${formatBytes(totals.baselineBytes)}`, `${count} measured`,
+    `${formatBits(totals.averageBits)} bits on average, side data included`, `${formatBytes(totals.packedBytes)} of ${formatBytes(totals.baselineBytes)}`,
+    ...(totals.measured > 0 || progress !== undefined ? [`${count} weights measured`] : []),
   ];
   summary.replaceChildren(...parts.map((part) => h('span', { class: 'fact' }, part)));
 }
 
-function renderNotices(all: readonly LayerRow[], running: boolean): void {
+function renderNotices(all: readonly LayerRow[]): void {
   const list: HTMLElement[] = [];
   if (state !== undefined && state.error !== null) {
     list.push(notice('error', state.error));
   } else if (state !== undefined && all.length === 0) {
     list.push(notice('info', 'This config has no layers: its checkpoint has no linear layer that QuantScope knows.'));
-  } else if (all.length > 0 && reports.size === 0 && !running) {
-    list.push(notice('info', 'Nothing is measured yet. Analyze Layers measures every layer as the config quantizes it.'));
   }
-  if (ended !== null) {
-    list.push(notice('warning', ended));
-  }
-  const failed = state?.failures.length ?? 0;
-  if (failed > 0) {
-    list.push(notice('warning', `${failed} layers could not be measured; each says why when it is selected.`));
-  }
+  list.push(...[ended, failure].filter((text) => text !== null).map((text) => notice('warning', text)));
   notices.replaceChildren(...list);
 }
 
@@ -162,30 +188,35 @@ function choose(name: string): void {
   mark(rows());
 }
 
+/** A block or role stands for its layers; charts of layers show its first. */
+function layersOf(name: string): readonly string[] {
+  const score = rowFor(view.diagnosis.ranking?.scores ?? [], name);
+  return score?.name === name ? score.layers : [name];
+}
+
 function mark(all: readonly LayerRow[]): void {
-  const row = all.find(({ plan }) => plan.name === view.selected);
-  const name = row?.plan.name ?? null;
-  bars.select(name);
-  heatmap.select(name);
-  table.select(name);
-  detail.show(row);
+  const name = view.selected;
+  const layers = name === null ? [] : layersOf(name);
+  const row = all.find(({ plan }) => plan.name === layers[0]);
+  const single = layers.length === 1 && row !== undefined;
+  effect.select(row === undefined ? null : name);
+  weights.select(row?.plan.name ?? null);
+  allocation.select(single ? row.plan.name : null);
+  const more = name === null || row === undefined ? [] : layerDiagnosis(name, view.diagnosis);
+  detail.show(single ? row : undefined, name === null || single || row === undefined ? more : [...unitDetail(name, layers), ...more]);
 }
 
 async function open(name: string): Promise<void> {
   choose(name);
   try {
-    await rpc.request('reveal', { layer: name });
+    await rpc.request('reveal', { layer: layersOf(name)[0] ?? name });
   } catch (error) {
     fail(error);
   }
 }
 
-function leave(): void {
-  metricChoice.focus();
-}
-
 function fail(error: unknown): void {
-  const text = error instanceof Error ? error.message : String(error);
-  notices.replaceChildren(notice('warning', text));
-  voice.say(text);
+  failure = error instanceof Error ? error.message : String(error);
+  voice.say(failure);
+  draw();
 }

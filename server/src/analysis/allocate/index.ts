@@ -48,6 +48,9 @@ export interface ConfigAllocation {
   onProgress?: (fraction: number, what: string) => void;
 }
 
+/** How many plans are run end to end, from how many seeds, where nothing else is asked for: ten take all plans there usually are. */
+export const usualVerification = { finalists: 10, seeds: 2 };
+
 export interface AllocatedConfig { allocation: Allocation; rewritten: Rewritten }
 
 type Loaded = LoadedConfig & { plan: Plan };
