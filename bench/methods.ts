@@ -37,6 +37,12 @@ const variants = new Map([
   ['orbitquant + gptq', '{ name: orbitquant, solver: { kind: gptq } }'],
 ]);
 
+/** What papers do to the layer behind GELU: PTQ4DiT does not balance it, SVDQuant shifts its inputs. */
+const behindGelu = new Map([
+  ['ptq4dit', `{ name: ptq4dit, smooth: false, solver: { kind: adaround, iterations: ${adaRoundIterations} } }`],
+  ['svdquant', '{ name: svdquant, activations: { shift: 0.171875 } }'],
+]);
+
 interface Row { method: string; scheme: string; bits: number; weight: number; output: number; latentDb: number | null; pictureDb: number | null; seconds: number }
 
 async function main(): Promise<void> {
@@ -95,8 +101,7 @@ async function configFor(method: string, scheme: string): Promise<LoadedConfig> 
   const options = variants.get(method) ?? method;
   const text = ['version: 1', 'checkpoint: ./glyph-dit', `defaults: { method: ${options}, scheme: ${scheme} }`, 'rules:',
     `  - layers: ${JSON.stringify(patternsFor(checkpoint, ['modulation', 'embedder', 'final']))}`, '    keep: original',
-    // As in its paper: what lies behind GELU is not balanced.
-    ...(method === 'ptq4dit' ? ['  - layers: ["**.ff.net.2"]', `    method: ${options.replace('solver', 'smooth: false, solver')}`] : []), ''].join('\n');
+    ...(behindGelu.has(method) ? ['  - layers: ["**.ff.net.2"]', `    method: ${behindGelu.get(method) ?? ''}`] : []), ''].join('\n');
   const settings = `preview: { classes: [${classes.join(', ')}], steps: 20, guidance: 2, seed: 0, mode: forced, compareSteps: 5 }\n`;
   const path = join(examples, 'bench.quant.yaml');
   const loaded = await loadConfig(TextDocument.create(URI.file(path).toString(), 'quantconfig', 1, text + settings), path, store);

@@ -108,9 +108,13 @@ describe('quantize --fold and export --fold', function () {
     assert.deepEqual(await names('bf16'), await names('model'));
   });
 
-  it('refuses a checkpoint that is packed', async () => {
+  it('leaves smoothing behind a shift where it is, and refuses a checkpoint that is packed', async () => {
     const place = await model('BF16');
-    write(place, 'packed', smoothquant('W8A8'), ['quantize']);
+    const shifted = '  - layers: ["**.ff.net.0.proj"]\n    method: { name: smoothquant, activations: { shift: 3 } }';
+    const { fold } = write(place, 'packed', `${smoothquant('W8A8')}\n${shifted}`, ['quantize'], '--fold');
+    const online = fold?.online.find(({ reason }) => reason === 'its shift is added to the inputs before they are smoothed');
+    assert.equal(online?.layers.length, 6);
+    assert.ok(online.layers.every((layer) => layer.endsWith('.ff.net.0.proj')));
     const config = join(place, 'again.quant.yaml');
     writeFileSync(config, 'version: 1\ncheckpoint: ./packed\n');
     const { code, err } = quantscope('quantize', config, '--out', join(place, 'again'), '--fold', '--cache', 'none');

@@ -12,7 +12,7 @@ describe('new config', () => {
     assert.deepEqual(found.filter((path) => path.includes('-of-') || path.includes('transformer')), []);
   });
 
-  for (const [method, scheme] of [['orbitquant', 'W4A4'], ['rtn', 'W8A16']] as const) {
+  for (const [method, scheme] of [['orbitquant', 'W4A4'], ['rtn', 'W8A16'], ['svdquant', 'W4A4']] as const) {
     it(`drafts ${method} ${scheme} as an unsaved document with a valid plan`, async () => {
       const editor = await vscode.commands.executeCommand<vscode.TextEditor | undefined>('quantscope.newConfig', file('glyph-dit/model_index.json'), undefined, { method, scheme });
       const document = vscode.window.activeTextEditor?.document;

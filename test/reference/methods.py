@@ -51,7 +51,7 @@ def search(case, steps, w):
     for alpha, beta in grid:
         factors = balance(steps.max(0), w, alpha, beta)
         same.append(np.abs(factors / taken - 1).max() < 1e-5)
-        quantized, errors_of_peers = nearest(x / factors, case['recipe']['activations'])[0], 0
+        quantized, errors_of_peers = inputs(x / factors, case['recipe']['activations'], factors)[0], 0
         for peer in case['peers']:
             weight = tensor(peer)
             branch = truncated(weight * factors, case['recipe']['lowRank']['rank'])
@@ -147,6 +147,8 @@ def adopt(exact, dtype, given):
 def integer_grid(low, high, q, given=None):
     """Scale and code of zero. methods.md 5."""
     half = 2**(q['bits'] - 1)
+    if 'shift' in q:
+        return adopt(np.maximum(high, 0) / (2 * half - 1), q['scale'], given), np.zeros(len(low))
     if q['symmetric']:
         return adopt(np.maximum(-low, high) / (half - 1), q['scale'], given), np.full(len(low), half)
     scale = adopt((np.maximum(high, 0) - np.minimum(low, 0)) / (2 * half - 1), q['scale'], given)
@@ -200,6 +202,13 @@ def nearest(w, q, given=None, limits=None):
         return values, None, values, np.full(w.shape, np.inf)
     v = w.reshape(-1, size_of(q, w.shape[1]))
     return tuple(a.reshape(w.shape) for a in on_grid(v, *levels_of(v, q, given, limits)))
+
+
+def inputs(x, q, factors, limits=None):
+    """The same for activations behind the factors. SVDQuant's shift belongs to the inputs themselves: it is scaled like them."""
+    shift = q.get('shift', 0) / factors
+    values, codes, other, distance = nearest(x + shift, q, None, limits)
+    return values - shift, codes, other - shift, distance
 
 
 def on_grid(v, levels, edges, up):
@@ -335,7 +344,7 @@ def check(case):
         given = case['linear']['activationRange']
         answer['range'] = max(abs(limits[0] - given['low']), abs(limits[1] - given['high'])) / (limits[1] - limits[0])
     y = load(case['output'])['y']
-    answer['outputs'], answer['flips'] = outputs(y, xt, values, recipe['activations'], limits, xt @ down.T @ up.T + xt[:, n:] @ stored(wt[:, n:], 'bf16').T)
+    answer['outputs'], answer['flips'] = outputs(y, inputs(xt[:, :n], recipe['activations'], factors[:n], limits), values, xt @ down.T @ up.T + xt[:, n:] @ stored(wt[:, n:], 'bf16').T)
     answer['error'] = relative(y, x @ w.T)
     return answer
 
@@ -354,12 +363,11 @@ def compare(w, found, taken, codes, answer):
     return values
 
 
-def outputs(y, x, w, q, limits, rest):
+def outputs(y, x, w, rest):
     """Relative difference of the outputs once values at an edge went the engine's way, row by row, and their number."""
-    n = w.shape[1]
-    values, _, other, distance = nearest(x[:, :n], q, None, limits)
+    values, _, other, distance = x
     difference, flips = y - (values @ w.T + rest), 0
-    for row in range(len(x)):
+    for row in range(len(values)):
         at = np.flatnonzero((distance[row] < TIE) & (other[row] != values[row]))
         change = w[:, at] * (other - values)[row, at]
         taken = np.rint(np.clip(np.linalg.lstsq(change, difference[row], rcond=None)[0], 0, 1))

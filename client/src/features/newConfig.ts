@@ -2,9 +2,8 @@
 import * as path from 'node:path';
 import * as vscode from 'vscode';
 import { LANGUAGE } from '../configs';
+import type { OfferedMethod } from '../../../server/src/protocol';
 import type { QuantScopeContext } from '../context';
-
-interface MethodItem extends vscode.QuickPickItem { method: string; schemes: string[] }
 
 /** What a script or a test answers in place of the quick picks. */
 interface Answers { method?: string; scheme?: string }
@@ -12,7 +11,7 @@ interface Answers { method?: string; scheme?: string }
 export function activate(context: QuantScopeContext): void {
   context.command('quantscope.newConfig', async (resource?: unknown, _selection?: unknown, answers: Answers = {}) => {
     const checkpoint = resource instanceof vscode.Uri ? checkpointOf(resource.fsPath) : await pickCheckpoint();
-    const choice = checkpoint === undefined ? undefined : await pickMethodAndScheme(answers);
+    const choice = checkpoint === undefined ? undefined : await pickMethodAndScheme(await context.request('quantscope/methods', null), answers);
     if (checkpoint === undefined || choice === undefined) {
       return undefined;
     }
@@ -49,19 +48,10 @@ async function pickCheckpoint(): Promise<string | undefined> {
   return picked?.file;
 }
 
-async function pickMethodAndScheme(answers: Answers): Promise<{ method: string; scheme: string } | undefined> {
-  const methods: MethodItem[] = [
-    {
-      label: 'OrbitQuant', method: 'orbitquant', schemes: ['W4A4', 'W4A6', 'W4A16', 'W3A3', 'W2A4'],
-      description: vscode.l10n.t('rotation and a fixed Lloyd–Max codebook, no calibration'),
-    },
-    {
-      label: 'RTN', method: 'rtn', schemes: ['W8A8', 'W8A16', 'W4A16', 'W4A4'],
-      description: vscode.l10n.t('round to nearest, the baseline'),
-    },
-  ];
-  const method = methods.find((item) => item.method === answers.method)
-    ?? await vscode.window.showQuickPick(methods, { title: vscode.l10n.t('Method (1/2)') });
+async function pickMethodAndScheme(methods: readonly OfferedMethod[], answers: Answers): Promise<{ method: string; scheme: string } | undefined> {
+  const items = methods.map(({ name, title, summary, schemes }) => ({ label: title, description: name, detail: summary, method: name, schemes }));
+  const method = items.find((item) => item.method === answers.method)
+    ?? await vscode.window.showQuickPick(items, { title: vscode.l10n.t('Method (1/2)'), matchOnDescription: true, matchOnDetail: true });
   if (method === undefined) {
     return undefined;
   }

@@ -9,6 +9,31 @@
 
 namespace quantscope {
 
+namespace {
+
+/// What a shift of the inputs is behind the transforms, [width]: transforms are linear. Empty without a shift.
+std::vector<float> shiftBehind(const Quantizer& quantizer, const Transforms& transforms, uint64_t width, Scratch& scratch) {
+    const auto* integer = std::get_if<IntQuantizer>(&quantizer);
+    if (integer == nullptr || !integer->shift) {
+        return {};
+    }
+    const std::vector<float> inputs(width, static_cast<float>(*integer->shift));
+    std::vector<float> shift(width);
+    transforms.apply(Transforms::Side::Inputs, inputs.data(), 1, shift.data(), scratch);
+    return shift;
+}
+
+/// The same codes for values that are shifted already.
+Quantizer withoutShift(const Quantizer& quantizer) {
+    Quantizer result = quantizer;
+    if (auto* const integer = std::get_if<IntQuantizer>(&result); integer != nullptr && integer->shift) {
+        integer->shift = 0.0;
+    }
+    return result;
+}
+
+}  // namespace
+
 void prepareActivations(const float* x, uint64_t rows, uint64_t width, const LinearRecipe& recipe, const Transforms& transforms,
                         const LowRankFactors* factors, float* target, float* branch, Workers& workers, std::vector<TileMemory>& memory,
                         const Kernels& kernels) {
@@ -19,6 +44,8 @@ void prepareActivations(const float* x, uint64_t rows, uint64_t width, const Lin
     if (recipe.activationRange) {
         range = {std::min(recipe.activationRange->low, 0.0), std::max(recipe.activationRange->high, 0.0), {}};
     }
+    const std::vector<float> shift = shiftBehind(recipe.activations, transforms, width, memory[0].spare);
+    const Quantizer quantizer = withoutShift(recipe.activations);
     std::mutex rangeLock;
     const uint64_t each = transforms.rowsAtOnce();
     workers.tiles((rows + each - 1) / each, [&](size_t piece, unsigned worker) {
@@ -34,9 +61,12 @@ void prepareActivations(const float* x, uint64_t rows, uint64_t width, const Lin
             if (keep != nullptr && keep->type) {
                 castRow(*keep->type, row, quantized);
             }
+            for (uint64_t j = 0, n = shift.empty() ? 0 : quantized; j < n; ++j) {
+                row[j] += shift[j];
+            }
             if (findsRange && kernels.maxMagnitude(row, quantized) < std::bit_cast<uint32_t>(std::numeric_limits<float>::infinity())) {
                 TensorRange found;
-                observe(recipe.activations, row, quantized, 0, kernels, found);
+                observe(quantizer, row, quantized, 0, kernels, found);
                 const std::lock_guard lock(rangeLock);  // minimum and maximum: any order gives the same
                 range.merge(found);
             }
@@ -45,13 +75,17 @@ void prepareActivations(const float* x, uint64_t rows, uint64_t width, const Lin
     if (keep != nullptr) {
         return;
     }
-    const RowCodec codec(recipe.activations, quantized, range, kernels);
+    const RowCodec codec(quantizer, quantized, range, kernels);
     workers.rows(rows, width, [&](uint64_t begin, uint64_t end) {
         std::vector<uint8_t> codes(quantized);
         std::vector<float> sides(codec.sides());
         for (uint64_t i = begin; i < end; ++i) {
             codec.encode(target + i * width, codes.data(), sides.data());
-            codec.decode(codes.data(), sides.data(), target + i * width);
+            float* const row = target + i * width;
+            codec.decode(codes.data(), sides.data(), row);
+            for (uint64_t j = 0, n = shift.empty() ? 0 : quantized; j < n; ++j) {
+                row[j] -= shift[j];
+            }
         }
     });
 }

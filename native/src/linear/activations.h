@@ -9,7 +9,8 @@
 namespace quantscope {
 
 /// Fills target [rows, width] from x [rows, width], which it must not overlap, and with factors also branch [rows, rank]: what is transformed
-/// but not quantized yet times downᵀ. `factors` may be null.
+/// but not quantized yet times downᵀ. `factors` may be null. A shift is added to x itself: behind the transforms T it is T · shift, which is taken off
+/// what was quantized again.
 void prepareActivations(const float* x, uint64_t rows, uint64_t width, const LinearRecipe& recipe, const Transforms& transforms,
                         const LowRankFactors* factors, float* target, float* branch, Workers& workers, std::vector<TileMemory>& memory,
                         const Kernels& kernels);

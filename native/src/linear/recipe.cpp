@@ -47,6 +47,9 @@ void validate(const LinearRecipe& recipe, uint64_t inputs, const std::string& na
         if (integer == nullptr || integer->granularity != Granularity::Tensor) {
             failArgument(name + ".activationRange: only integers with one scale per tensor have a range of their own");
         }
+        if (integer->shift) {
+            failArgument(name + ".activations.shift: a static range has its own ends and needs no shift; take asymmetric integers");
+        }
         const auto [low, high] = *recipe.activationRange;
         if (!(std::isfinite(low) && std::isfinite(high) && low <= high)) {
             failArgument(name + ".activationRange: expected two finite numbers, low first");

@@ -64,7 +64,7 @@ const weights = quantizer('weights', Object.keys(quantizerKinds), {
 const activations = quantizer('activations', Object.keys(quantizerKinds).filter((kind) => kind !== 'twin-log'), {
   clip: { type: 'number', ...clipRatio, description: 'int only. Takes this share of the range (DuQuant: 0.9).', examples: [0.9] },
   range: { type: 'string', enum: ['static'], enumDescriptions: ['One range per tensor, from calibration.'], description: 'int only. Fixes the range before the model runs; left out, every token has its own at run time.' },
-  shift: { type: 'number', minimum: 0, maximum: 1000, description: 'int only. Added before quantizing and taken off after; the codes are then unsigned. For inputs that hardly go below zero: 0.171875 behind a GELU (SVDQuant).', examples: [0.171875] },
+  shift: { type: 'number', minimum: 0, maximum: 1000, description: 'int only. Added to the inputs, before smoothing, and taken off after quantizing; the codes are then unsigned. For inputs that hardly go below zero: 0.171875 behind a GELU (SVDQuant).', examples: [0.171875] },
 });
 
 // `properties`, `required` and `additionalProperties` say nothing about booleans, so a value may be either form without an `anyOf` and its noisy errors.

@@ -70,7 +70,8 @@ function transformBytes({ smooth, permute, rotate }: Recipe, width: number, head
     case 'outlier-aware': return smoothing + order + 2 * rotate.block ** 2 * floatBytes + 4 * width;
     // Which of the two it will be is known once activations are; the larger one counts.
     case 'adaptive': return smoothing + order + 2 * adaptiveBlock ** 2 * floatBytes + 4 * width;
-    case 'pca': return smoothing + order + (rotate.perHead && heads ? width * (width / heads) : width ** 2) * floatBytes;
+    // Bases of several heads leave their tails apart: an order brings these together.
+    case 'pca': return smoothing + order + (rotate.perHead && heads ? width * (width / heads) * floatBytes + (heads > 1 ? 4 * width : 0) : width ** 2 * floatBytes);
     default: return smoothing + order;
   }
 }

@@ -1,6 +1,7 @@
 /** Text → QuantConfig. The parser never throws: it returns what it could read, every value with its range, and problems. */
 import type { TextDocument } from 'vscode-languageserver-textdocument';
 import type { CalibrationSettings, KeepDtype, PreviewSettings, Range, Thresholds } from '../protocol';
+import { schemeOf } from '../methods/method';
 import type { Scheme } from '../methods/method';
 import type { ConfigProblem } from './codes';
 import { foreignKeys, readMethodSettings } from './methodParts';
@@ -168,8 +169,8 @@ function readSettings(node: TreeNode | undefined): Settings {
 }
 
 function readScheme(node: TreeNode | undefined): Located<Scheme> | undefined {
-  const match = /^W([1-8]|16)A([1-8]|16)$/.exec(text(node)?.value ?? '');
-  return match && node ? { value: { weightBits: Number(match[1]), activationBits: Number(match[2]) }, range: node.range } : undefined;
+  const value = schemeOf(text(node)?.value ?? '');
+  return value && node ? { value, range: node.range } : undefined;
 }
 
 function readMethod(node: TreeNode | undefined): Located<MethodSettings> | undefined {

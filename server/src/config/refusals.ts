@@ -1,13 +1,13 @@
 /** Combinations of a recipe and a layer that cannot be, each with its reason and what to do instead. */
 import { blockOf } from '../checkpoint/superblocks';
 import { hadamardOrder } from '../methods/hadamard';
-import { groupOf, tailWidth } from '../methods/widths';
+import { groupOf, maxBasis, tailWidth } from '../methods/widths';
 import type { LayerShape } from '../methods/widths';
 import type { Quantizer, Recipe } from '../protocol';
 
 export function refusalOf(recipe: Recipe, layer: LayerShape): string | undefined {
   return ofTail(recipe, layer) ?? ofQuantizer(recipe.weights, 'weights', recipe, layer) ?? ofQuantizer(recipe.activations, 'activations', recipe, layer)
-    ?? ofTransforms(recipe, layer) ?? ofLowRank(recipe, layer) ?? ofSolver(recipe);
+    ?? ofTransforms(recipe, layer) ?? ofShift(recipe) ?? ofLowRank(recipe, layer) ?? ofSolver(recipe, layer);
 }
 
 function ofTail(recipe: Recipe, layer: LayerShape): string | undefined {
@@ -78,12 +78,15 @@ function largestFitting(sizes: readonly number[], below: number, width: number):
 /** A dense random matrix of more than this many inputs takes longer to make than the layer to quantize. */
 const maxDense = 4608;
 
-function ofTransforms({ rotate, permute }: Recipe, { inFeatures: width }: LayerShape): string | undefined {
+function ofTransforms({ rotate, permute, smooth }: Recipe, { inFeatures: width, heads }: LayerShape): string | undefined {
   if (permute?.kind === 'zigzag' && width % permute.block !== 0) {
     return blockRefusal('permute', permute.block, width);
   }
   if (permute && rotate?.kind === 'pca') {
     return 'A PCA rotation is the same whatever the order of its inputs, so "permute" has no effect. Remove it.';
+  }
+  if (smooth && rotate?.kind === 'pca') {
+    return 'A PCA rotation takes its basis from the second moments of the inputs as they are, so nothing can scale them before. Write "smooth: false", or rotate with "kind: outlier-aware".';
   }
   switch (rotate?.kind) {
     case 'hadamard': return hadamardOrder(width) ? undefined : hadamardRefusal(width);
@@ -92,8 +95,24 @@ function ofTransforms({ rotate, permute }: Recipe, { inFeatures: width }: LayerS
     case 'outlier-aware': return width % rotate.block === 0 ? undefined : blockRefusal('rotate', rotate.block, width);
     case 'adaptive': return !hadamardOrder(width) ? hadamardRefusal(width) : width % 128 === 0 ? undefined
       : `The rotation for outliers works in blocks of 128, which do not divide the width ${width}. Use "rotate: { kind: rpbh }", or "kind: outlier-aware" with a smaller block.`;
-    default: return undefined;
+    case 'pca': {
+      const basis = rotate.perHead ? width / (heads ?? 1) : width;
+      return basis <= maxBasis ? undefined
+        : `A PCA basis of ${basis} inputs would take hours to find; the widest is ${maxBasis}. Use "rotate: { kind: rpbh }, tail: false", which works for every width, or "keep: bf16" for these layers.`;
+    }
+    case 'rpbh': case undefined: return undefined;
   }
+}
+
+/** What is shifted are the inputs themselves: hardly below zero, and so again after a scale per channel, but not after a rotation. */
+function ofShift({ activations, rotate }: Recipe): string | undefined {
+  if (activations.kind !== 'int' || activations.shift === undefined) {
+    return undefined;
+  }
+  if (activations.range === 'static') {
+    return 'A static range ends where the inputs do, so "shift" has no effect. Write "symmetric: false" in its place.';
+  }
+  return rotate ? 'Rotated inputs go as far below zero as above, and "shift" is for inputs that hardly do. Remove it, or write "rotate: false".' : undefined;
 }
 
 function blockRefusal(part: string, block: number, width: number): string {
@@ -105,13 +124,20 @@ function hadamardRefusal(width: number): string {
   return `No Hadamard matrix is known here for the width ${width}. Use "rotate: { kind: rpbh }", which works for every width.`;
 }
 
-function ofLowRank({ lowRank }: Recipe, { inFeatures, outFeatures }: LayerShape): string | undefined {
-  const full = Math.min(inFeatures, outFeatures);
+function ofLowRank(recipe: Recipe, layer: LayerShape): string | undefined {
+  const { lowRank } = recipe;
+  const width = layer.inFeatures - (tailWidth(recipe, layer) ?? 0);
+  const full = Math.min(width, layer.outFeatures);
   return lowRank && lowRank.rank >= full
-    ? `A branch of rank ${lowRank.rank} could hold the whole weight of ${outFeatures} × ${inFeatures}. Use a rank below ${full}, or "keep: bf16" for these layers.` : undefined;
+    ? `A branch of rank ${lowRank.rank} could hold the whole weight of ${layer.outFeatures} × ${width}. Use a rank below ${full}, or "keep: bf16" for these layers.` : undefined;
 }
 
-function ofSolver({ solver, weights, lowRank }: Recipe): string | undefined {
+function ofSolver(recipe: Recipe, layer: LayerShape): string | undefined {
+  const { solver, weights, lowRank } = recipe;
+  const group = groupOf(weights);
+  if (solver.kind === 'gptq' && solver.actOrder && !solver.staticGroups && group > 1 && group < layer.inFeatures - (tailWidth(recipe, layer) ?? 0)) {
+    return '"actOrder" takes inputs out of order and "staticGroups: false" finds the scale of a group when its first input comes. Write "actOrder: false", or "staticGroups: true".';
+  }
   if (solver.kind === 'adaround' && lowRank) {
     return 'AdaRound learns the rounding of the whole weight and a low-rank branch takes a part of it away. Use "solver: { kind: gptq }", or "lowRank: false".';
   }

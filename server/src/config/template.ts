@@ -1,5 +1,6 @@
 /** The text of a new config for a checkpoint: the method's own layer policy, written as rules a person can read and change. */
 import { methods } from '../methods';
+import { schemeOf } from '../methods/method';
 import type { Checkpoint, Role } from '../protocol';
 import { matchList } from './match';
 
@@ -8,8 +9,9 @@ import { matchList } from './match';
  * @param relativePath of the checkpoint as the config will name it.
  */
 export function newConfigText(checkpoint: Checkpoint, relativePath: string, method: string, scheme: string): string {
-  const rules = (methods.get(method)?.policy(checkpoint.architecture) ?? []).flatMap(({ name, roles, settings }) => {
-    const patterns = patternsFor(checkpoint, roles);
+  const bits = schemeOf(scheme);
+  const rules = ((bits && methods.get(method)?.policy(checkpoint.architecture, bits)) ?? []).flatMap(({ name, roles, wider, settings }) => {
+    const patterns = patternsFor(checkpoint, roles, wider);
     return patterns.length > 0 ? [`  - name: ${name}`, `    layers: [${patterns.map((pattern) => JSON.stringify(pattern)).join(', ')}]`, ...settings.map((line) => `    ${line}`)] : [];
   });
   return [
@@ -21,9 +23,9 @@ export function newConfigText(checkpoint: Checkpoint, relativePath: string, meth
   ].join('\n');
 }
 
-/** Few patterns that take exactly the layers of these roles. */
-export function patternsFor(checkpoint: Checkpoint, roles: readonly Role[]): string[] {
-  return patternsOf(checkpoint, checkpoint.layers.filter((layer) => roles.includes(layer.role)).map((layer) => layer.name));
+/** Few patterns that take exactly the layers of these roles with more than `wider` inputs. */
+export function patternsFor(checkpoint: Checkpoint, roles: readonly Role[], wider = 0): string[] {
+  return patternsOf(checkpoint, checkpoint.layers.filter((layer) => roles.includes(layer.role) && layer.inFeatures > wider).map((layer) => layer.name));
 }
 
 const remembered = new WeakMap<Checkpoint, Map<string, string[]>>();

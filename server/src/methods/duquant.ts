@@ -9,6 +9,7 @@ export const duquant: Method = {
   summary: 'Smooths, then rotates blocks of 128 channels greedily towards the smallest peak, deals the channels out in zigzag so that blocks have equal outliers, and rotates again. ' +
     'Needs a sample of the activations. Stronger than a fixed rotation where a few channels stand out far.',
   source: 'DuQuant, arXiv 2406.01721; clip ratios of its released run script',
+  schemes: ['W4A4', 'W6A6'],
   recipe({ weightBits, activationBits }: Scheme): Recipe {
     // The clip ratios are those of the released W4A4 script; with more bits the range is worth more than the step.
     return {

@@ -9,6 +9,7 @@ export const gptq: Method = {
   summary: 'Rounds the weights one input channel at a time and compensates every error in the channels still to come, weighted by the second moments of the inputs. ' +
     'Needs d × d second moments. A better weight quantizer than RTN at the same bits; activations are rounded per token.',
   source: 'GPTQ, arXiv 2210.17323',
+  schemes: ['W4A16', 'W3A16', 'W4A8'],
   recipe({ weightBits, activationBits }: Scheme): Recipe {
     return {
       ...plain,

@@ -9,6 +9,7 @@ export const lrqdit: Method = {
   summary: 'Quantizes the logarithms of positive and negative weights apart, and rotates the inputs by a Hadamard matrix, or, where outliers are strong (RMS of the inputs from 1 on), by a rotation fitted to them. ' +
     'Needs a sample of the activations. Made for W3 and W4 weights with heavy tails.',
   source: 'LRQ-DiT, arXiv 2508.03485, Eq 3–12; the corrected twin-log form',
+  schemes: ['W3A4', 'W3A6', 'W3A8', 'W4A4', 'W4A6'],
   recipe({ weightBits, activationBits }: Scheme): Recipe {
     return {
       ...plain,

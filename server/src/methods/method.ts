@@ -4,6 +4,12 @@ import type { Quantizer, Recipe, Role } from '../protocol';
 /** Bits of a scheme such as W4A8; 16 leaves that side as it is. */
 export interface Scheme { weightBits: number; activationBits: number }
 
+/** @returns undefined for text that is no scheme. */
+export function schemeOf(text: string): Scheme | undefined {
+  const match = /^W([1-8]|16)A([1-8]|16)$/.exec(text);
+  return match ? { weightBits: Number(match[1]), activationBits: Number(match[2]) } : undefined;
+}
+
 export interface Method {
   /** As written in a config. */
   name: string;
@@ -11,14 +17,16 @@ export interface Method {
   /** Markdown: what it does and when it wins. */
   summary: string;
   source: string;
+  /** What a new config offers, the usual one first. */
+  schemes: readonly string[];
   /** The preset for a layer. Sides with 16 bits are `keep`. */
   recipe(scheme: Scheme): Recipe;
-  /** The paper's layer policy, as rules of a new config. Roles that no rule names get the method itself. */
-  policy(architecture: string): readonly PolicyRule[];
+  /** The paper's layer policy, as rules of a new config with this scheme. Roles that no rule names get the method itself. */
+  policy(architecture: string, scheme: Scheme): readonly PolicyRule[];
 }
 
-/** Layers of these roles get other settings; `settings` are the lines of the rule, as in a config. */
-export interface PolicyRule { name: string; roles: readonly Role[]; settings: readonly string[] }
+/** Layers of these roles (and, with `wider`, more inputs than that) get other settings; `settings` are the lines of the rule, as in a config. */
+export interface PolicyRule { name: string; roles: readonly Role[]; wider?: number; settings: readonly string[] }
 
 /** Embedders and final layers in high precision, adaLN modulation weight-only INT4 in groups of 64: OrbitQuant, and the policy of methods whose papers leave it open. */
 export const usualPolicy: readonly PolicyRule[] = [

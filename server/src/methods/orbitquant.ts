@@ -9,6 +9,7 @@ export const orbitquant: Method = {
   summary: 'Rotates every row with a randomised permuted block Hadamard transform, divides it by its norm and rounds to one fixed Lloyd–Max codebook. ' +
     'Needs no calibration: after the rotation every coordinate follows the same known marginal. Strongest at 2 and 3 bits and on large models.',
   source: 'OrbitQuant, arXiv 2607.02461',
+  schemes: ['W4A4', 'W4A6', 'W4A16', 'W3A3', 'W2A4'],
   recipe({ weightBits, activationBits }: Scheme): Recipe {
     return {
       ...plain,

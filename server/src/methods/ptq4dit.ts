@@ -9,6 +9,7 @@ export const ptq4dit: Method = {
   summary: 'Balances every channel between activations and weights, time steps weighted by how little their saliences agree, then uses one static range per tensor and learns the rounding of the weights. ' +
     'Needs activations over many time steps. Runs on plain static INT8 kernels; the balancing can be folded into adaLN.',
   source: 'PTQ4DiT, arXiv 2405.16005, Eq 4–12; released code',
+  schemes: ['W8A8', 'W4A8'],
   recipe({ weightBits, activationBits }: Scheme): Recipe {
     return {
       ...plain,

@@ -9,6 +9,7 @@ export const qdit: Method = {
   summary: 'Rounds weights and activations in groups of 128 with min–max ranges, activations anew for every token. No calibration. ' +
     'Solid at W4A8 and above; the groups help where channels differ, not where single values stand out.',
   source: 'Q-DiT, arXiv 2406.17343',
+  schemes: ['W4A8', 'W6A8', 'W8A8'],
   recipe({ weightBits, activationBits }: Scheme): Recipe {
     return {
       ...plain,

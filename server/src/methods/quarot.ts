@@ -9,6 +9,7 @@ export const quarot: Method = {
   summary: 'Rotates the inputs of every layer by a randomised Hadamard matrix over the whole width, so that outliers spread over all channels, and rounds the weights with GPTQ. ' +
     'In a diffusion transformer the rotation stays online: adaLN\'s shift and scale per channel stand between it and the layer before.',
   source: 'QuaRot, arXiv 2404.00456; released code',
+  schemes: ['W4A4', 'W8A8'],
   recipe({ weightBits, activationBits }: Scheme): Recipe {
     return {
       ...plain,

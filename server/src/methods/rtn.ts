@@ -9,6 +9,7 @@ export const rtn: Method = {
   summary: 'Round to nearest integer with an absmax scale per row (or per group, per tensor). No calibration, runs on every INT4/INT8 kernel. ' +
     'Fine at 8 bits and for weight-only 4 bits with groups of 64 or 128; outliers cost it most.',
   source: 'baseline; the INT4 group-64 form is what OrbitQuant uses for adaLN modulation',
+  schemes: ['W8A8', 'W8A16', 'W4A16', 'W4A4'],
   recipe({ weightBits, activationBits }: Scheme): Recipe {
     return {
       ...plain,

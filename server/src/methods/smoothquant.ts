@@ -9,6 +9,7 @@ export const smoothquant: Method = {
   summary: 'Divides every input channel by λ = max|x|^½ / max|w|^½ and multiplies the weights by it, then rounds both to integers. ' +
     'Needs the largest activation per channel. Good at 8 bits; at 4 bits the weights inherit what the activations lost.',
   source: 'SmoothQuant, arXiv 2211.10438, Eq 4',
+  schemes: ['W8A8', 'W4A8'],
   recipe({ weightBits, activationBits }: Scheme): Recipe {
     return {
       ...plain,

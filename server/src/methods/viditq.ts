@@ -9,6 +9,7 @@ export const viditq: Method = {
   summary: 'Balances channels once with α = 0.3, rotates by a Hadamard matrix and rounds with min–max ranges per output channel and per token. ' +
     'Needs the largest activation per channel. Made for video at W8A8 and W4A8; loses much at W4A4.',
   source: 'ViDiT-Q, arXiv 2406.02540',
+  schemes: ['W8A8', 'W4A8', 'W4A4'],
   recipe({ weightBits, activationBits }: Scheme): Recipe {
     return {
       ...plain,

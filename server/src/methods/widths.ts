@@ -4,6 +4,9 @@ import type { Layer, Quantizer, Recipe } from '../protocol';
 /** What a recipe must know about a layer. `heads`: how many attention heads its inputs consist of, or null when they come from no attention. */
 export interface LayerShape { inFeatures: number; outFeatures: number; role: Layer['role']; heads: number | null }
 
+/** Eigenvectors of more than this many inputs take hours. DiRotQ's widest basis has as many. */
+export const maxBasis = 12_288;
+
 /** Consecutive coordinates that share a scale, where the quantizer fixes such a number. */
 export function groupOf(quantizer: Quantizer): number {
   return (quantizer.kind === 'int' || quantizer.kind === 'float') && typeof quantizer.group === 'number' ? quantizer.group : 1;

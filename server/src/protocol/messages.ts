@@ -26,6 +26,8 @@ export interface PlanResult { plan: Plan; reports: LayerReport[]; /** What the c
 
 export interface CheckpointParams { path: string }
 export interface TensorStatsParams { path: string; tensor: string }
+/** A method that a new config can start from; `schemes` are those of its paper, the usual one first. */
+export interface OfferedMethod { name: string; title: string; /** Markdown: what it does and when it wins. */ summary: string; schemes: readonly string[] }
 export interface NewConfigParams { checkpoint: string; method: string; scheme: string; /** Folder the config will live in. */ folder: string }
 export interface NewConfigResult { text: string; fileName: string }
 export interface WriteReportParams { uri: string; workDoneToken?: string | number }
@@ -107,6 +109,7 @@ export interface Requests {
   'quantscope/plan': { params: PlanParams; result: PlanResult };
   'quantscope/checkpoint': { params: CheckpointParams; result: Checkpoint };
   'quantscope/tensorStats': { params: TensorStatsParams; result: TensorStats };
+  'quantscope/methods': { params: null; result: OfferedMethod[] };
   'quantscope/newConfig': { params: NewConfigParams; result: NewConfigResult };
   'quantscope/writeReport': { params: WriteReportParams; result: WriteReportResult };
   'quantscope/preview': { params: PreviewParams; result: PreviewResult };

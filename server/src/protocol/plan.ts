@@ -19,7 +19,7 @@ export interface IntQuantizer {
   clip?: 'mse' | number;
   /** Activations. One range per tensor from calibration, group 'tensor'. Absent: the values' own range at run time. */
   range?: 'static';
-  /** Activations. Added before quantizing, taken off after; codes are then unsigned, 0..2^bits−1 with scale max / (2^bits − 1) (SVDQuant: 0.171875 for GELU outputs). */
+  /** Activations. Added to the inputs of the layer, before smoothing, and taken off after quantizing; codes are then unsigned, 0..2^bits−1 with scale max / (2^bits − 1) (SVDQuant: 0.171875 for GELU outputs). */
   shift?: number;
 }
 /** Lloyd–Max codebook of the sphere marginal, one norm per row (weights) or token (activations). OrbitQuant Eq 3–8. */

@@ -40,9 +40,12 @@ export async function foldSmoothing(request: PlanRequest, engine: Engine): Promi
   }
   const smoothing = await prepareSmoothing(request, engine);
   const smoothed = new Map<string, Float32Array>();
+  const shifted: string[] = [];
   for (const { name, recipe } of plan.layers) {
     const factors = smoothing.get(name);
-    if (factors && recipe.weights.kind !== 'keep') {
+    if (factors && recipe.activations.kind === 'int' && recipe.activations.shift !== undefined) {
+      shifted.push(name);
+    } else if (factors && recipe.weights.kind !== 'keep') {
       smoothed.set(name, await valuesIn(factors.file, 'smooth'));
     }
   }
@@ -61,7 +64,7 @@ export async function foldSmoothing(request: PlanRequest, engine: Engine): Promi
       checkpoint: foldedCheckpoint(checkpoint, tensors, home),
       plan: { ...plan, layers: plan.layers.map((layer) => ({ ...layer, tensor: tensors.get(layer.tensor.name) ?? layer.tensor, recipe: moved.has(layer.name) ? { ...layer.recipe, smooth: null } : layer.recipe })) },
     },
-    online,
+    online: [...online, ...(shifted.length > 0 ? [{ layers: shifted, reason: 'its shift is added to the inputs before they are smoothed' }] : [])],
     folded: folded.map(({ layers, edits }) => {
       const into = [...new Set(edits.map(({ tensor }) => tensor))];
       return { layers, into, rounding: Math.max(...[...into, ...layers.map(weightOf)].map((name) => rounding.get(name) ?? 0)) };

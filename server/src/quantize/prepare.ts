@@ -135,10 +135,7 @@ class Preparation {
   }
 
   private async fitBasis({ perHead, seed }: Extract<Rotation, { kind: 'pca' }>): Promise<void> {
-    const { plan: { heads, tail, name }, statistics, job } = this.request;
-    if (this.transforms.length > 0) {
-      throw new ModelError(`${name}: a PCA basis is fitted to the second moments of the layer's own inputs, so "smooth" and "permute" cannot come before it. Remove them, or rotate with "outlier-aware".`);
-    }
+    const { plan: { heads, tail }, statistics, job } = this.request;
     const out = join(this.folder, 'basis.safetensors');
     await this.engine.fitBasis({ secondMoments: this.need('second moments', statistics?.secondMoments), heads: perHead ? heads ?? 1 : 1, high: tail, seed, out }, job);
     const tensors = await tensorsIn(out);

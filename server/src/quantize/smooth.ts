@@ -1,6 +1,7 @@
 /** Smoothing factors of the layers that read one input. */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { staticRange } from '../calibration/ranges';
 import { balance, largest, searchGrid } from '../calibration/smoothing';
 import type { Engine, JobOptions } from '../engine/client';
 import type { LinearRecipe } from '../engine/graph';
@@ -38,10 +39,12 @@ export async function searchFactors({ peers, absMax, salience, steps, sample, fo
   let [best, least]: [Float32Array, number] = [activations.map(() => 1), Infinity];
   for (const [index, { alpha, beta }] of grid.entries()) {
     const factors = balance(activations, salience, alpha, beta);
-    const values = await writeTensor(folder, 'candidate', 'F32', [factors.length], factors.map((factor) => 1 / factor));
+    const inverse = factors.map((factor) => 1 / factor);
+    const values = await writeTensor(folder, 'candidate', 'F32', [inverse.length], inverse);
+    const scaled = (): Float32Array => sample.map((value, i) => value * (inverse[i % inverse.length] ?? 1));
     let error = 0;
     for (const { peer, probe } of probes) {
-      error += await probe.outputError(await candidate(peer, { kind: 'scale', values }, folder, engine, job), { cancellation: job.cancellation });
+      error += await probe.outputError(await candidate(peer, { kind: 'scale', values }, scaled, folder, engine, job), { cancellation: job.cancellation });
     }
     if (error < least) {
       [best, least] = [factors, error];
@@ -52,8 +55,9 @@ export async function searchFactors({ peers, absMax, salience, steps, sample, fo
   return best;
 }
 
-async function candidate({ name, recipe: { weights, activations, lowRank }, tensor }: LayerPlan, scale: LinearRecipe['transforms'][number], folder: string, engine: Engine, { cancellation }: JobOptions): Promise<LinearRecipe> {
-  const recipe: LinearRecipe = { transforms: [scale], tail: 0, lowRank: null, weights, activations, activationRange: null, packed: null };
+async function candidate({ name, recipe: { weights, activations, lowRank }, tensor }: LayerPlan, scale: LinearRecipe['transforms'][number], scaled: () => Float32Array, folder: string, engine: Engine, { cancellation }: JobOptions): Promise<LinearRecipe> {
+  const activationRange = activations.kind === 'int' && activations.range === 'static' ? staticRange(scaled(), activations.bits, activations.symmetric) : null;
+  const recipe: LinearRecipe = { transforms: [scale], tail: 0, lowRank: null, weights, activations, activationRange, packed: null };
   if (!lowRank) {
     return recipe;
   }

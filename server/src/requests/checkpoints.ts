@@ -3,6 +3,7 @@ import { basename, isAbsolute, relative, sep } from 'node:path';
 import { ErrorCodes, ResponseError } from 'vscode-languageserver';
 import { findTensor, tensorStats } from '../analysis/tensorStats';
 import { newConfigText } from '../config/template';
+import { methods } from '../methods';
 import type { RequestContext } from './context';
 
 export function registerCheckpoints(context: RequestContext): void {
@@ -14,6 +15,7 @@ export function registerCheckpoints(context: RequestContext): void {
     }
     return tensorStats(found, context.engine, { cancellation: token });
   });
+  context.onRequest('quantscope/methods', () => Promise.resolve([...methods.values()].map(({ name, title, summary, schemes }) => ({ name, title, summary, schemes }))));
   context.onRequest('quantscope/newConfig', async ({ checkpoint: path, method, scheme, folder }) => {
     const checkpoint = await context.store.get(path);
     const inside = relative(folder, path).split(sep).join('/');
