@@ -46,9 +46,9 @@ export const fragile: Lint = (subject) => {
 
 /** What the method's own paper does with such a layer; undefined when that is as few bits as it has. */
 function policyOf({ architecture }: Checkpoint, { role, recipe, inFeatures, outFeatures, heads }: LayerPlan): PolicyRule | undefined {
-  const scheme = `W${bitsOf(recipe.weights)}A${bitsOf(recipe.activations)}`;
-  const entry = methods.get(recipe.method)?.policy(architecture).findLast(({ roles }) => roles.includes(role)) ?? usualPolicy.find(({ roles }) => roles.includes(role));
-  const own = entry && settingsOf(entry, recipe.method, scheme);
+  const scheme = { weightBits: bitsOf(recipe.weights), activationBits: bitsOf(recipe.activations) };
+  const entry = methods.get(recipe.method)?.policy(architecture, scheme).findLast(({ roles, wider = 0 }) => roles.includes(role) && inFeatures > wider) ?? usualPolicy.find(({ roles }) => roles.includes(role));
+  const own = entry && settingsOf(entry, recipe.method, `W${scheme.weightBits}A${scheme.activationBits}`);
   const result = own && recipeFor(own.rule, own.defaults, { inFeatures, outFeatures, role, heads });
   if (!entry || !result || 'refusal' in result) {
     return entry && { ...entry, settings: ['keep: original'] };
