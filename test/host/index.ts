@@ -14,6 +14,7 @@ export async function run(): Promise<void> {
   await import('./newConfig.test');
   await import('./preview.test');
   await import('./capture.test');
+  await import('./diagnose.test');
   await import('./engine.test');
   const failures = await new Promise<number>((done) => mocha.run(done));
   if (failures > 0) {
