@@ -3,7 +3,8 @@ import { registerAnalysis } from './requests/analysis';
 import { registerCheckpoints } from './requests/checkpoints';
 import type { RequestContext } from './requests/context';
 import { registerPreviews } from './requests/previews';
+import { registerReport } from './requests/report';
 
 export function registerRequests(context: RequestContext): void {
-  [registerAnalysis, registerCheckpoints, registerPreviews].forEach((register) => register(context));
+  [registerAnalysis, registerCheckpoints, registerPreviews, registerReport].forEach((register) => register(context));
 }

@@ -25,8 +25,16 @@ export interface CheckpointParams { path: string }
 export interface TensorStatsParams { path: string; tensor: string }
 export interface NewConfigParams { checkpoint: string; method: string; scheme: string; /** Folder the config will live in. */ folder: string }
 export interface NewConfigResult { text: string; fileName: string }
-export interface WriteReportParams { uri: string; workDoneToken?: string | number }
-export interface WriteReportResult { html: string; markdown: string; json: string }
+export interface WriteReportParams {
+  uri: string;
+  /** False leaves out what needs runs of the model: pictures and sensitivities. */
+  modelRuns?: boolean;
+  workDoneToken?: string | number;
+}
+/** Paths of the files written. `images`: pictures of their own, where those were asked for. */
+export interface WriteReportResult { html: string; markdown: string; json: string; images?: string[] }
+/** What the model runs of a report take, seconds; 0 when the model cannot run. Sensitivities are part of `seconds`. */
+export interface ReportEstimate { seconds: number; sensitivitySeconds: number }
 
 export interface PreviewParams {
   /** Compared with the same reference, side by side. All must name the same checkpoint and settings; those of the first count. */
@@ -65,6 +73,7 @@ export interface Requests {
   'quantscope/tensorStats': { params: TensorStatsParams; result: TensorStats };
   'quantscope/newConfig': { params: NewConfigParams; result: NewConfigResult };
   'quantscope/writeReport': { params: WriteReportParams; result: WriteReportResult };
+  'quantscope/reportEstimate': { params: PlanParams; result: ReportEstimate };
   'quantscope/preview': { params: PreviewParams; result: PreviewResult };
   'quantscope/previewEstimate': { params: PreviewEstimateParams; result: PreviewEstimate };
   'quantscope/capture': { params: CaptureParams; result: CaptureResult };
