@@ -3,6 +3,7 @@ import { ModelError } from '../../models/builder';
 import type { Comparison } from './comparison';
 import { agreementMetrics } from './metrics';
 import type { MetricId } from './metrics';
+import { counted } from './words';
 
 export interface Gate { metric: MetricId; atLeast: number }
 export interface GateResult extends Gate { /** Null when nothing differs or nothing was compared. */ value: number | null; passed: boolean; why: string }
@@ -30,6 +31,6 @@ export function judge(gates: readonly Gate[], comparison: Comparison | null): Ga
       return { ...gate, value: spread.mean, passed: false, why: 'the quantized model gave values that are not finite' };
     }
     const passed = spread.mean === null || spread.mean >= gate.atLeast;
-    return { ...gate, value: spread.mean, passed, why: spread.mean === null ? 'nothing differs' : `mean of ${spread.n} ${spread.n === 1 ? 'seed' : 'seeds'}` };
+    return { ...gate, value: spread.mean, passed, why: spread.mean === null ? 'nothing differs' : `mean of ${counted(spread.n, 'seed')}` };
   });
 }

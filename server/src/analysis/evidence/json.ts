@@ -7,8 +7,9 @@ import { agreementMetrics, stepMetrics } from './metrics';
 /** Keys are stable, docs/cli.md. */
 export function evidenceJson(evidence: Evidence): unknown {
   const { config, identity, plan, analysis, comparison, ranking, gates, problems, engine, date, findings, scope } = evidence;
+  const { pid, ...build } = engine;
   return {
-    config: config.name, configSha256: config.sha256, configSaved: config.saved, date: date.toISOString(), engine,
+    config: config.name, configSha256: config.sha256, configSaved: config.saved, date: date.toISOString(), engine: build,
     checkpoint: plan.checkpoint, architecture: plan.architecture, identity, planHash: plan.hash, scope, totals: plan.totals, rules: plan.rules,
     preview: sectionJson(comparison, comparisonJson), gates, sensitivity: sectionJson(ranking, (found) => found),
     layers: analysis.layers, failures: analysis.failures, findings, thresholds, problems,

@@ -23,6 +23,8 @@ export interface Scope {
   roles: RoleScope[];
   /** Layers that stay as they are. */
   kept: string[];
+  /** The same for readers: numbers in names are *, with how many layers that stands for. */
+  keptNames: { name: string; count: number }[];
 }
 
 export function scopeOf({ layers, rules, totals }: Plan): Scope {
@@ -37,11 +39,21 @@ export function scopeOf({ layers, rules, totals }: Plan): Scope {
     ...(byDefault.length === 0 ? [] : [{ name: 'defaults', text: null, decides: byDefault.length, matches: null, paramsPercent: share(byDefault), averageBits: bitsOf(byDefault) }]),
   ];
   const quantized = layers.filter(isQuantized);
+  const kept = layers.filter((layer) => !isQuantized(layer)).map(({ name }) => name);
   return {
     layers: layers.length, quantized: quantized.length, activations: layers.filter(({ recipe }) => recipe.activations.kind !== 'keep').length, paramsPercent: share(quantized),
     averageBits: totals.averageBits, packedBytes: totals.packedBytes, baselineBytes: totals.baselineBytes, checkpointBytes: totals.checkpointBytes, originalBytes: totals.baselineBytes + totals.otherBytes,
-    rules: taken, roles, kept: layers.filter((layer) => !isQuantized(layer)).map(({ name }) => name),
+    rules: taken, roles, kept, keptNames: withoutNumbers(kept),
   };
+}
+
+function withoutNumbers(names: readonly string[]): { name: string; count: number }[] {
+  const groups = new Map<string, string[]>();
+  for (const name of names) {
+    const form = name.replace(/(?<=\.)\d+(?=\.)/g, '*');
+    groups.set(form, [...(groups.get(form) ?? []), name]);
+  }
+  return [...groups].map(([form, all]) => ({ name: all.length > 1 ? form : all[0] ?? form, count: all.length }));
 }
 
 function isQuantized({ recipe }: LayerPlan): boolean { return recipe.weights.kind !== 'keep' || recipe.activations.kind !== 'keep'; }

@@ -4,6 +4,8 @@ import type { Evidence } from '.';
 import type { Comparison } from './comparison';
 import { exponent } from './metrics';
 
+export function counted(count: number, what: string): string { return `${count} ${what}${count === 1 ? '' : 's'}`; }
+
 /** Steps are counted from 1 for readers. */
 export function stepText(step: number | null, steps: number): string {
   return step === null ? 'finished sample' : `step ${step + 1} of ${steps}`;
@@ -23,7 +25,7 @@ export function seedsText({ seeds }: Comparison): string {
 
 /** What one value of a metric is of. */
 export function measuredOn({ settings, items, seeds }: Comparison): string {
-  return `${settings.mode === 'forced' ? `mean of ${settings.compareSteps} compared steps` : 'finished samples'} of ${items.length} ${items.length === 1 ? 'item' : 'items'}; mean ± standard deviation over ${seeds.length} ${seeds.length === 1 ? 'seed' : 'seeds'}`;
+  return `${settings.mode === 'forced' ? `mean of ${counted(settings.compareSteps, 'compared step')}` : 'finished samples'} of ${counted(items.length, 'item')}; mean ± standard deviation over ${counted(seeds.length, 'seed')}`;
 }
 
 /** LPIPS is what many reviewers ask for; nobody should look for it in vain. */
@@ -38,7 +40,7 @@ export function rankingText(ranking: Sensitivity): string {
   const { layers, items } = ranking;
   return isEstimate(ranking)
     ? 'An estimate from one step of the first item: the error of each block, shared out to its layers by the error that each makes of its own output. It has no controls. "report --sensitivity" measures it.'
-    : `Error of the clean picture that the guided output leads to when this ${ranking.by} alone is quantized, ‖swapped − clean‖² / ‖clean‖², mean of ${layers[0]?.perStep.length ?? 0} steps of ${items.length} ${items.length === 1 ? 'item' : 'items'}; lower is better.`;
+    : `Error of the clean picture that the guided output leads to when this ${ranking.by} alone is quantized, ‖swapped − clean‖² / ‖clean‖², mean of ${counted(layers[0]?.perStep.length ?? 0, 'step')} of ${counted(items.length, 'item')}; lower is better.`;
 }
 
 /** What keeps the ranking honest, one sentence each; none for an estimate. */
@@ -63,7 +65,7 @@ export function provenance({ config, identity, plan, engine, date, comparison }:
     ['Plan', plan.hash],
     ...identity.files.map(({ name, bytes, sha256 }): [string, string] => ['Weights', `${name}, ${bytes} bytes, ${sha256 === null ? 'content not hashed' : `SHA-256 ${sha256}`}`]),
     ['Checkpoint revision', `${identity.revision}: of paths, sizes and times of the files, so it tells changes on this machine only.${hashed ? '' : ' Files above 1 GiB are hashed with "report --hash".'}`],
-    ['Engine', `QuantScope ${engine.version}, ${engine.cpuLevel}, ${engine.threads} threads (results do not depend on their number)`],
+    ['Engine', `QuantScope ${engine.version}, ${engine.cpuLevel}, ${counted(engine.threads, 'thread')} (results do not depend on their number)`],
     ['Platform', `Node ${process.version}, ${process.platform} ${process.arch}`],
     ...(found ? [['Preview', [...settingTexts(found.settings), seedsText(found)].join(', ')] as [string, string], ['Items', found.items.join(', ')] as [string, string]] : []),
     ['Date', `${date.toISOString().slice(0, 16).replace('T', ' ')} UTC`],

@@ -1,6 +1,5 @@
 /** What the plan makes of each layer, and what was measured of it. */
 import type { Evidence } from '..';
-import { describeQuantizer } from '../../../config/describe';
 import { thresholds } from '../../findings';
 import type { EvidenceLayer } from '../../findings';
 import { barChart } from './bars';
@@ -25,7 +24,7 @@ export function rulesSection({ problems, scope }: Evidence): string {
     tableOf(['rule', 'patterns', '#decides', '#matches', '#share of weights', '#average bits'],
       scope.rules.map(({ name, text, decides, matches, paramsPercent, averageBits }) => [escape(name), text === null ? 'what no rule takes' : code(text), String(decides), String(matches ?? ''), `${paramsPercent.toFixed(2)} %`, averageBits?.toFixed(3) ?? '–'])),
     tableOf(['role', '#quantized', '#share of weights', '#average bits'], scope.roles.map(({ role, layers, quantized, paramsPercent, averageBits }) => [escape(role), `${quantized} of ${layers}`, `${paramsPercent.toFixed(2)} %`, averageBits.toFixed(3)])),
-    scope.kept.length === 0 ? '' : `<p>Not quantized: ${scope.kept.map(code).join(', ')}.</p>`,
+    scope.kept.length === 0 ? '' : `<p>Not quantized: ${scope.keptNames.map(({ name, count }) => `${code(name)}${count > 1 ? ` (${count})` : ''}`).join(', ')}.</p>`,
     problems.length === 0 ? '' : `<ul>${problems.map((problem) => `<li><b>${problem.severity}</b> ${problem.range ? `line ${problem.range.start.line + 1}: ` : ''}${escape(problem.message)}</li>`).join('')}</ul>`);
 }
 
@@ -45,14 +44,14 @@ export function blockRoleSection({ layers }: Evidence): string {
 export function layersSection({ layers }: Evidence): string {
   return section('Layers',
     `<p>Relative MSE: lower is better. SQNR in dB: higher is better. KS and W1: distance of the normalised rows to the fixed marginal; before → after the rotation. ${layers.some(({ report }) => report.sampledRows < report.rows) ? 'Some layers were measured on a sample of their rows.' : 'Every row of every listed layer was measured.'}</p>`,
-    tableOf(['layer', 'method', 'weights', 'activations', 'decided by', '#bits', '#relative MSE', '#expected', '#× expected', '#SQNR dB', '#KS', '#W1', '#excess kurtosis', '#ρ'], layers.map(layerRow)));
+    tableOf(['layer', 'method', 'decided by', '#bits', '#relative MSE', '#expected', '#× expected', '#SQNR dB', '#KS', '#W1', '#excess kurtosis', '#ρ'], layers.map(layerRow)));
 }
 
 function layerRow({ plan, report, deviation }: EvidenceLayer): string[] {
   const { weight, marginal: { before, after, rho } } = report;
   const change = (of: (each: typeof before) => number, digits: number): string => `${of(before).toFixed(digits)} → ${of(after).toFixed(digits)}`;
   return [
-    code(plan.name), escape(plan.recipe.method), escape(describeQuantizer(plan.recipe.weights)), escape(describeQuantizer(plan.recipe.activations)), escape(plan.decidedBy?.name ?? '–'), plan.averageBits.toFixed(3),
+    code(plan.name), plan.recipe.weights.kind === 'keep' && plan.recipe.activations.kind === 'keep' ? 'kept' : `${escape(plan.recipe.method)} W${plan.weightBits}A${plan.activationBits}`, escape(plan.decidedBy?.name ?? '–'), plan.averageBits.toFixed(3),
     weight.relativeMse.toExponential(3), weight.expectedRelativeMse?.toExponential(3) ?? '–', deviation?.toFixed(3) ?? '–', weight.sqnrDb?.toFixed(2) ?? '∞',
     change(({ ks }) => ks, 4), change(({ wasserstein1 }) => wasserstein1, 4), change(({ excessKurtosis }) => excessKurtosis, 2), rho.toFixed(2),
   ];

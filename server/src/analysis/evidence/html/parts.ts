@@ -9,7 +9,7 @@ export function section(title: string, ...content: readonly string[]): string {
 export function tableOf(header: readonly string[], rows: readonly (readonly string[])[], caption = ''): string {
   const numeric = header.map((title) => title.startsWith('#'));
   const cell = (tag: string, text: string, column: number): string => `<${tag}${numeric[column] ? ' class="number"' : ''}${tag === 'th' ? ' scope="col"' : ''}>${text}</${tag}>`;
-  return `<div class="scroll"><table>${caption === '' ? '' : `<caption>${escape(caption)}</caption>`}<thead><tr>${header.map((title, column) => cell('th', escape(title.replace(/^#/, '')), column)).join('')}</tr></thead><tbody>${
+  return `<div class="scroll" tabindex="0" role="region" aria-label="Table: ${escape(header.map((title) => title.replace(/^#/, '')).join(', '))}"><table>${caption === '' ? '' : `<caption>${escape(caption)}</caption>`}<thead><tr>${header.map((title, column) => cell('th', escape(title.replace(/^#/, '')), column)).join('')}</tr></thead><tbody>${
     rows.map((row) => `<tr>${row.map((text, column) => cell('td', text, column)).join('')}</tr>`).join('\n')}</tbody></table></div>`;
 }
 

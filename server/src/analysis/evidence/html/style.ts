@@ -14,14 +14,14 @@ body.vscode-light { color-scheme: light; } body.vscode-dark, body.vscode-high-co
 body.vscode-light { ${light} } body.vscode-dark { ${dark} } body.vscode-high-contrast { ${highDark} } body.vscode-high-contrast-light { ${highLight} }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 14px/1.5 system-ui, "Segoe UI", sans-serif; }
-main { max-width: 1100px; margin: 0 auto; padding: 32px 24px; }
+main { max-width: 1200px; margin: 0 auto; padding: 32px 24px; }
 h1 { font-size: 22px; margin: 0 0 16px; } h1 span { color: var(--soft); font-weight: 400; } h2 { font-size: 16px; margin: 36px 0 4px; } h3 { font-size: 13px; margin: 16px 0 4px; }
 p { margin: 4px 0 12px; color: var(--soft); max-width: 90ch; } li { max-width: 100ch; } .note { font-size: 12px; }
 .warning { color: var(--ink); border: 1px solid var(--alarm); border-left-width: 6px; padding: 8px 12px; border-radius: 4px; }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 12px; margin: 0; }
 .facts div { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: 10px 14px; }
 dt { color: var(--soft); font-size: 12px; } dd { margin: 0; font-size: 18px; font-weight: 600; } dd small { display: block; font-size: 12px; font-weight: 400; color: var(--soft); }
-.scroll { overflow-x: auto; margin-bottom: 12px; } table { border-collapse: collapse; width: 100%; font-size: 12.5px; } caption { text-align: left; font-weight: 600; padding: 8px 0 4px; }
+.scroll { overflow-x: auto; margin-bottom: 12px; } .scroll:focus-visible { outline: 2px solid var(--strong); outline-offset: 2px; } table { border-collapse: collapse; width: 100%; font-size: 12.5px; } caption { text-align: left; font-weight: 600; padding: 8px 0 4px; }
 th, td { text-align: left; padding: 3px 10px 3px 0; border-bottom: 1px solid var(--line); white-space: nowrap; vertical-align: top; } th { color: var(--soft); font-weight: 600; } .number { text-align: right; font-variant-numeric: tabular-nums; }
 thead th { white-space: normal; vertical-align: bottom; } .long { white-space: normal; overflow-wrap: anywhere; }
 code { font: 12px/1.4 ui-monospace, "SF Mono", Consolas, monospace; color: inherit; background: none; padding: 0; }
@@ -37,6 +37,6 @@ body.vscode-high-contrast .bar:not(.marked), body.vscode-high-contrast-light .ba
 @media (max-width: 560px) { .pictures, .curves { grid-template-columns: 1fr; } }
 @media print {
   html body, html body[class] { ${light} color-scheme: light; font-size: 11px; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  main { max-width: none; padding: 0; } .facts div, figure, tr, li { break-inside: avoid; } h2 { break-after: avoid; } .scroll { overflow: visible; } table { font-size: 9px; } th, td { padding-right: 6px; white-space: normal; overflow-wrap: anywhere; }
+  main { max-width: none; padding: 0; } .facts div, figure, tr, li { break-inside: avoid; } h2 { break-after: avoid; } .scroll { overflow: visible; } table, table code { font-size: 9px; } th, td { padding-right: 6px; white-space: normal; overflow-wrap: anywhere; }
 }
 `;

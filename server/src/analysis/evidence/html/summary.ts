@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import { formatBytes } from '../../../config/resolve';
 import type { Evidence } from '..';
 import { agreementMetrics, spreadText } from '../metrics';
-import { provenance } from '../words';
+import { counted, provenance } from '../words';
 import { escape, fact, section, tableOf } from './parts';
 
 /** What a reviewer looks for first. */
@@ -10,7 +10,7 @@ export function summary({ plan, scope, comparison, gates }: Evidence): string {
   const percent = (100 * scope.checkpointBytes) / Math.max(1, scope.originalBytes);
   const compared = 'found' in comparison ? comparison.found : null;
   const [psnr, ssim] = agreementMetrics;
-  const agreement = compared?.metrics && psnr && ssim ? `${spreadText(psnr, compared.metrics.psnrDb)}<small>image PSNR, higher is better; SSIM ${spreadText(ssim, compared.metrics.ssim)}, ${compared.settings.mode === 'forced' ? 'mean of the compared steps' : 'finished samples'}, ${compared.seeds.length} ${compared.seeds.length === 1 ? 'seed' : 'seeds'}</small>`
+  const agreement = compared?.metrics && psnr && ssim ? `${spreadText(psnr, compared.metrics.psnrDb)}<small>image PSNR, higher is better; SSIM ${spreadText(ssim, compared.metrics.ssim)}, ${compared.settings.mode === 'forced' ? 'mean of the compared steps' : 'finished samples'}, ${counted(compared.seeds.length, 'seed')}</small>`
     : `not compared<small>${compared ? 'the reference is broken' : 'see below'}</small>`;
   const failed = gates.filter(({ passed }) => !passed).length;
   return `<dl class="facts">
