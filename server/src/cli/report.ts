@@ -5,10 +5,9 @@ import { estimateReport } from '../analysis/evidence/estimate';
 import { defaultSeeds, gatherEvidence } from '../analysis/evidence/gather';
 import type { EvidenceRequest } from '../analysis/evidence/gather';
 import { parseGates } from '../analysis/evidence/gates';
-import type { SensitivityUnit } from '../protocol';
+import { isSensitivityUnit } from '../analysis/sensitivity/units';
 import { UsageError } from './command';
 import type { Command, CommandContext } from './command';
-import { sensitivityUnits } from './sensitivity';
 
 /** Model runs above this are announced, seconds. */
 const long = 20;
@@ -45,7 +44,7 @@ async function requestOf(context: CommandContext): Promise<EvidenceRequest> {
   if (mode !== undefined && mode !== 'forced' && mode !== 'free') {
     throw new UsageError(`--mode must be forced or free, not "${String(mode)}".`);
   }
-  if (typeof by !== 'string' || !sensitivityUnits.includes(by)) {
+  if (!isSensitivityUnit(by)) {
     throw new UsageError(`--by must be layer, block or role, not "${String(by)}".`);
   }
   if (flag('sensitivity') && flag('no-sensitivity')) {
@@ -60,7 +59,7 @@ async function requestOf(context: CommandContext): Promise<EvidenceRequest> {
   return {
     loaded: await context.requirePlan(path), path, text: (await context.document(path)).getText(), cacheFolder: context.cacheFolder,
     layers: context.layerPatterns(), sampleRows: context.integer('sample', 1, 1_000_000),
-    preview: flag('no-preview') ? null : { seeds, mode }, sensitivity: flag('no-sensitivity') ? 'none' : flag('sensitivity') ? 'measure' : 'usual', by: by as SensitivityUnit,
+    preview: flag('no-preview') ? null : { seeds, mode }, sensitivity: flag('no-sensitivity') ? 'none' : flag('sensitivity') ? 'measure' : 'usual', by,
     hash: flag('hash'), gates, cancellation: context.cancel.token, onProgress: (fraction, what) => context.progress(fraction, what),
   };
 }

@@ -8,7 +8,7 @@ import { UsageError } from './command';
 import type { Command } from './command';
 import { significant, table } from './table';
 
-export const sensitivityUnits: readonly string[] = ['layer', 'block', 'role'] satisfies SensitivityUnit[];
+const units: readonly string[] = ['layer', 'block', 'role'] satisfies SensitivityUnit[];
 
 export const sensitivity: Command = {
   name: 'sensitivity',
@@ -17,7 +17,7 @@ export const sensitivity: Command = {
   options: { by: { type: 'string' }, layers: { type: 'string' }, steps: { type: 'string' }, estimate: { type: 'boolean' }, 'first-bad': { type: 'boolean' } },
   async run(context) {
     const by = context.values['by'] ?? 'layer';
-    if (typeof by !== 'string' || !sensitivityUnits.includes(by)) {
+    if (typeof by !== 'string' || !units.includes(by)) {
       throw new UsageError(`--by must be layer, block or role, not "${String(by)}".`);
     }
     const path = context.path('config');

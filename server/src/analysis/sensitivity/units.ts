@@ -3,6 +3,10 @@ import type { LinearRecipe } from '../../engine/graph';
 import type { LayerPlan, SensitivityUnit } from '../../protocol';
 import type { Swap } from './measure';
 
+const units: readonly SensitivityUnit[] = ['layer', 'block', 'role'];
+
+export function isSensitivityUnit(value: unknown): value is SensitivityUnit { return units.some((unit) => unit === value); }
+
 export interface Unit extends Swap { plans: readonly LayerPlan[] }
 
 /** Layers outside of every block stand for themselves among blocks. */

@@ -1,9 +1,9 @@
-const light = '--ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --ground: #ffffff; --panel: #f6f8fa; --bar: #8fb8e8; --strong: #0a5cc2; --alarm: #b35900;';
-const dark = '--ink: #e6edf3; --soft: #9198a1; --line: #3d444d; --ground: #0d1117; --panel: #151b23; --bar: #25507f; --strong: #79b8ff; --alarm: #e3a04b;';
+const light = '--ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --ground: var(--vscode-editor-background, #ffffff); --panel: rgb(128 128 128 / .07); --bar: #8fb8e8; --strong: #0a5cc2; --alarm: #b35900;';
+const dark = '--ink: #e6edf3; --soft: #9198a1; --line: #3d444d; --ground: var(--vscode-editor-background, #0d1117); --panel: rgb(128 128 128 / .1); --bar: #25507f; --strong: #79b8ff; --alarm: #e3a04b;';
 const highDark = '--ink: #ffffff; --soft: #ffffff; --line: #6fc3df; --ground: #000000; --panel: #000000; --bar: #1b4f72; --strong: #ffffff; --alarm: #ffd37f;';
 const highLight = '--ink: #000000; --soft: #000000; --line: #0f4a85; --ground: #ffffff; --panel: #ffffff; --bar: #a9c9ec; --strong: #000000; --alarm: #8a3b00;';
 
-/** In the editor's own viewer the body's class tells the theme; in a browser the system does. Paper is always light. */
+/** In the editor's own viewer the body's class tells the theme, and the ground is that of editors; in a browser the system does. Paper is always light. */
 export const style = `
 :root { color-scheme: light dark; }
 body, body.vscode-light { ${light} }
@@ -36,7 +36,7 @@ body.vscode-high-contrast .bar:not(.marked), body.vscode-high-contrast-light .ba
 @media (forced-colors: active) { .bar:not(.marked) { fill: CanvasText; } .stripe, .mark circle { fill: Canvas; } .line, .mark line, .mark circle, .one { stroke: CanvasText; } .tick text, .label { fill: CanvasText; } }
 @media (max-width: 560px) { .pictures, .curves { grid-template-columns: 1fr; } }
 @media print {
-  html body, html body[class] { ${light} color-scheme: light; font-size: 11px; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  html body, html body[class] { ${light} --ground: #ffffff; color-scheme: light; font-size: 11px; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   main { max-width: none; padding: 0; } .facts div, figure, tr, li { break-inside: avoid; } h2 { break-after: avoid; } .scroll { overflow: visible; } table, table code { font-size: 9px; } th, td { padding-right: 6px; white-space: normal; overflow-wrap: anywhere; }
 }
 `;
