@@ -4,6 +4,7 @@ import type { CancellationToken } from 'vscode-jsonrpc';
 import { URI } from 'vscode-uri';
 import { CheckpointError } from '../../checkpoint';
 import type { LoadedConfig } from '../../config/load';
+import { thresholdsOf } from '../../config/thresholds';
 import { EngineError } from '../../engine/client';
 import type { Engine } from '../../engine/client';
 import { ModelError } from '../../models/builder';
@@ -65,7 +66,7 @@ export async function gatherEvidence(request: EvidenceRequest, engine: Engine, c
       : await section(() => compareSeeds(previewConfig(request), { ...preview, cacheFolder: folder, cancellation, onProgress: phase('preview') }, engine));
     const ranking = sensitivity === 'none' ? { missing: 'Left out: this report was made without sensitivities.' }
       : await section(() => rank(rankingRequest({ ...request, onProgress: phase('ranking') }, folder), sensitivity, engine));
-    return buildEvidence({ config: await configIdentity(path, text), identity, plan, analysis, comparison, ranking, gates, problems, engine: await engine.info(), date: new Date() });
+    return buildEvidence({ config: await configIdentity(path, text), identity, plan, analysis, comparison, ranking, gates, problems, thresholds: thresholdsOf(loaded.parsed.config.findings?.value), engine: await engine.info(), date: new Date() });
   });
 }
 

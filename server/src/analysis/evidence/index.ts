@@ -2,9 +2,9 @@
  * The evidence report: what is quantized, at what true size, what it does to pictures from the same seed, and what was measured of each layer, as one self-contained HTML file with Markdown
  * (for a pull request) and JSON beside it. Charts are inline SVG, pictures are inlined, nothing is loaded from anywhere, no script runs.
  */
-import type { EngineInfo, Plan, Problem, Sensitivity } from '../../protocol';
-import { findings } from '../findings';
-import type { EvidenceLayer, Finding } from '../findings';
+import type { EngineInfo, Finding, Plan, Problem, Sensitivity, Thresholds } from '../../protocol';
+import { weightFindings } from '../findings';
+import type { EvidenceLayer } from '../findings';
 import type { Analysis } from '../report';
 import type { Comparison } from './comparison';
 import { judge } from './gates';
@@ -28,6 +28,8 @@ export interface EvidenceInput {
   /** Asked for on the command line. */
   gates: readonly Gate[];
   problems: readonly Problem[];
+  /** From when on a number is a finding. */
+  thresholds: Thresholds;
   engine: EngineInfo;
   date: Date;
 }
@@ -35,10 +37,16 @@ export interface EvidenceInput {
 export interface Evidence extends Omit<EvidenceInput, 'gates'> { scope: Scope; layers: EvidenceLayer[]; findings: Finding[]; gates: GateResult[] }
 
 export function buildEvidence(input: EvidenceInput): Evidence {
-  const reports = new Map(input.analysis.layers.map((report) => [report.name, report]));
-  const layers = input.plan.layers.flatMap((plan) => {
-    const report = reports.get(plan.name);
-    return report ? [{ plan, report, deviation: report.weight.expectedRelativeMse ? report.weight.relativeMse / report.weight.expectedRelativeMse : null }] : [];
+  const layers = evidenceLayers(input.plan, input.analysis);
+  const findings = layers.flatMap((layer) => weightFindings(layer, input.thresholds));
+  return { ...input, scope: scopeOf(input.plan), layers, findings, gates: judge(input.gates, 'found' in input.comparison ? input.comparison.found : null) };
+}
+
+/** Those that were measured, in the order of the plan. */
+export function evidenceLayers(plan: Plan, analysis: Analysis): EvidenceLayer[] {
+  const reports = new Map(analysis.layers.map((report) => [report.name, report]));
+  return plan.layers.flatMap((layer) => {
+    const report = reports.get(layer.name);
+    return report ? [{ plan: layer, report, deviation: report.weight.expectedRelativeMse ? report.weight.relativeMse / report.weight.expectedRelativeMse : null }] : [];
   });
-  return { ...input, scope: scopeOf(input.plan), layers, findings: layers.flatMap(findings), gates: judge(input.gates, 'found' in input.comparison ? input.comparison.found : null) };
 }

@@ -1,12 +1,11 @@
 /** The report as data: every number, no pictures. */
-import { thresholds } from '../findings';
 import type { Evidence, Section } from '.';
 import type { Comparison } from './comparison';
 import { agreementMetrics, stepMetrics } from './metrics';
 
 /** Keys are stable, docs/cli.md. */
 export function evidenceJson(evidence: Evidence): unknown {
-  const { config, identity, plan, analysis, comparison, ranking, gates, problems, engine, date, findings, scope } = evidence;
+  const { config, identity, plan, analysis, comparison, ranking, gates, problems, engine, date, findings, thresholds, scope } = evidence;
   const { pid, ...build } = engine;
   return {
     config: config.name, configSha256: config.sha256, configSaved: config.saved, date: date.toISOString(), engine: build,

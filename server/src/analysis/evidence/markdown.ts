@@ -2,12 +2,11 @@
 import { basename } from 'node:path';
 import { formatBytes } from '../../config/resolve';
 import { markdownTable as table } from '../../markdown';
-import { thresholds } from '../findings';
 import type { Evidence } from '.';
 import type { Comparison } from './comparison';
 import { agreementMetrics, metricText, spreadText } from './metrics';
 import type { PictureRow, Triple } from './pictures';
-import { controlTexts, isEstimate, lpipsNote, measuredOn, provenance, rankingText, scoreText, seedsText, settingTexts, stepText } from './words';
+import { controlTexts, isEstimate, lpipsNote, measuredOn, provenance, rankingText, scoreText, seedsText, settingTexts, stepText, thresholdsText } from './words';
 
 /** Layers and findings listed here; the JSON beside it has all. */
 const listed = 8;
@@ -70,9 +69,10 @@ function rankingLines({ ranking }: Evidence): string[] {
   ];
 }
 
-function findingLines({ findings, analysis }: Evidence): string[] {
+function findingLines(evidence: Evidence): string[] {
+  const { findings, analysis } = evidence;
   const all = [...findings.map(({ layer, text }) => `- ${code(layer)}: ${inline(text)}`), ...analysis.failures.map(({ name, message }) => `- ${code(name)} could not be measured: ${inline(message)}`)];
-  const bounds = `Thresholds: error above ${thresholds.deviation} × expected, KS after rotation above ${thresholds.ksAfterRotation}, ρ above ${thresholds.rho}, any NaN, Inf or all-zero row.`;
+  const bounds = inline(thresholdsText(evidence));
   return all.length === 0 ? ['## Findings', '', `No findings. ${bounds}`, ''] : ['## Findings', '', ...all.slice(0, listed), ...(all.length > listed ? [`- and ${all.length - listed} more`] : []), '', bounds, ''];
 }
 

@@ -56,6 +56,10 @@ export function controlTexts({ by, additivity, controls }: Sensitivity): string[
   ];
 }
 
+export function thresholdsText({ thresholds }: Evidence): string {
+  return `Thresholds, set by "findings" in the config: error above ${thresholds.deviation} × expected, KS after rotation above ${thresholds.ksAfterRotation}, ρ above ${thresholds.rho}; any NaN, Inf or all-zero row. These are findings of weights; "quantscope capture" has those of activations.`;
+}
+
 /** Identity and versions, title and value. */
 export function provenance({ config, identity, plan, engine, date, comparison }: Evidence): [title: string, value: string][] {
   const found = 'found' in comparison ? comparison.found : null;

@@ -1,6 +1,5 @@
 /** What the plan makes of each layer, and what was measured of it. */
 import type { Evidence } from '..';
-import { thresholds } from '../../findings';
 import type { EvidenceLayer } from '../../findings';
 import { barChart } from './bars';
 import { code, escape, section, tableOf } from './parts';
@@ -8,7 +7,7 @@ import { code, escape, section, tableOf } from './parts';
 const ticks = [0.125, 0.25, 0.5, 0.8, 1, 1.25, 2, 4, 8, 16, 32, 64, 128];
 
 /** Bars from 1 (the promise) to the measured ratio on a logarithmic axis. */
-export function deviationSection({ layers }: Evidence): string {
+export function deviationSection({ layers, thresholds }: Evidence): string {
   const bars = layers.flatMap(({ plan, deviation }) => (deviation === null ? [] : [{ name: plan.name, value: Math.max(deviation, 1e-3), text: deviation.toFixed(3), marked: deviation > thresholds.deviation }])).sort((a, b) => b.value - a.value);
   const values = bars.map(({ value }) => value);
   const chart = bars.length === 0 ? '<p>No layer of this plan is quantized.</p>' : barChart({
