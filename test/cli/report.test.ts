@@ -72,6 +72,7 @@ describe('report on the command line', function () {
     assert.match(out, /^Report: .*r\.html\nBeside it: r\.md \(for a pull request\), r\.json\n$/);
     const { preview: missing, sensitivity } = read(join(place, 'r.json'));
     assert.ok(missing.missing && sensitivity.missing);
+    assert.ok(!missing.missing.includes(place), 'a report is read elsewhere');
     const markdown = readFileSync(join(place, 'r.md'), 'utf8');
     assert.match(markdown, /## Same-seed comparison\n\nThere is none\. .+\n\n## Sensitivity\n\nThere is none\. .+/);
     assert.match(markdown, /1 of 56|56 of 56/);

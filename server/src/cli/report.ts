@@ -5,6 +5,7 @@ import { estimateReport } from '../analysis/evidence/estimate';
 import { defaultSeeds, gatherEvidence } from '../analysis/evidence/gather';
 import type { EvidenceRequest } from '../analysis/evidence/gather';
 import { parseGates } from '../analysis/evidence/gates';
+import { counted } from '../analysis/evidence/words';
 import { isSensitivityUnit } from '../analysis/sensitivity/units';
 import { UsageError } from './command';
 import type { Command, CommandContext } from './command';
@@ -76,4 +77,4 @@ function troublesOf({ comparison, ranking, analysis }: Evidence): string[] {
   ];
 }
 
-function minutes(seconds: number): string { return seconds < 120 ? `${Math.round(seconds)} seconds` : `${Math.round(seconds / 60)} minutes`; }
+function minutes(seconds: number): string { return seconds < 120 ? counted(Math.round(seconds), 'second') : counted(Math.round(seconds / 60), 'minute'); }

@@ -1,5 +1,5 @@
 /** Everything a report is made of, for the command line and the editor alike. What cannot be found is not left out but says why. */
-import { dirname } from 'node:path';
+import { dirname, sep } from 'node:path';
 import type { CancellationToken } from 'vscode-jsonrpc';
 import { URI } from 'vscode-uri';
 import { CheckpointError } from '../../checkpoint';
@@ -59,13 +59,14 @@ export async function gatherEvidence(request: EvidenceRequest, engine: Engine, c
   }
   return withWorkFolder(request.cacheFolder, async (folder) => {
     const phase = phases(request, [['weights', 1], ['hash', 0.2], ['preview', preview ? 4 : 0], ['ranking', sensitivity === 'none' ? 0 : 4]]);
+    const folders = [dirname(checkpoint.path), dirname(path)];
     const onReport = request.onReport?.bind(request);
     const analysis = await analyze(requestFor(loaded, dirname(path), { folder }), engine, cache, { layers, sampleRows, cancellation, onProgress: phase('weights'), ...(onReport ? { onReport } : {}) });
     const identity = await checkpointIdentity(checkpoint, { whatever: request.hash, cancellation, onProgress: phase('hash') });
     const comparison = preview === null ? { missing: 'Left out: this report was made without a preview.' }
-      : await section(() => compareSeeds(previewConfig(request), { ...preview, cacheFolder: folder, cancellation, onProgress: phase('preview') }, engine));
+      : await section(folders, () => compareSeeds(previewConfig(request), { ...preview, cacheFolder: folder, cancellation, onProgress: phase('preview') }, engine));
     const ranking = sensitivity === 'none' ? { missing: 'Left out: this report was made without sensitivities.' }
-      : await section(() => rank(rankingRequest({ ...request, onProgress: phase('ranking') }, folder), sensitivity, engine));
+      : await section(folders, () => rank(rankingRequest({ ...request, onProgress: phase('ranking') }, folder), sensitivity, engine));
     return buildEvidence({ config: await configIdentity(path, text), identity, plan, analysis, comparison, ranking, gates, problems, thresholds: thresholdsOf(loaded.parsed.config.findings?.value), engine: await engine.info(), date: new Date() });
   });
 }
@@ -78,13 +79,13 @@ export function rankingRequest({ loaded, path, by, cancellation, onProgress }: E
   return { loaded, base: dirname(path), by, cacheFolder, cancellation, ...(onProgress ? { onProgress } : {}) };
 }
 
-/** What a model or its files make impossible is said in the report; a crash, a cancel or files that change end it. */
-async function section<T>(find: () => Promise<T>): Promise<Section<T>> {
+/** What a model or its files make impossible is said in the report; a crash, a cancel or files that change end it. @param folders are nobody's business who reads it elsewhere */
+async function section<T>(folders: readonly string[], find: () => Promise<T>): Promise<Section<T>> {
   try {
     return { found: await find() };
   } catch (error) {
     if (isOfSection(error)) {
-      return { missing: error.message };
+      return { missing: folders.reduce((message, folder) => message.replaceAll(folder + sep, ''), error.message) };
     }
     throw error;
   }

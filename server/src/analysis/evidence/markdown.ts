@@ -6,7 +6,7 @@ import type { Evidence } from '.';
 import type { Comparison } from './comparison';
 import { agreementMetrics, metricText, spreadText } from './metrics';
 import type { PictureRow, Triple } from './pictures';
-import { controlTexts, isEstimate, lpipsNote, measuredOn, provenance, rankingText, scoreText, seedsText, settingTexts, stepText, thresholdsText } from './words';
+import { controlTexts, isEstimate, lpipsNote, measuredOn, provenance, rankingText, scoreText, seedsText, settingTexts, shortName, stepText, thresholdsText } from './words';
 
 /** Layers and findings listed here; the JSON beside it has all. */
 const listed = 8;
@@ -41,7 +41,7 @@ function comparisonLines(found: Comparison, links: ReadonlyMap<PictureRow, Tripl
   }
   const rows = pictures.flatMap((row) => {
     const to = links.get(row);
-    const place = `${row.name}, ${stepText(row.step, settings.steps)}${row.frames > 1 ? `, frame ${row.frame + 1}` : ''}`;
+    const place = `${shortName(row.name)}, ${stepText(row.step, settings.steps)}${row.frames > 1 ? `, frame ${row.frame + 1}` : ''}`;
     const image = (kind: keyof Triple): string => `![${kind}](${to?.[kind] ?? ''})`;
     return to ? [[inline(place), image('reference'), image('quantized'), `${image('difference')}<br>white: ${row.differenceEnd} of 255`, inline(agreementMetrics.map((metric) => `${metric.title} ${metricText(metric, row.metrics[metric.id])}`).join(', '))]] : [];
   });
@@ -49,7 +49,7 @@ function comparisonLines(found: Comparison, links: ReadonlyMap<PictureRow, Tripl
     '## Same-seed comparison', '', how, '',
     table(['metric', 'direction', '#n', '#mean ± standard deviation', '#worst item of any seed'], agreementMetrics.map((metric) => {
       const { worst, ...spread } = metrics[metric.id];
-      return [metric.title, metric.direction, String(seeds.length), spreadText(metric, spread), worst ? `${worst.finite ? metricText(metric, worst.value) : 'not finite'} (${inline(items[worst.item] ?? '')}, seed ${worst.seed})` : '–'];
+      return [metric.title, metric.direction, String(seeds.length), spreadText(metric, spread), worst ? `${worst.finite ? metricText(metric, worst.value) : 'not finite'} (${inline(shortName(items[worst.item] ?? ''))}, seed ${worst.seed})` : '–'];
     })), '',
     `Of the ${measuredOn(found)}. The reference is finite and not uniform. ${rows.length > 0 ? '' : lpipsNote}`.trimEnd(), '',
     ...(rows.length === 0 ? [] : [table(['', 'reference', 'quantized', 'difference', 'higher is better'], rows), '']),

@@ -9,7 +9,7 @@ const maxRows = 6;
 /** Longest side in the report, pixels; larger pictures are averaged over squares of whole pixels. */
 const maxSide = 512;
 /** Tiny pictures are shown enlarged to about this many pixels, by a whole number. */
-const shownSide = 192;
+export const shownSide = 176;
 /** Ends of the difference's scale, levels of 255. */
 const scaleEnds = [8, 16, 32, 64, 128, 255];
 

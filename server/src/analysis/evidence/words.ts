@@ -6,6 +6,9 @@ import { exponent } from './metrics';
 
 export function counted(count: number, what: string): string { return `${count} ${what}${count === 1 ? '' : 's'}`; }
 
+/** Prompts are long; their whole text stands with the settings. */
+export function shortName(item: string): string { return item.length > 48 ? `${item.slice(0, 47).trimEnd()}…` : item; }
+
 /** Steps are counted from 1 for readers. */
 export function stepText(step: number | null, steps: number): string {
   return step === null ? 'finished sample' : `step ${step + 1} of ${steps}`;

@@ -36,7 +36,7 @@ describe('pictures of a report', () => {
   });
 
   it('tiny pictures are enlarged by whole pixels, large ones averaged', () => {
-    assert.deepEqual(pictures({ width: 24, height: 16 }).map(({ enlarged, averaged }) => [enlarged, averaged])[0], [8, 1]);
+    assert.deepEqual(pictures({ width: 24, height: 16 }).map(({ enlarged, averaged }) => [enlarged, averaged])[0], [7, 1]);
     const [row] = pictures({ mode: 'free', width: 1040, height: 520 }, 1);
     assert.ok(row);
     assert.deepEqual([row.enlarged, row.averaged, decoded(row.shown.reference).width, decoded(row.shown.reference).height, decoded(row.full.reference).width], [1, 3, 347, 174, 1040]);

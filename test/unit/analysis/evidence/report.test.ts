@@ -71,7 +71,7 @@ describe('evidence report', () => {
 
   it('inlines pictures with their numbers, in words too', async () => {
     const html = evidenceHtml(await evidence());
-    assert.equal(html.match(/<img src="data:image\/png;base64,[A-Za-z0-9+/=]+" width="192" height="192" alt="[^"]+">/g)?.length, 12);
+    assert.equal(html.match(/<img src="data:image\/png;base64,[A-Za-z0-9+/=]+" width="176" height="176" alt="[^"]+">/g)?.length, 12);
     assert.match(html, /alt="Quantized: class 7, step 4 of 8"/);
     assert.match(html, /<b>class 3, step 8 of 8<\/b><br>Image PSNR 30\.00 dB · /);
     assert.ok(html.length < 250_000, String(html.length));

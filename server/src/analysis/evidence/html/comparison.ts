@@ -1,7 +1,7 @@
 import type { Evidence } from '..';
 import type { Comparison, ComparedStep } from '../comparison';
 import { agreementMetrics, metricText, outputError, spreadText, stepMetrics } from '../metrics';
-import { lpipsNote, measuredOn, seedsText, settingTexts } from '../words';
+import { lpipsNote, measuredOn, seedsText, settingTexts, shortName } from '../words';
 import { stepCurve } from './curve';
 import { code, escape, section, tableOf, warning } from './parts';
 import { pictureRows } from './pictures';
@@ -37,7 +37,7 @@ function metricsTable({ metrics, seeds, items }: Comparison): string {
     const { worst, min, max } = spread;
     const value = (number: number | null): string => (number === null ? '–' : metricText(metric, number));
     return [[metric.title, metric.direction, String(seeds.length), spreadText(metric, spread), value(min), value(max),
-      worst ? `${worst.finite ? metricText(metric, worst.value) : 'not finite'} (${escape(items[worst.item] ?? '')}, seed ${worst.seed})` : '–']];
+      worst ? `${worst.finite ? metricText(metric, worst.value) : 'not finite'} (${escape(shortName(items[worst.item] ?? ''))}, seed ${worst.seed})` : '–']];
   }));
 }
 

@@ -1,7 +1,8 @@
 import { agreementMetrics, metricText } from '../metrics';
 import type { Comparison } from '../comparison';
+import { shownSide } from '../pictures';
 import type { PictureRow, Triple } from '../pictures';
-import { stepText } from '../words';
+import { shortName, stepText } from '../words';
 import { escape } from './parts';
 
 /** Reference, quantized and their difference, with the numbers of this item below. */
@@ -19,15 +20,17 @@ export function pictureRows({ pictures, settings, seeds, items }: Comparison): s
     first.averaged > 1 ? `Shown at 1/${first.averaged} of their ${first.width} × ${first.height} pixels.` : first.enlarged > 1 ? `${first.width} × ${first.height} pixels, shown ${first.enlarged} times as large.` : '',
     'Difference: the largest of the channels; black is equal, white is the number of 255 levels that stands below it, or more.',
   ];
-  return `<p>${escape(notes.filter((note) => note !== '').join(' '))}</p>\n<div class="pictures">\n${pictures.map((row) => pictureRow(row, settings.steps)).join('\n')}\n</div>`;
+  return `<p>${escape(notes.filter((note) => note !== '').join(' '))}</p>\n<div class="pictures${shownWidth(first) <= shownSide ? ' small' : ''}${first.enlarged > 1 ? ' enlarged' : ''}">\n${pictures.map((row) => pictureRow(row, settings.steps)).join('\n')}\n</div>`;
 }
 
 function pictureRow(row: PictureRow, steps: number): string {
-  const place = [row.name, stepText(row.step, steps), ...(row.frames > 1 ? [`frame ${row.frame + 1} of ${row.frames}`] : [])].join(', ');
-  const [width, height] = [Math.ceil(row.width / row.averaged) * row.enlarged, Math.ceil(row.height / row.averaged) * row.enlarged];
+  const place = [shortName(row.name), stepText(row.step, steps), ...(row.frames > 1 ? [`frame ${row.frame + 1} of ${row.frames}`] : [])].join(', ');
+  const [width, height] = [shownWidth(row), Math.ceil(row.height / row.averaged) * row.enlarged];
   const image = (kind: keyof Triple): string => `<div><img src="data:image/png;base64,${row.shown[kind]}" width="${width}" height="${height}" alt="${escape(`${alt[kind]}: ${place}`)}"><span>${kind === 'difference' ? `difference, white ${row.differenceEnd}` : kind}</span></div>`;
   const numbers = agreementMetrics.map((metric) => `${metric.title} ${metricText(metric, row.metrics[metric.id])}`).join(' · ');
   return `<figure><div class="triple">${image('reference')}${image('quantized')}${image('difference')}</div><figcaption><b>${escape(place)}</b><br>${escape(numbers)} (higher is better)</figcaption></figure>`;
 }
+
+function shownWidth({ width, averaged, enlarged }: PictureRow): number { return Math.ceil(width / averaged) * enlarged; }
 
 const alt: Record<keyof Triple, string> = { reference: 'Full precision', quantized: 'Quantized', difference: 'Difference of the two' };

@@ -30,11 +30,11 @@ svg { width: 100%; height: auto; font: 10px system-ui, sans-serif; display: bloc
 .tick line { stroke: var(--line); } .one { stroke: var(--ink); } .tick text { fill: var(--soft); text-anchor: middle; } .tick text.left { text-anchor: end; } .label { fill: var(--ink); } .value { text-anchor: end; font-variant-numeric: tabular-nums; }
 .curves { display: grid; grid-template-columns: repeat(auto-fit, minmax(360px, 1fr)); gap: 24px; margin: 8px 0 16px; } .curve { margin: 0; } .curve figcaption { font-size: 12px; color: var(--soft); }
 .line { fill: none; stroke: var(--strong); stroke-width: 1.5; } .mark line { stroke: var(--strong); stroke-width: 3; opacity: .5; } .mark circle { fill: var(--ground); stroke: var(--strong); stroke-width: 1.5; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(460px, 1fr)); gap: 20px; } .pictures figure { margin: 0; } .pictures figcaption { font-size: 12px; color: var(--soft); } .pictures b { color: var(--ink); }
-.triple { display: flex; gap: 8px; } .triple div { min-width: 0; } .triple img { display: block; max-width: 100%; height: auto; image-rendering: pixelated; border: 1px solid var(--line); } .triple span { font-size: 11px; color: var(--soft); }
+.pictures { display: grid; gap: 20px; } .pictures.small { grid-template-columns: repeat(auto-fit, minmax(552px, 1fr)); } .enlarged img { image-rendering: pixelated; } .pictures figure { margin: 0; } .pictures figcaption { font-size: 12px; color: var(--soft); } .pictures b { color: var(--ink); }
+.triple { display: flex; gap: 8px; } .triple div { min-width: 0; } .triple img { display: block; max-width: 100%; height: auto; border: 1px solid var(--line); } .triple span { font-size: 11px; color: var(--soft); }
 body.vscode-high-contrast .bar:not(.marked), body.vscode-high-contrast-light .bar:not(.marked) { stroke: var(--ink); stroke-width: .5; }
 @media (forced-colors: active) { .bar:not(.marked) { fill: CanvasText; } .stripe, .mark circle { fill: Canvas; } .line, .mark line, .mark circle, .one { stroke: CanvasText; } .tick text, .label { fill: CanvasText; } }
-@media (max-width: 560px) { .pictures, .curves { grid-template-columns: 1fr; } }
+@media (max-width: 640px) { .pictures.small, .curves { grid-template-columns: 1fr; } }
 @media print {
   html body, html body[class] { ${light} --ground: #ffffff; color-scheme: light; font-size: 11px; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   main { max-width: none; padding: 0; } .facts div, figure, tr, li { break-inside: avoid; } h2 { break-after: avoid; } .scroll { overflow: visible; } table, table code { font-size: 9px; } th, td { padding-right: 6px; white-space: normal; overflow-wrap: anywhere; }
