@@ -2,6 +2,9 @@
 import * as vscode from 'vscode';
 import type { QuantScopeContext } from './context';
 
+/** Estimates above this are asked about first, seconds. */
+export const LONG = 20;
+
 let jobs = 0;
 
 export interface Job<T> {
@@ -45,4 +48,8 @@ export function unlessCancelled<T>(work: Thenable<T>, token: vscode.Cancellation
     }
     void Promise.resolve(work).then(resolve, reject).finally(() => listener.dispose());
   });
+}
+
+export function durationText(seconds: number): string {
+  return seconds < 120 ? vscode.l10n.t('{0} seconds', Math.round(seconds)) : vscode.l10n.t('{0} minutes', Math.round(seconds / 60));
 }

@@ -4,7 +4,8 @@ import { registerCheckpoints } from './requests/checkpoints';
 import { registerDiagnosis } from './requests/diagnosis';
 import type { RequestContext } from './requests/context';
 import { registerPreviews } from './requests/previews';
+import { registerReport } from './requests/report';
 
 export function registerRequests(context: RequestContext): void {
-  [registerAnalysis, registerCheckpoints, registerPreviews, registerDiagnosis].forEach((register) => register(context));
+  [registerAnalysis, registerCheckpoints, registerPreviews, registerDiagnosis, registerReport].forEach((register) => register(context));
 }

@@ -1,7 +1,7 @@
 /** The command line contract of docs/cli.md, run as a user runs it: exit codes, JSON keys, messages. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { truncateSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { openCheckpoint } from '../../server/src/checkpoint';
 import { readValues } from '../../server/src/checkpoint/values';
@@ -99,13 +99,6 @@ describe('command line', () => {
   it('analyze --sample measures a share of the rows and says so', () => {
     const { layers } = json<{ layers: { rows: number; sampledRows: number }[] }>('analyze', example, '--sample', '16', '--cache', 'none', '--layers', '**.to_q');
     assert.deepEqual(layers.map((layer) => [layer.rows, layer.sampledRows])[0], [128, 16]);
-  });
-
-  it('report', () => {
-    const place = folder();
-    const written = json<{ html: string; markdown: string; json: string }>('report', example, '--out', join(place, 'r.html'));
-    assert.match(readFileSync(written.html, 'utf8'), /^<!doctype html>/);
-    assert.ok(existsSync(written.markdown) && existsSync(written.json));
   });
 
   it('doctor', () => {

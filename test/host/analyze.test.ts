@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import * as vscode from 'vscode';
 import type { AnalyzeResult, LayerReport, WriteReportResult } from '../../server/src/protocol';
-import { context, eventually, EXAMPLE, file, openConfig } from './extension';
+import { context, eventually, EXAMPLE, file, openConfig, write } from './extension';
 
 function tabOf(viewType: string): vscode.Tab | undefined {
   return vscode.window.tabGroups.all.flatMap(({ tabs }) => tabs).find(({ input }) => input instanceof vscode.TabInputWebview && input.viewType.endsWith(viewType));
@@ -43,10 +43,12 @@ describe('analysis', () => {
   });
 
   it('writes the evidence report and shows it', async () => {
-    const written = await vscode.commands.executeCommand<WriteReportResult | undefined>('quantscope.openReport', file(EXAMPLE));
+    const config = await write('evidence.quant.yaml', 'version: 1\ncheckpoint: ./glyph-dit\ndefaults: { method: rtn, scheme: W4A4 }\npreview: { classes: [3], steps: 3, guidance: 2, compareSteps: 1 }\n');
+    const written = await vscode.commands.executeCommand<WriteReportResult | undefined>('quantscope.openReport', config);
     assert.ok(written !== undefined);
     const html = new TextDecoder().decode(await vscode.workspace.fs.readFile(vscode.Uri.file(written.html)));
     assert.match(html, /glyph-dit/);
+    assert.equal(html.match(/<img src="data:image\/png/g)?.length, 3);
     await eventually(vscode.window.tabGroups.onDidChangeTabs, () => tabOf('quantscope.report'));
   });
 });

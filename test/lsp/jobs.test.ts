@@ -188,10 +188,12 @@ describe('jobs over the wire', function () {
 
   it('writes the report beside the config', async () => {
     const { client, uri, path } = await opened(new FakeEngine());
+    assert.deepEqual(await client.request('quantscope/reportEstimate', { uri }), { seconds: 0, sensitivitySeconds: 0 }, 'no pipeline to run');
     const { html, markdown, json } = await client.request('quantscope/writeReport', { uri });
     assert.equal(html, path.replace('.quant.yaml', '.report.html'));
     assert.ok(existsSync(markdown) && existsSync(json));
     assert.match(readFileSync(html, 'utf8'), /<html/);
+    assert.match(readFileSync(markdown, 'utf8'), /## Same-seed comparison\n\nThere is none\. .+\n\n## Sensitivity\n\nThere is none\. /);
     await finished(client, 3);
     await client.end();
   });

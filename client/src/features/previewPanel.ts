@@ -6,11 +6,8 @@ import type { PictureFile, PreviewSource, PreviewState, PreviewSummary } from '.
 import { openConfig, revealInConfig } from '../configs';
 import { errorMessage } from '../context';
 import type { QuantScopeContext } from '../context';
-import { unlessCancelled, withJobProgress } from '../jobs';
+import { durationText, LONG, unlessCancelled, withJobProgress } from '../jobs';
 import { openView } from '../webviewHost';
-
-/** Estimates above this are asked about first, seconds. */
-const LONG = 20;
 
 interface Run { session: number; source: vscode.CancellationTokenSource }
 let lastSession = 0;
@@ -105,9 +102,8 @@ export class PreviewPanel {
     if (seconds <= LONG) {
       return true;
     }
-    const duration = seconds < 120 ? vscode.l10n.t('{0} seconds', Math.round(seconds)) : vscode.l10n.t('{0} minutes', Math.round(seconds / 60));
     const yes = vscode.l10n.t('Run');
-    const message = [vscode.l10n.t('This preview takes about {0} on this machine.', duration), suggestion ?? ''].join(' ').trim();
+    const message = [vscode.l10n.t('This preview takes about {0} on this machine.', durationText(seconds)), suggestion ?? ''].join(' ').trim();
     this.progress(run, vscode.l10n.t('Waiting for your answer'), null);
     return await unlessCancelled(vscode.window.showInformationMessage(message, yes, vscode.l10n.t('Cancel')), token) === yes;
   }

@@ -1,7 +1,8 @@
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { randomUUID } from 'node:crypto';
 import { URI } from 'vscode-uri';
+import { replaceFile } from '../analysis/evidence';
+import { pictureName } from '../preview/png';
 import type { PreviewFrame, PreviewResult, PreviewSettings } from '../protocol';
 import { preview as runPreview } from '../preview/service';
 import { UsageError } from './command';
@@ -37,24 +38,21 @@ export const preview: Command = {
   },
 };
 
-/** item<i>-<reference | quantized[-n]>[-step<k>][-frame<f>].png; frames of a video count with as many digits as the last one needs. */
+/** item<i>-<reference | quantized[-n]>[-step<k>][-frame<f>].png */
 async function writePictures(result: PreviewResult, folder: string): Promise<Record<string, unknown>[]> {
   await mkdir(folder, { recursive: true });
   const images: Record<string, unknown>[] = [];
   for (const frame of result.frames) {
     const path = join(folder, fileName(frame, result));
-    const temporary = `${path}.${randomUUID()}.tmp`;
-    await writeFile(temporary, Buffer.from(frame.png, 'base64'));
-    await rename(temporary, path);
+    await replaceFile(path, Buffer.from(frame.png, 'base64'));
     const { png, ...about } = frame;
     images.push({ path, ...about });
   }
   return images;
 }
 
-function fileName({ candidate, item, frame, step }: PreviewFrame, { candidates, settings: { frames } }: PreviewResult): string {
-  const who = candidate < 0 ? 'reference' : candidates.length > 1 ? `quantized-${candidate + 1}` : 'quantized';
-  return [`item${item}`, who, ...(step === null ? [] : [`step${step}`]), ...(frames > 1 ? [`frame${String(frame).padStart(String(frames - 1).length, '0')}`] : [])].join('-') + '.png';
+function fileName(frame: PreviewFrame, { candidates, settings }: PreviewResult): string {
+  return pictureName(frame.candidate < 0 ? 'reference' : candidates.length > 1 ? `quantized-${frame.candidate + 1}` : 'quantized', frame, settings.frames);
 }
 
 function describe({ candidates, settings, items, frames }: PreviewResult, folder: string): string {

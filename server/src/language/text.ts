@@ -1,5 +1,6 @@
 /** Numbers and names as hints, hovers and listings write them. */
 import { escaped, grouped } from '../checkpoint/errors';
+export { markdownTable } from '../markdown';
 import type { Layer } from '../protocol';
 
 export const separator = ' · ';
@@ -29,10 +30,4 @@ export function paramsOf(layers: readonly Pick<Layer, 'params'>[]): number {
 /** Text from a file as Markdown code: nothing in it may end the code span or the table cell. */
 export function code(text: string): string {
   return `\`${escaped(text).replaceAll('`', '\'').replaceAll('|', '\\|')}\``;
-}
-
-/** Rows of a Markdown table; cells starting the column with # in the header are numbers. */
-export function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-  return [line(header.map((title) => title.replace(/^#/, ''))), line(header.map((title) => (title.startsWith('#') ? '---:' : '---'))), ...rows.map(line)].join('\n');
 }

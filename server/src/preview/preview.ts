@@ -20,6 +20,8 @@ export interface PreviewRequest {
   folder: string | null;
   cancellation?: CancellationToken | undefined;
   onFrame?(frame: PreviewFrame, items: string[]): void;
+  /** Numbers of one item alone, as soon as they are known: of the finished sample or the mean of the compared steps, and of each of these. */
+  onItem?(candidate: number, item: number, metrics: PreviewAgreement, perStep: PreviewStep[]): void;
   onProgress?(fraction: number, what: string): void;
 }
 
@@ -66,6 +68,7 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
       const compared = await comparePoints(pipeline, settings, own, reference, pictures);
       steps.push(compared.steps);
       finals.push(compared.final);
+      request.onItem?.(index, item, compared.final, compared.steps);
       for (const { clean, step } of points(pipeline, settings, own)) {
         show(toFrames(await pictures(clean), index, item, step));
       }

@@ -19,10 +19,10 @@ import type { Candidate, PreviewRequest } from './preview';
 
 export interface PreviewConfig { uri: string; rule?: number; loaded: LoadedConfig }
 
-interface Hooks extends Pick<PreviewRequest, 'cancellation' | 'onFrame' | 'onProgress'> { /** Where trajectories, statistics and fitted layers are kept; null for nowhere. */ cacheFolder: string | null }
+export interface PreviewHooks extends Pick<PreviewRequest, 'cancellation' | 'onFrame' | 'onItem' | 'onProgress'> { /** Where trajectories, statistics and fitted layers are kept; null for nowhere. */ cacheFolder: string | null }
 
 /** @throws ModelError when the configs cannot be previewed together */
-export async function preview(configs: readonly PreviewConfig[], hooks: Hooks, engine: Engine, changes: Partial<PreviewSettings> = {}): Promise<PreviewResult> {
+export async function preview(configs: readonly PreviewConfig[], hooks: PreviewHooks, engine: Engine, changes: Partial<PreviewSettings> = {}): Promise<PreviewResult> {
   const pipeline = await common(configs, changes);
   const { cacheFolder, onProgress, ...rest } = hooks;
   return withWorkFolder(cacheFolder, async (folder) => {
@@ -34,8 +34,8 @@ export async function preview(configs: readonly PreviewConfig[], hooks: Hooks, e
   });
 }
 
-export async function estimate(configs: readonly PreviewConfig[], cacheFolder: string | null, engine: Engine): Promise<PreviewEstimate> {
-  const pipeline = await common(configs, {});
+export async function estimate(configs: readonly PreviewConfig[], cacheFolder: string | null, engine: Engine, changes: Partial<PreviewSettings> = {}): Promise<PreviewEstimate> {
+  const pipeline = await common(configs, changes);
   const calibrations = await withWorkFolder(cacheFolder, (folder) => Promise.all(configs.map(({ loaded, uri }) => calibrationNeeds(requestFor(loaded, dirname(URI.parse(uri).fsPath), { folder }), engine))));
   // Configs with the same settings share their statistics: the one that needs most counts.
   const calibration = Math.max(...calibrations.map(({ flops }) => flops));

@@ -30,8 +30,16 @@ export interface TensorStatsParams { path: string; tensor: string }
 export interface OfferedMethod { name: string; title: string; /** Markdown: what it does and when it wins. */ summary: string; schemes: readonly string[] }
 export interface NewConfigParams { checkpoint: string; method: string; scheme: string; /** Folder the config will live in. */ folder: string }
 export interface NewConfigResult { text: string; fileName: string }
-export interface WriteReportParams { uri: string; workDoneToken?: string | number }
-export interface WriteReportResult { html: string; markdown: string; json: string }
+export interface WriteReportParams {
+  uri: string;
+  /** False leaves out what needs runs of the model: pictures and sensitivities. */
+  modelRuns?: boolean;
+  workDoneToken?: string | number;
+}
+/** Paths of the files written. `images`: pictures of their own, where those were asked for. */
+export interface WriteReportResult { html: string; markdown: string; json: string; images?: string[] }
+/** What the model runs of a report take, seconds; 0 when the model cannot run. Sensitivities are part of `seconds`. */
+export interface ReportEstimate { seconds: number; sensitivitySeconds: number }
 
 export interface PreviewParams {
   /** Compared with the same reference, side by side. All must name the same checkpoint and settings; those of the first count. */
@@ -112,6 +120,7 @@ export interface Requests {
   'quantscope/methods': { params: null; result: OfferedMethod[] };
   'quantscope/newConfig': { params: NewConfigParams; result: NewConfigResult };
   'quantscope/writeReport': { params: WriteReportParams; result: WriteReportResult };
+  'quantscope/reportEstimate': { params: PlanParams; result: ReportEstimate };
   'quantscope/preview': { params: PreviewParams; result: PreviewResult };
   'quantscope/previewEstimate': { params: PreviewEstimateParams; result: PreviewEstimate };
   'quantscope/capture': { params: CaptureParams; result: CaptureResult };

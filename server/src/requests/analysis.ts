@@ -1,12 +1,7 @@
-/** Plans, measured layers and the evidence report. */
-import { basename } from 'node:path';
-import { ErrorCodes, ResponseError } from 'vscode-languageserver';
+/** Plans and measured layers. */
 import type { CancellationToken } from 'vscode-languageserver';
 import { readBudget } from '../analysis/allocate/budget';
-import { buildEvidence, writeEvidence } from '../analysis/evidence';
 import { analyze } from '../analysis/report';
-import { thresholdsOf } from '../config/thresholds';
-import { configPath } from '../language/model';
 import type { AnalyzeParams, AnalyzeResult, LayerReport } from '../protocol';
 import { requestFor, withWorkFolder } from '../quantize/recipes';
 import { baseOf } from './context';
@@ -17,16 +12,6 @@ export function registerAnalysis(context: RequestContext): void {
   context.onRequest('quantscope/plan', async ({ uri }) => {
     const { plan, reports, parsed: { config } } = await context.planned(uri);
     return { plan, reports: [...reports.values()], budgetBytes: config.budget ? readBudget(undefined, config, plan.totals).bytes : null };
-  });
-  context.onRequest('quantscope/writeReport', async ({ uri, workDoneToken }, token) => {
-    const path = configPath(uri);
-    if (!path) {
-      throw new ResponseError(ErrorCodes.InvalidParams, 'Save this config first: the report is written beside it.');
-    }
-    const { plan, layers, failures, cached } = await analyzeLayers(context, { uri, ...(workDoneToken === undefined ? {} : { workDoneToken }) }, token);
-    const model = await context.model(uri);
-    const evidence = buildEvidence({ config: basename(path), plan, analysis: { layers, failures, cached }, problems: model?.problems ?? [], thresholds: thresholdsOf(model?.parsed.config.findings?.value), engine: await context.engine.info(), date: new Date() });
-    return writeEvidence(evidence, path.replace(/(\.quant)?\.ya?ml$/, '') + '.report.html');
   });
 }
 

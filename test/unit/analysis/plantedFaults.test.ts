@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { join, resolve } from 'node:path';
 import { ReportCache } from '../../../server/src/analysis/cache';
-import { buildEvidence } from '../../../server/src/analysis/evidence';
-import { captureResult } from '../../../server/src/analysis/findings';
+import { evidenceLayers } from '../../../server/src/analysis/evidence';
+import { captureResult, weightFindings } from '../../../server/src/analysis/findings';
 import { firstBad } from '../../../server/src/analysis/firstBad';
 import { analyze } from '../../../server/src/analysis/report';
 import { thresholdsOf } from '../../../server/src/config/thresholds';
@@ -39,7 +39,7 @@ describe('planted faults', function () {
     const { loaded, base } = await plant(folder(), changes, ...lines);
     const request = requestFor(loaded, base, { folder: folder() });
     const thresholds = thresholdsOf(loaded.parsed.config.findings?.value);
-    return buildEvidence({ config: 'a', plan: request.plan, analysis: await analyze(request, engine, new ReportCache(null)), problems: [], thresholds, engine: await engine.info(), date: new Date(0) }).findings;
+    return evidenceLayers(request.plan, await analyze(request, engine, new ReportCache(null))).flatMap((layer) => weightFindings(layer, thresholds));
   }
   const named = (findings: readonly Finding[]): string[] => [...new Set(findings.map(({ layer, code }) => `${layer} ${code}`))].sort();
 

@@ -11,6 +11,7 @@ import type { LayerPlan, Score, Sensitivity, SensitivityUnit } from '../../proto
 import { engineRecipes, prepareRecipes, requestFor, withWorkFolder } from '../../quantize/recipes';
 import { matchedNoise, quantizesWeights, weightsAlone } from './controls';
 import { estimate } from './estimate';
+import { keepSensitivity } from './known';
 import { measure } from './measure';
 import type { Effect } from './measure';
 import { unitOf, unitsOf } from './units';
@@ -76,7 +77,7 @@ export async function sensitivity(request: SensitivityRequest, engine: Engine): 
       const sumOfParts = sum(scores.map(({ score }) => score));
       const all = scoreOf(whole, effects.get(whole) ?? []).score;
       const zero = [...effects.values(), ...controls.values()].flat().map(({ zeroSwap }) => zeroSwap);
-      return {
+      const found: Sensitivity = {
         by, layers: scores, additivity: { sumOfParts, whole: all, ratio: ratio(sumOfParts, all) }, items: pipeline.items,
         controls: {
           zeroSwap: { runs: zero.length, differing: zero.reduce((count, each) => count + each, 0) },
@@ -86,6 +87,8 @@ export async function sensitivity(request: SensitivityRequest, engine: Engine): 
           }),
         },
       };
+      await keepSensitivity(request, found, folder, engine);
+      return found;
     } finally {
       await Promise.all(noise.map((each) => each.noise.dispose()));
     }
