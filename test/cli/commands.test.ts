@@ -63,7 +63,7 @@ describe('command line', () => {
 
   it('plan', () => {
     const plan = json<{ layers: { packedBytes: number; averageBits: number }[]; totals: { packedBytes: number; sharedBytes: number; baselineBytes: number }; problems: unknown[] }>('plan', example);
-    hasKeys(plan.layers[0], 'name', 'rule', 'method', 'weightBits', 'activationBits', 'packedBytes', 'averageBits');
+    hasKeys(plan.layers[0], 'name', 'rule', 'method', 'online', 'weightBits', 'activationBits', 'packedBytes', 'averageBits');
     hasKeys(plan.totals, 'packedBytes', 'averageBits', 'baselineBytes');
     assert.equal(plan.totals.packedBytes, plan.layers.reduce((sum, layer) => sum + layer.packedBytes, 0) + plan.totals.sharedBytes);
     assert.ok(plan.totals.packedBytes < plan.totals.baselineBytes);

@@ -92,7 +92,8 @@ describe('quantize and export', function () {
         assert.ok(layer.relativeMse > 0 && layer.relativeMse < (name === 'dirotq' ? 2 : 0.05), `${layer.name} ${layer.relativeMse}`);
       }
 
-      const inspected = json<{ layers: { name: string }[]; problems: { severity: string }[] }>('inspect', out);
+      const inspected = json<{ layers: { name: string }[]; metadata: Record<string, string>; problems: { severity: string }[] }>('inspect', out);
+      assert.deepEqual([inspected.metadata['version'], inspected.metadata['plan']], [(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version, plan.hash]);
       assert.deepEqual([inspected.layers.map((layer) => layer.name), inspected.problems.filter((problem) => problem.severity === 'error')], [plan.layers.map((layer) => layer.name), []]);
       const packed = writeConfig(place, 'packed', './packed');
       const again = json<Plan>('plan', packed, ...cache);

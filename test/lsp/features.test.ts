@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CodeAction, CodeActionContext, CompletionList, Diagnostic, DocumentDiagnosticReport, Hover, InlayHint, Location, LocationLink, PublishDiagnosticsParams, TextEdit } from 'vscode-languageserver/node';
 import { TextDocument } from 'vscode-languageserver-textdocument';
+import { methods } from '../../server/src/methods';
 import { temporaryFolders } from '../fixtures/folder';
 import { rawSafetensors, safetensors } from '../fixtures/safetensors';
 import type { TensorSpec } from '../fixtures/safetensors';
@@ -157,14 +158,19 @@ describe('language server with VS Code\'s capabilities', function () {
     await client.end();
   });
 
-  it('makes a new config that is free of problems', async () => {
+  it('makes new configs that are free of problems, with every method it offers', async () => {
     const client = start();
     await client.initialize();
     const glyph = join(example, '../glyph-dit');
-    const { text, fileName } = await client.request('quantscope/newConfig', { checkpoint: glyph, method: 'orbitquant', scheme: 'W4A4', folder: join(example, '..') });
-    assert.equal(fileName, 'glyph-dit.quant.yaml');
-    const uri = await client.open(text, join(example, '..', fileName));
-    assert.deepEqual(await pull(client, uri), []);
+    const offered = await client.request('quantscope/methods', null);
+    assert.deepEqual(offered.map(({ name }) => name), [...methods.keys()]);
+    for (const { name: method, title, summary, schemes: [scheme = ''] } of offered) {
+      const { text, fileName } = await client.request('quantscope/newConfig', { checkpoint: glyph, method, scheme, folder: join(example, '..') });
+      assert.equal(fileName, 'glyph-dit.quant.yaml');
+      assert.match(text, new RegExp(`^defaults: { method: ${method}, scheme: ${scheme} }$`, 'm'));
+      const uri = await client.open(text, join(example, '..', `${method}-${fileName}`));
+      assert.deepEqual(await pull(client, uri), [], `${title}: ${summary}`);
+    }
     await client.end();
   });
 

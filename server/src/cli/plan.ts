@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import { CheckpointError } from '../checkpoint';
-import { describeNeeds, describeQuantizer } from '../config/describe';
+import { describeNeeds, describeOnline, describeQuantizer, onlineParts } from '../config/describe';
 import type { LoadedConfig } from '../config/load';
 import { formatBytes } from '../config/resolve';
 import { statisticsFor } from '../methods/statistics';
@@ -24,7 +24,7 @@ export const plan: Command = {
     context.print(
       resolved && calibration ? { ...resolved, layers: resolved.layers.map((layer) => layerJson(layer, calibration)), calibration: { runs: calibration.runs, flops: calibration.flops, impossible: calibration.impossible }, problems }
         : { layers: [], rules: [], totals: null, problems },
-      () => (resolved && calibration ? [describePlan(resolved), ...describeCalibration(resolved, calibration)].join('\n') : 'No plan: see the problems.'),
+      () => (resolved && calibration ? [describePlan(resolved), ...describeOnline(resolved.layers), ...describeCalibration(resolved, calibration)].join('\n') : 'No plan: see the problems.'),
     );
     problems.forEach((problem) => context.note(describeProblem(problem, path)));
     return problems.some((problem) => problem.severity === 'error') ? 1 : 0;
@@ -46,7 +46,7 @@ async function needsOf(context: CommandContext, loaded: LoadedConfig, path: stri
 }
 
 function layerJson(layer: LayerPlan, { layers }: Needs): unknown {
-  return { ...layer, rule: layer.decidedBy?.name ?? null, method: layer.recipe.method, averageBits: layer.averageBits, statistics: statisticsFor(layer.recipe), gathered: layers.get(layer.name)?.gathered ?? null };
+  return { ...layer, rule: layer.decidedBy?.name ?? null, method: layer.recipe.method, averageBits: layer.averageBits, online: onlineParts(layer.recipe), statistics: statisticsFor(layer.recipe), gathered: layers.get(layer.name)?.gathered ?? null };
 }
 
 /** One line per method and kind of statistics. */

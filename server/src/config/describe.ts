@@ -1,7 +1,7 @@
 /** Parts of a recipe in a few words, for tables and hovers. */
 import { statisticsFor } from '../methods/statistics';
 import type { Statistic } from '../methods/statistics';
-import type { Quantizer, Recipe } from '../protocol';
+import type { LayerPlan, Quantizer, Recipe } from '../protocol';
 
 export function describeQuantizer(quantizer: Quantizer): string {
   switch (quantizer.kind) {
@@ -36,6 +36,22 @@ export function describeTransforms({ smooth, permute, rotate, tail, lowRank, sol
     ...(lowRank ? [`rank-${lowRank.rank} branch in ${lowRank.dtype}`] : []),
     ...(solver.kind === 'rtn' ? [] : [{ gptq: 'GPTQ', adaround: 'AdaRound' }[solver.kind]]),
   ];
+}
+
+/** What runs on the inputs of a layer beside quantizing them, in order: nothing of it can be had from the weights alone. (`--fold` moves smoothing out of here where that is exact.) */
+export function onlineParts({ smooth, permute, rotate, lowRank }: Recipe): string[] {
+  return [
+    ...(smooth ? ['smoothing'] : []), ...(permute ? ['reordering'] : []),
+    ...(rotate ? [{ rpbh: 'RPBH rotation', hadamard: 'Hadamard rotation', random: 'dense rotation', 'outlier-aware': 'block rotations', pca: 'dense rotation', adaptive: 'Hadamard or block rotations' }[rotate.kind]] : []),
+    ...(lowRank ? ['low-rank branch'] : []),
+  ];
+}
+
+/** The same of a whole plan in one line: "At run time beside quantizing: smoothing in 36 layers"; none for plans that only round. */
+export function describeOnline(layers: readonly Pick<LayerPlan, 'recipe'>[]): string[] {
+  const counts = new Map<string, number>();
+  layers.flatMap(({ recipe }) => onlineParts(recipe)).forEach((part) => counts.set(part, (counts.get(part) ?? 0) + 1));
+  return counts.size > 0 ? [`At run time beside quantizing: ${[...counts].map(([part, count]) => `${part} in ${count} ${count === 1 ? 'layer' : 'layers'}`).join(', ')}`] : [];
 }
 
 const statisticNames: Record<Exclude<Statistic, 'weights'>, string> = {

@@ -86,7 +86,7 @@ async function write(request: WriteRequest, engine: Engine): Promise<Omit<Writte
   // A packed layer has no weight to take the place of.
   tensors.push(...[...replaced].flatMap(([name, replacement]) => (names.has(`${name}.weight`) ? [] : replacement.tensors)));
   const place = await layoutOf(request);
-  const metadata = form === 'packed' ? { format: packedFormat, plan: plan.hash, source: basename(checkpoint.path), ...Object.fromEntries([...replaced].map(([name, { entry }]) => [`layer:${name}`, JSON.stringify(entry)])) } : { format: 'pt' };
+  const metadata = form === 'packed' ? { format: packedFormat, version: (await engine.info()).version, plan: plan.hash, source: basename(checkpoint.path), ...Object.fromEntries([...replaced].map(([name, { entry }]) => [`layer:${name}`, JSON.stringify(entry)])) } : { format: 'pt' };
   // Whole or not at all: what a process that ended early leaves has another name.
   const unfinished = `${out}.${randomUUID()}.tmp`;
   try {

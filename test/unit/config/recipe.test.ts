@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { recipeFor } from '../../../server/src/config/recipe';
-import { describeQuantizer } from '../../../server/src/config/describe';
+import { describeOnline, describeQuantizer } from '../../../server/src/config/describe';
 import { statisticsFor } from '../../../server/src/methods/statistics';
 import type { Statistic } from '../../../server/src/methods/statistics';
 import { tailWidth } from '../../../server/src/methods/widths';
@@ -170,6 +170,16 @@ describe('parts of a method', () => {
     assert.equal(tail(63, true, { inFeatures: 1152, heads: 16 }), 144);
     assert.equal(tail(64, true, { inFeatures: 1152, heads: 16 }), 192, 'every head gives 12');
     assert.equal(tail(2048, false, { inFeatures: 1152, heads: null }), null);
+  });
+
+  it('tells what runs beside quantizing, of one layer and of many', () => {
+    const layers = ['smooth: { kind: csb }, rotate: { kind: adaptive }', 'smooth: { kind: absmax }, permute: { kind: random }, rotate: { kind: rpbh }, lowRank: { rank: 4 }', 'solver: { kind: gptq }'].map((parts) => {
+      const found = withParts(parts);
+      assert.ok(typeof found === 'object');
+      return { recipe: found };
+    });
+    assert.deepEqual(describeOnline(layers), ['At run time beside quantizing: smoothing in 2 layers, Hadamard or block rotations in 1 layer, reordering in 1 layer, RPBH rotation in 1 layer, low-rank branch in 1 layer']);
+    assert.deepEqual(describeOnline(layers.slice(2)), []);
   });
 
   it('names the keys that belong to another kind', () => {
