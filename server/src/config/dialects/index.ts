@@ -1,0 +1,27 @@
+/** All dialects, and which of them a file is. */
+import type { TextDocument } from 'vscode-languageserver-textdocument';
+import { parseTree } from '../tree';
+import { bitsandbytes } from './bitsandbytes';
+import type { Dialect, DialectFile } from './dialect';
+import { parseJsonTree } from './jsonTree';
+import { modelopt } from './modelopt';
+import { quanto } from './quanto';
+import { torchao } from './torchao';
+import { unknownBackend } from './unknownBackend';
+
+/** In the order in which they are asked: the particular before the general. */
+export const dialects: readonly Dialect[] = [bitsandbytes, torchao, quanto, modelopt, unknownBackend];
+
+/** Reads a text as JSON or YAML, by what it starts with. @param name base name of the file */
+export function readDialectFile(name: string, document: TextDocument): DialectFile {
+  const text = document.getText();
+  if (/^\uFEFF?\s*[{[]/.test(text)) {
+    return { name, form: 'json', document, ...parseJsonTree(document) };
+  }
+  return { name, form: 'yaml', document, ...parseTree(document) };
+}
+
+/** undefined: no tool that is known here reads this file. */
+export function detectDialect(file: DialectFile): Dialect | undefined {
+  return dialects.find((dialect) => dialect.detect(file));
+}
