@@ -4,11 +4,12 @@ Input: {"models": [{"name", "class", "linears": [[path, count, out, in], ...]}],
 Output: {model: {backend: {entry: [kept layers, their weights, hash of their names]}}}, and "total": the weights of all layers.
 
 Each backend walks the module tree as the tool walks it: module by module for bitsandbytes and quanto, parameter by parameter for torchao,
-quantizer by quantizer (fnmatch) for ModelOpt.
+quantizer by quantizer (fnmatch) for ModelOpt; SDNQ compares the names of parameters with its own mixture of rules (re).
 """
 import fnmatch
 import hashlib
 import json
+import re
 import sys
 
 
@@ -80,21 +81,16 @@ def modelopt(root, entry):
     return [(path, module.weight) for path, module in root.named_modules() if module.weight is not None and fnmatch.fnmatchcase(path + ".weight_quantizer", glob)]
 
 
-def gguf(root, entry):
-    kept = []
+def sdnq(root, entry):
+    def matches(parameter):
+        if entry.startswith("."):
+            return parameter.startswith(entry[1:])
+        return parameter == entry or entry in parameter.split(".") or ("*" in entry and re.match(entry.replace(".*", "\\.*").replace("*", ".*"), parameter) is not None)
 
-    def walk(module, path, inside):
-        for name, child in module.children.items():
-            skipped = inside or name == entry
-            if child.weight is not None and skipped:
-                kept.append((".".join(path + [name]), child.weight))
-            walk(child, path + [name], skipped)
-
-    walk(root, [], False)
-    return kept
+    return [(path, module.weight) for path, module in root.named_modules() if module.weight is not None and matches(path + ".weight")]
 
 
-BACKENDS = {"diffusers-bitsandbytes": bitsandbytes, "diffusers-torchao": torchao, "diffusers-quanto": quanto, "diffusers-modelopt": modelopt, "diffusers-gguf": gguf}
+BACKENDS = {"diffusers-bitsandbytes": bitsandbytes, "diffusers-torchao": torchao, "diffusers-quanto": quanto, "diffusers-modelopt": modelopt, "diffusers-sdnq": sdnq}
 
 
 def summary(kept):

@@ -51,6 +51,30 @@ export const dialectCodes = {
   'modelopt/weight-only': { meaning: '`quant_type` names an activation type, but `weight_only` is true, its default: activations stay unquantized.', remedy: 'Write `"weight_only": false`.' },
   'modelopt/list-config': { meaning: 'With ModelOpt 0.44 or later diffusers\' own config raises `TypeError: \'list\' object is not a mapping`.', remedy: 'Pin ModelOpt below 0.44, use a diffusers with pull request 14536, or give `modelopt_config`.' },
   'modelopt/builtin-skips': { meaning: 'ModelOpt\'s own exclusion list keeps layers that the file does not name; `*proj_out.*` is in it.', remedy: 'Count them in: they stay in high precision.' },
+
+  'gguf/not-saved': { meaning: 'A GGUF config is never saved in config.json and not read from there.', remedy: 'Pass `GGUFQuantizationConfig` to `from_single_file`; files with diffusers names need `config=` and `subfolder=` too.' },
+  'gguf/compute-dtype': { meaning: 'Without `compute_dtype` everything is computed in float32.', remedy: 'Write `"compute_dtype": "bfloat16"`.' },
+  'gguf/skip-list': { meaning: 'diffusers takes no skip list for GGUF.', remedy: 'Choose types when the file is made, with llama-quantize or stable-diffusion.cpp.' },
+
+  'autoround/backend': { meaning: 'AutoRound has no such backend.', remedy: 'Take one that the message lists.' },
+  'autoround/spelling': { meaning: 'diffusers spells the method with a hyphen.', remedy: 'Write `auto-round`.' },
+  'autoround/exporter-list': { meaning: 'Lists of layers belong to AutoRound\'s exporter; the loader has none.', remedy: 'Export again with the list, or remove it here.' },
+  'autoround/group': { meaning: 'The group size does not divide the inputs of some layers.', remedy: 'Take a size that does, or -1 for whole rows.' },
+
+  'nunchaku/section': { meaning: 'Neither `svdq_w4a4` nor `awq_w4a16` is there.', remedy: 'Add one with its targets.' },
+  'nunchaku/precision': { meaning: 'SVDQuant takes int4 or nvfp4, AWQ int4 only.', remedy: 'Write one of them.' },
+  'nunchaku/group-size': { meaning: 'SVDQuant needs groups of 64 for int4 and of 16 for nvfp4.', remedy: 'Write that size.' },
+  'nunchaku/rank': { meaning: 'The rank is no whole number from 0 on.', remedy: 'Write one, such as 32.' },
+  'nunchaku/targets': { meaning: 'The list of targets is empty.', remedy: 'Name the layers, each by its full path.' },
+  'nunchaku/target-twice': { meaning: 'A layer is a target twice.', remedy: 'Keep one.' },
+  'nunchaku/fused': { meaning: 'A target looks like a fused projection; the checkpoint\'s keys must be those of the diffusers model.', remedy: 'Name `to_q`, `to_k` and `to_v`, and convert the checkpoint accordingly.' },
+  'nunchaku/gpu': { meaning: 'The precision does not run on every GPU.', remedy: 'Check the capability of the GPU that the model is for.' },
+  'nunchaku/width': { meaning: 'The groups do not divide a target\'s inputs.', remedy: 'Leave such layers out.' },
+
+  'sdnq/dtype': { meaning: 'SDNQ has no such dtype.', remedy: 'Write int8, uint4, float8_e4m3fn or another that SDNQ lists.' },
+  'sdnq/codebook': { meaning: 'Codebooks go with unsigned integers only.', remedy: 'Write uint4 and its like, or leave `use_codebook` out.' },
+  'sdnq/builtin-skips': { meaning: 'SDNQ adds a list of layers to keep for each model class.', remedy: 'Count them in, or write `"add_skip_keys": false`.' },
+  'sdnq/hadamard': { meaning: 'The Hadamard group does not divide the inputs of some layers and is halved there until it does.', remedy: 'Nothing, if smaller rotations are fine; 128 fits every block layer of the models that QuantScope runs.' },
 } as const;
 
 export type DialectCode = keyof typeof dialectCodes;

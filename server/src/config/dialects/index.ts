@@ -1,16 +1,20 @@
 /** All dialects, and which of them a file is. */
 import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { parseTree } from '../tree';
+import { autoRound } from './autoRound';
 import { bitsandbytes } from './bitsandbytes';
 import type { Dialect, DialectFile } from './dialect';
+import { gguf } from './gguf';
 import { parseJsonTree } from './jsonTree';
 import { modelopt } from './modelopt';
+import { nunchakuLite } from './nunchakuLite';
 import { quanto } from './quanto';
+import { sdnq } from './sdnq';
 import { torchao } from './torchao';
 import { unknownBackend } from './unknownBackend';
 
 /** In the order in which they are asked: the particular before the general. */
-export const dialects: readonly Dialect[] = [bitsandbytes, torchao, quanto, modelopt, unknownBackend];
+export const dialects: readonly Dialect[] = [bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, sdnq, unknownBackend];
 
 /** Reads a text as JSON or YAML, by what it starts with. @param name base name of the file */
 export function readDialectFile(name: string, document: TextDocument): DialectFile {
