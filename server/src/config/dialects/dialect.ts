@@ -48,6 +48,10 @@ export interface DialectEntry {
   isPath: boolean;
   /** Not in the file: what the tool adds, and why. */
   builtin?: string;
+  /** May be about things that are no linear layers, so that taking none is no finding. */
+  elsewhere?: boolean;
+  /** Says nothing about whether and how layers are quantized, only about what is done besides. */
+  aside?: boolean;
   /** Why it takes nothing, where the text alone shows it, and what to write. */
   matchesNothing?: string;
 }
@@ -57,6 +61,8 @@ export interface Decision {
   treatment: Treatment;
   /** null: no entry takes the layer, `otherwise` holds. */
   entry: DialectEntry | null;
+  /** Another one that decides a part of it, such as the activations. */
+  also?: DialectEntry | null;
 }
 
 export interface ParsedDialect {

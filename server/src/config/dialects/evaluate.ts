@@ -17,16 +17,20 @@ export function evaluate(parsed: ParsedDialect, checkpoint: Checkpoint): Evaluat
   const entries = [...written, ...parsed.builtin?.(checkpoint) ?? []];
   const matches = entries.map((entry) => checkpoint.layers.filter((layer) => entry.takes(layer)));
   const taking = new Map<Layer, DialectEntry[]>();
-  entries.forEach((entry, i) => matches[i]?.forEach((layer) => taking.set(layer, [...taking.get(layer) ?? [], entry])));
+  entries.forEach((entry, i) => !entry.aside && matches[i]?.forEach((layer) => taking.set(layer, [...taking.get(layer) ?? [], entry])));
   const decide = parsed.decide ?? ((_: Layer, [first]: readonly DialectEntry[]) => ({ entry: first ?? null, treatment: first?.treatment ?? parsed.otherwise }));
   const decisions = checkpoint.layers.map((layer) => ({ layer, ...decide(layer, taking.get(layer) ?? []) }));
   const total = checkpoint.layers.reduce((sum, layer) => sum + layer.params, 0);
   const results = entries.map((entry, i): EntryResult => ({
     text: entry.text, range: entry.range, treatment: entry.treatment, builtin: entry.builtin ?? null, matchedLayers: matches[i]?.length ?? 0,
-    matchedParamsPercent: share(matches[i] ?? [], total), decidedLayers: decisions.filter((decision) => decision.entry === entry).length,
+    matchedParamsPercent: share(matches[i] ?? [], total), decidedLayers: decisions.filter((decision) => decides(decision, entry)).length,
   }));
   const problems = checkpoint.layers.length === 0 ? [] : written.flatMap((entry, i) => entryProblems(entry, matches[i] ?? [], parsed, checkpoint, decisions, written.slice(0, i)));
   return { entries: results, decisions, problems: [...problems, ...parsed.traps?.(checkpoint, decisions) ?? []] };
+}
+
+function decides(decision: Decision, entry: DialectEntry): boolean {
+  return decision.entry === entry || decision.also === entry;
 }
 
 /** Percent of all linear weights. */
@@ -45,10 +49,10 @@ function entryProblems(entry: DialectEntry, matches: readonly Layer[], parsed: P
     return [problem('dialect/repeated', 'warning', entry.range, `${quoted(entry.text)} stands in line ${twin.range.start.line + 1} already.`)];
   }
   if (matches.length === 0) {
-    return [nothing(entry, parsed, checkpoint)];
+    return entry.elsewhere ? [] : [nothing(entry, parsed, checkpoint)];
   }
   const wider = entry.isPath ? beyondThePath(entry, matches, checkpoint) : [];
-  if (decisions.some((decision) => decision.entry === entry)) {
+  if (entry.aside || decisions.some((decision) => decides(decision, entry))) {
     return wider;
   }
   const deciding = decisions.find(({ layer }) => layer === matches[0])?.entry;

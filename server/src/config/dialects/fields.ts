@@ -62,12 +62,17 @@ export class Fields {
   map(key: string): Fields | undefined {
     const value = this.value(key);
     if (value?.kind === 'map') {
-      return new Fields(value, key, this.problems, this.document);
+      return this.inner(value, key);
     }
     if (value && !(value.kind === 'scalar' && value.value === null)) {
       this.wrongType(key, 'map');
     }
     return undefined;
+  }
+
+  /** Fields of another mapping of the same file. */
+  inner(node: MapNode, where: string): Fields {
+    return new Fields(node, where, this.problems, this.document);
   }
 
   list(key: string): readonly TreeNode[] | undefined {

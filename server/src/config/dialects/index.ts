@@ -3,10 +3,15 @@ import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { parseTree } from '../tree';
 import { autoRound } from './autoRound';
 import { bitsandbytes } from './bitsandbytes';
+import { compressedTensors } from './compressedTensors';
 import type { Dialect, DialectFile } from './dialect';
+import { fqnToConfig } from './fqnToConfig';
 import { gguf } from './gguf';
+import { hfQuantConfig } from './hfQuantConfig';
 import { parseJsonTree } from './jsonTree';
+import { llmCompressor } from './llmCompressor';
 import { modelopt } from './modelopt';
+import { modeloptRecipe } from './modeloptRecipe';
 import { nunchakuLite } from './nunchakuLite';
 import { quanto } from './quanto';
 import { sdnq } from './sdnq';
@@ -14,7 +19,7 @@ import { torchao } from './torchao';
 import { unknownBackend } from './unknownBackend';
 
 /** In the order in which they are asked: the particular before the general. */
-export const dialects: readonly Dialect[] = [bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, sdnq, unknownBackend];
+export const dialects: readonly Dialect[] = [bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, sdnq, compressedTensors, unknownBackend, modeloptRecipe, hfQuantConfig, fqnToConfig, llmCompressor];
 
 /** Reads a text as JSON or YAML, by what it starts with. @param name base name of the file */
 export function readDialectFile(name: string, document: TextDocument): DialectFile {

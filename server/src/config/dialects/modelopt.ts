@@ -25,7 +25,7 @@ function takes(entry: string, layer: string): boolean {
 }
 
 const compiled = new Map<string, (name: string) => boolean>();
-function matcher(glob: string): (name: string) => boolean {
+export function matcher(glob: string): (name: string) => boolean {
   const found = compiled.get(glob) ?? compileFnmatch(glob);
   compiled.delete(glob);
   compiled.set(glob, found);

@@ -36,7 +36,8 @@ export function quantMethod(file: DialectFile): string | undefined {
 export function backend(id: string, title: string, methods: readonly string[], read: (fields: Fields, problems: DialectProblem[], file: DialectFile) => Omit<ParsedDialect, 'problems'>): Dialect {
   return {
     id, title,
-    detect: (file) => methods.includes(quantMethod(file) ?? ''),
+    // A mapping with config_groups is compressed-tensors', whoever wrote it.
+    detect: (file) => methods.includes(quantMethod(file) ?? '') && !find(quantizationConfig(file), 'config_groups'),
     parse(file) {
       const problems: DialectProblem[] = [];
       const node = quantizationConfig(file);

@@ -49,6 +49,10 @@ function quantType(fields: Fields): Treatment {
   if (type && (keys.length !== 1 || keys[0] !== 'default')) {
     fields.report('torchao/default-key', 'error', fields.keyRange('quant_type'), `quant_type must hold exactly one key, "default", not ${keys.length === 0 ? 'none' : keys.map((key) => `"${key}"`).join(', ')}.`);
   }
+  if (/^(?:Module)?FqnToConfig$/.test(inner?.text('_type') ?? '')) {
+    fields.report('torchao/fqn', 'warning', inner?.range('_type') ?? fields.range('quant_type'),
+      'diffusers hands torchao one module after the other, without its name: names in an FqnToConfig take nothing here.');
+  }
   return inner ? readTorchaoConfig(inner) : none;
 }
 

@@ -4,7 +4,7 @@ import { config, describeTraps } from './support';
 const text = (changes: Record<string, unknown>): string => config({ quant_method: 'auto-round', bits: 4, group_size: 64, ...changes });
 
 describe('AutoRound in diffusers', () => {
-  describeTraps('autoround', 'diffusers-auto-round', [
+  describeTraps('autoround/', 'diffusers-auto-round', [
     ['autoround/backend', text({ backend: 'triton' }), '"triton"', text({ backend: 'tritonv2' })],
     ['autoround/spelling', text({ quant_method: 'auto_round' }), '"auto_round"', text({})],
     ['autoround/exporter-list', text({ ignore_layers: ['proj_out'] }), '"ignore_layers"', text({})],

@@ -29,7 +29,7 @@ describe('bitsandbytes in diffusers', () => {
     ['dialect/duplicate-key', '{"quantization_config": {"load_in_4bit": true, "load_in_4bit": true}}', '"', '{"quantization_config": {"load_in_4bit": true}}'],
     ['dialect/json', '{"quantization_config": {"load_in_4bit": true,}}', '}', '{"quantization_config": {"load_in_4bit": true}}'],
   ];
-  describeTraps('bitsandbytes', 'diffusers-bitsandbytes', traps, flux);
+  describeTraps('bitsandbytes/', 'diffusers-bitsandbytes', traps, flux);
 
   it('is recognised by its flags without quant_method', () => {
     assert.equal(evaluated('diffusers-bitsandbytes', config({ load_in_8bit: true }), flux).decisions[0]?.treatment.activationBits, 8);

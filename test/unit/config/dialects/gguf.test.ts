@@ -5,7 +5,7 @@ import { config, describeTraps, evaluated } from './support';
 const text = (changes: Record<string, unknown>): string => config({ quant_method: 'gguf', compute_dtype: 'bfloat16', ...changes });
 
 describe('GGUF in diffusers', () => {
-  describeTraps('gguf', 'diffusers-gguf', [
+  describeTraps('gguf/', 'diffusers-gguf', [
     ['gguf/not-saved', text({}), '"quant_method"', config({ load_in_8bit: true })],
     ['gguf/compute-dtype', config({ quant_method: 'gguf' }), '"quant_method"', text({})],
     ['gguf/skip-list', text({ modules_to_not_convert: ['proj_out'] }), '"modules_to_not_convert"', text({})],

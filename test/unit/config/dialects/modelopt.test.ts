@@ -17,7 +17,7 @@ describe('ModelOpt in diffusers', () => {
     ['dialect/takes-more', text({ modules_to_not_convert: ['proj_out'] }), '"proj_out"', text({ modules_to_not_convert: ['x_embedder'] })],
     ['dialect/unanchored-index', text({ modules_to_not_convert: ['transformer_blocks.1'] }), '"transformer_blocks.1"', text({ modules_to_not_convert: ['single_transformer_blocks.2.'] })],
   ];
-  describeTraps('modelopt', 'diffusers-modelopt', traps, flux);
+  describeTraps('modelopt/', 'diffusers-modelopt', traps, flux);
 
   it('keeps 39 layers of FLUX.1-dev by its own list, and says so', () => {
     const { decisions, all } = evaluated('diffusers-modelopt', text({}), flux);

@@ -9,7 +9,7 @@ const text = (changes: Record<string, unknown> = {}, other: Record<string, unkno
 
 describe('nunchaku_lite in diffusers', () => {
   const narrow = checkpointOf({ 'a.to_q.weight': { dtype: 'BF16', shape: [96, 128] }, 'b.to_q.weight': { dtype: 'BF16', shape: [96, 96] } });
-  describeTraps('nunchaku', 'diffusers-nunchaku-lite', [
+  describeTraps('nunchaku/', 'diffusers-nunchaku-lite', [
     ['nunchaku/section', config({ quant_method: 'nunchaku_lite' }), '"quant_method"', text()],
     ['nunchaku/precision', text({}, { ...awq, precision: 'nvfp4' }), '"nvfp4"', text({ precision: 'nvfp4', group_size: 16 })],
     ['nunchaku/group-size', text({ precision: 'nvfp4' }), '64', text({ precision: 'nvfp4', group_size: 16 })],

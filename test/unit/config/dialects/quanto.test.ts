@@ -12,5 +12,5 @@ describe('quanto in diffusers', () => {
     ['dialect/unknown-key', text({ weights: 'int4' }), '"weights"', text({})],
     ['quanto/deprecated', text({}), '"quant_method"', config({ load_in_8bit: true })],
   ];
-  describeTraps('quanto', 'diffusers-quanto', traps, publishedCheckpoint('FLUX.1-dev'));
+  describeTraps('quanto/', 'diffusers-quanto', traps, publishedCheckpoint('FLUX.1-dev'));
 });

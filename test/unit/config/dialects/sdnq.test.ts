@@ -6,7 +6,7 @@ const text = (changes: Record<string, unknown>): string => config({ quant_method
 
 describe('SDNQ', () => {
   const flux = publishedCheckpoint('FLUX.1-dev');
-  describeTraps('sdnq', 'diffusers-sdnq', [
+  describeTraps('sdnq/', 'diffusers-sdnq', [
     ['sdnq/dtype', text({ weights_dtype: 'int44' }), '"int44"', text({ weights_dtype: 'float4_e2m1fn' })],
     ['sdnq/dtype', text({ modules_dtype_dict: { sixbit: ['x_embedder'] } }), '"sixbit"', text({ modules_dtype_dict: { minimum_6bit: ['x_embedder'] } })],
     ['sdnq/codebook', text({ weights_dtype: 'int4', use_codebook: true }), 'true', text({ use_codebook: true })],

@@ -16,12 +16,13 @@ describe('torchao in diffusers', () => {
     ['torchao/grammar', text({ quant_type: type('torchao.quantization.Int8WeightOnlyConfig') }), '"torchao.quantization.Int8WeightOnlyConfig"', text({})],
     ['torchao/unknown-type', text({ quant_type: type('Int8WeightOnlyConfg') }), '"Int8WeightOnlyConfg"', text({})],
     ['torchao/intx-dtype', text({ quant_type: type('IntxWeightOnlyConfig', { dtype: { _type: 'torch.dtype', _data: 'uint4' } }) }), '"dtype"', text({ quant_type: type('IntxWeightOnlyConfig', { weight_dtype: { _type: 'torch.dtype', _data: 'uint4' } }) })],
+    ['torchao/fqn', text({ quant_type: type('FqnToConfig', { fqn_to_config: {} }) }), '"FqnToConfig"', text({})],
     ['torchao/safetensors', text({}), '"quant_method"', text({}), flux],
     ['dialect/missing-key', config({ quant_method: 'torchao' }), '{', text({})],
     ['dialect/matches-nothing', text({ modules_to_not_convert: ['*norm*'] }), '"*norm*"', text({ modules_to_not_convert: ['norm'] })],
     ['dialect/takes-more', text({ modules_to_not_convert: ['proj_out'] }), '"proj_out"', text({ modules_to_not_convert: ['single_transformer_blocks'] })],
   ];
-  describeTraps('torchao', 'diffusers-torchao', traps, stored);
+  describeTraps('torchao/', 'diffusers-torchao', traps, stored);
 
   it('compares with the name of the parameter', () => {
     const layers = layersNamed('a.to_q', 'b.to_q.inner', 'xa.b');
