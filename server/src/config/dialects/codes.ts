@@ -78,6 +78,22 @@ export const dialectCodes = {
   'ct/targets': { meaning: 'Without targets every Linear is one.', remedy: 'Write `targets: [Linear]` if that is meant.' },
   'ct/no-scheme': { meaning: 'A modifier says not how to quantize.', remedy: 'Add `scheme` or `config_groups`.' },
 
+  'ctq/format': { meaning: 'An entry of convert_to_quant has no format, or one that the tool does not know.', remedy: 'Take one that the message lists, or write `"skip": true`.' },
+  'ctq/embedders': { meaning: '`_default` quantizes embedders and final layers unless a model switch of the command line keeps them.', remedy: 'Add `{"skip": true}` for them, or use the switch.' },
+
+  'ggml/block-width': { meaning: 'The blocks of a ggml type do not divide the inputs of some layers. K- and IQ-quants have blocks of 256: 1152 and 1920 do not fit.', remedy: 'Take q8_0, q5_1 or another type with blocks of 32 for these layers.' },
+  'sdcpp/broken-rule': { meaning: 'The text is split at every comma and each rule at its first `=`, which breaks this one. stable-diffusion.cpp only warns.', remedy: 'Write the expression without commas and without look-aheads.' },
+  'sdcpp/type': { meaning: 'This is no type name of ggml as ggml spells it.', remedy: 'Write q4_K, q8_0, f16 and so on; case counts.' },
+  'sdcpp/space': { meaning: 'White space around an expression belongs to it, so it takes nothing.', remedy: 'Write the rules in one line without spaces.' },
+  'sdcpp/never-converted': { meaning: 'stable-diffusion.cpp never converts embedders, final layers and their like, whatever a rule says.', remedy: 'Leave them out of the rule.' },
+  'llama/malformed': { meaning: 'This is no `expression=type`.', remedy: 'Write one rule per word, without spaces.' },
+  'llama/type': { meaning: 'ggml has no such type.', remedy: 'Write q4_K, q8_0, f16 and so on.' },
+  'llama/lower-case': { meaning: 'Expressions are lower-cased before they are compiled.', remedy: 'Write them without capitals: `[^0-9]` for `\\D`.' },
+  'llama/overlap': { meaning: 'Two rules give one layer different types, and which of them counts depends on the version.', remedy: 'Write rules that do not overlap.' },
+  'llama/ignored': { meaning: 'Some versions ignore rules without a word.', remedy: 'Check the types in the file that was written.' },
+  'llama/iq': { meaning: 'The build for diffusion models refuses IQ types.', remedy: 'Take K types.' },
+  'llama/diffusers-names': { meaning: 'The converter for diffusion models refuses files with diffusers names.', remedy: 'Convert a file with the original names.' },
+
   'gguf/not-saved': { meaning: 'A GGUF config is never saved in config.json and not read from there.', remedy: 'Pass `GGUFQuantizationConfig` to `from_single_file`; files with diffusers names need `config=` and `subfolder=` too.' },
   'gguf/compute-dtype': { meaning: 'Without `compute_dtype` everything is computed in float32.', remedy: 'Write `"compute_dtype": "bfloat16"`.' },
   'gguf/skip-list': { meaning: 'diffusers takes no skip list for GGUF.', remedy: 'Choose types when the file is made, with llama-quantize or stable-diffusion.cpp.' },
