@@ -40,6 +40,18 @@ describe('lint of other tools\' files', function () {
     assert.deepEqual([code, version, run?.results.map(({ ruleId }) => ruleId), run?.results[0]?.locations[0]?.physicalLocation.artifactLocation.uri], [1, '2.1.0', ['dialect/checkpoint', 'torchao/string-type'], 'config.json'], err);
   });
 
+  it('reads ComfyUI\'s metadata from the header or from tensors', () => {
+    const note = (value: unknown): { dtype: 'U8'; shape: number[]; data: Uint8Array } => { const data = Buffer.from(JSON.stringify(value)); return { dtype: 'U8', shape: [data.length], data }; };
+    const weight = { dtype: 'F8_E4M3' as const, shape: [8, 4] };
+    const place = folder({
+      'header.safetensors': safetensors({ 'a.weight': weight }, { _quantization_metadata: '{"format_version": "1.0", "layers": {"model.diffusion_model.a": {"format": "float8_e4m3fn"}}}' }),
+      'tensors.safetensors': safetensors({ 'a.weight': weight, 'a.comfy_quant': note({ format: 'float8_e4m3fn' }) }),
+    });
+    const [header, tensors] = ['header', 'tensors'].map((name) => lint(place, `${name}.safetensors`, '--json'));
+    const codes = ({ out }: { out: string } = { out: '' }): unknown => (JSON.parse(out) as { dialect: string; problems: { code: string }[] }).problems.map(({ code }) => code);
+    assert.deepEqual([header?.code, codes(header), tensors?.code, codes(tensors)], [1, ['comfy/prefix'], 0, []], `${header?.err}${tensors?.err}`);
+  });
+
   it('says why a file is nothing it reads', () => {
     const place = folder({ 'notes.txt': 'hello' });
     const { code, err } = lint(place, 'notes.txt');

@@ -94,6 +94,15 @@ export const dialectCodes = {
   'llama/iq': { meaning: 'The build for diffusion models refuses IQ types.', remedy: 'Take K types.' },
   'llama/diffusers-names': { meaning: 'The converter for diffusion models refuses files with diffusers names.', remedy: 'Convert a file with the original names.' },
 
+  'comfy/version': { meaning: 'The version of the metadata is not "1.0".', remedy: 'Check which ComfyUI wrote it.' },
+  'comfy/format': { meaning: 'ComfyUI has no such format.', remedy: 'Take one that the message lists.' },
+  'comfy/no-such-layer': { meaning: 'The file has no layer of this name.', remedy: 'Use the names of the file, prefix included.' },
+  'comfy/prefix': { meaning: 'The name lacks the prefix of the file, or has one too many, so the entry is passed over.', remedy: 'Write the name as the file has it; the quick fix does.' },
+  'comfy/no-metadata': { meaning: 'A layer has scales but no entry and is loaded as unquantized.', remedy: 'Add an entry with its format.' },
+  'comfy/scaled-fp8': { meaning: 'The file carries the marker of an older format too.', remedy: 'Save it again with a current ComfyUI.' },
+  'comfy/storage': { meaning: 'The weight is stored in another type than its format has.', remedy: 'Correct the format.' },
+  'comfy/convrot-group': { meaning: 'A ConvRot group must be a power of four and divide the inputs: 256 fits neither 1152 nor 1920, 64 fits both.', remedy: 'Write 64, or leave these layers unrotated.' },
+
   'gguf/not-saved': { meaning: 'A GGUF config is never saved in config.json and not read from there.', remedy: 'Pass `GGUFQuantizationConfig` to `from_single_file`; files with diffusers names need `config=` and `subfolder=` too.' },
   'gguf/compute-dtype': { meaning: 'Without `compute_dtype` everything is computed in float32.', remedy: 'Write `"compute_dtype": "bfloat16"`.' },
   'gguf/skip-list': { meaning: 'diffusers takes no skip list for GGUF.', remedy: 'Choose types when the file is made, with llama-quantize or stable-diffusion.cpp.' },

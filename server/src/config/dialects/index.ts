@@ -3,6 +3,7 @@ import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { parseTree } from '../tree';
 import { autoRound } from './autoRound';
 import { bitsandbytes } from './bitsandbytes';
+import { comfy } from './comfy';
 import { compressedTensors } from './compressedTensors';
 import { convertToQuant } from './convertToQuant';
 import type { Dialect, DialectFile } from './dialect';
@@ -23,7 +24,7 @@ import { torchao } from './torchao';
 import { unknownBackend } from './unknownBackend';
 
 /** In the order in which they are asked: the particular before the general. */
-export const dialects: readonly Dialect[] = [bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, sdnq, compressedTensors, unknownBackend, modeloptRecipe, hfQuantConfig, fqnToConfig, llmCompressor, convertToQuant, stableDiffusionCpp, llamaQuantize];
+export const dialects: readonly Dialect[] = [bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, sdnq, compressedTensors, unknownBackend, modeloptRecipe, hfQuantConfig, fqnToConfig, llmCompressor, comfy, convertToQuant, stableDiffusionCpp, llamaQuantize];
 
 /** Reads a text as JSON or rules of `expression=type` or YAML, by what stands in it. @param name base name of the file */
 export function readDialectFile(name: string, document: TextDocument): DialectFile {
