@@ -103,6 +103,14 @@ export const dialectCodes = {
   'comfy/storage': { meaning: 'The weight is stored in another type than its format has.', remedy: 'Correct the format.' },
   'comfy/convrot-group': { meaning: 'A ConvRot group must be a power of four and divide the inputs: 256 fits neither 1152 nor 1920, 64 fits both.', remedy: 'Write 64, or leave these layers unrotated.' },
 
+  'deepcompressor/role': { meaning: 'Lists of deepcompressor hold keys of a fixed vocabulary, never names or patterns; another one is a KeyError.', remedy: 'Take a key that the message lists.' },
+  'deepcompressor/dtype': { meaning: 'This is no dtype in deepcompressor\'s grammar.', remedy: 'Write sint4, uint4, sfp4_e2m1_all, sfp8_e4m3_nan and their like.' },
+  'deepcompressor/parallel-lists': { meaning: '`group_shapes` and `scale_dtypes` differ in length.', remedy: 'Give each group shape its scale dtype.' },
+  'deepcompressor/static': { meaning: 'Static ranges need -1 as the first number of the first group shape.', remedy: 'Write -1 there, or `static: false`.' },
+  'deepcompressor/opts': { meaning: 'Quantization of outputs is not implemented in deepcompressor.', remedy: 'Remove it.' },
+  'deepcompressor/skips-cleared': { meaning: 'Without a dtype the list of skips is cleared.', remedy: 'Add a dtype, or remove the list.' },
+  'deepcompressor/model': { meaning: 'deepcompressor knows FLUX, PixArt and SANA only.', remedy: 'Use another tool for this model.' },
+
   'gguf/not-saved': { meaning: 'A GGUF config is never saved in config.json and not read from there.', remedy: 'Pass `GGUFQuantizationConfig` to `from_single_file`; files with diffusers names need `config=` and `subfolder=` too.' },
   'gguf/compute-dtype': { meaning: 'Without `compute_dtype` everything is computed in float32.', remedy: 'Write `"compute_dtype": "bfloat16"`.' },
   'gguf/skip-list': { meaning: 'diffusers takes no skip list for GGUF.', remedy: 'Choose types when the file is made, with llama-quantize or stable-diffusion.cpp.' },

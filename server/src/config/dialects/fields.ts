@@ -122,9 +122,10 @@ export class Fields {
     return missing.length === 0;
   }
 
-  refuse(key: string, value: string, allowed: readonly string[], code: DialectCode, severity: Severity = 'error'): void {
+  /** @param range of the value, where it is one of several under the key */
+  refuse(key: string, value: string, allowed: readonly string[], code: DialectCode, severity: Severity = 'error', range = this.range(key)): void {
     const close = nearest(value, allowed);
-    this.report(code, severity, this.range(key), `"${key}" cannot be "${value}": ${allowed.join(', ')}.${close ? ` Did you mean "${close}"?` : ''}`, close);
+    this.report(code, severity, range, `"${key}" cannot be "${value}": ${allowed.join(', ')}.${close ? ` Did you mean "${close}"?` : ''}`, close);
   }
 
   /** @param replacement for what stands in the range, offered as a quick fix. */

@@ -6,6 +6,7 @@ import { bitsandbytes } from './bitsandbytes';
 import { comfy } from './comfy';
 import { compressedTensors } from './compressedTensors';
 import { convertToQuant } from './convertToQuant';
+import { deepcompressor } from './deepcompressor';
 import type { Dialect, DialectFile } from './dialect';
 import { fqnToConfig } from './fqnToConfig';
 import { gguf } from './gguf';
@@ -24,7 +25,7 @@ import { torchao } from './torchao';
 import { unknownBackend } from './unknownBackend';
 
 /** In the order in which they are asked: the particular before the general. */
-export const dialects: readonly Dialect[] = [bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, sdnq, compressedTensors, unknownBackend, modeloptRecipe, hfQuantConfig, fqnToConfig, llmCompressor, comfy, convertToQuant, stableDiffusionCpp, llamaQuantize];
+export const dialects: readonly Dialect[] = [bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, sdnq, compressedTensors, unknownBackend, modeloptRecipe, hfQuantConfig, fqnToConfig, llmCompressor, deepcompressor, comfy, convertToQuant, stableDiffusionCpp, llamaQuantize];
 
 /** Reads a text as JSON or rules of `expression=type` or YAML, by what stands in it. @param name base name of the file */
 export function readDialectFile(name: string, document: TextDocument): DialectFile {
