@@ -6,6 +6,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { checkpointCodes } from '../server/src/checkpoint/errors.ts';
 import { configCodes } from '../server/src/config/codes.ts';
+import { dialectCodes } from '../server/src/config/dialects/codes.ts';
 import { schema } from '../server/src/config/schema.ts';
 import { methods } from '../server/src/methods/index.ts';
 
@@ -15,12 +16,13 @@ const generated = '<!-- Written by scripts/generate-docs.mjs. Change the source,
 /** The anchor of a heading is its text without punctuation, as GitHub makes it: `config/tab` → #configtab. diagnostics.ts links there. */
 function problems() {
   const section = (code, lines) => [`### ${code}`, '', ...lines, ''];
-  const config = Object.entries(configCodes).flatMap(([code, { meaning, remedy }]) => section(code, [meaning, '', `**What to do.** ${remedy}`]));
+  const withRemedy = (codes) => Object.entries(codes).flatMap(([code, { meaning, remedy }]) => section(code, [meaning, '', `**What to do.** ${remedy}`]));
   const checkpoint = Object.entries(checkpointCodes).flatMap(([code, meaning]) => section(code, [meaning]));
   return [
     generated, '', '# Problem codes', '',
     'Every finding of the editor, of `quantscope lint` and of `quantscope plan` carries one of these codes. Codes are stable: they may be searched for and filtered by.', '',
-    '## Configs and plans', '', '`config/…` is about the text of a `*.quant.yaml`, `plan/…` about what it does to the checkpoint.', '', ...config,
+    '## Configs and plans', '', '`config/…` is about the text of a `*.quant.yaml`, `plan/…` about what it does to the checkpoint.', '', ...withRemedy(configCodes),
+    '## Files of other tools', '', '`dialect/…` holds for all of them, the others for one tool. Text that is no YAML is reported with the codes above.', '', ...withRemedy(dialectCodes),
     '## Checkpoints', '', 'The message of each finding names the file and the place, and ends with what to do.', '', ...checkpoint,
   ].join('\n');
 }

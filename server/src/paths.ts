@@ -1,5 +1,5 @@
 /** Where the parts of an installed QuantScope lie, seen from the bundles in dist/. */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -11,6 +11,11 @@ export const engineHostPath = join(distFolder, 'engine.js');
 export function addonPath(): string {
   const packaged = resolve(distFolder, '../native/quantscope.node');
   return existsSync(packaged) ? packaged : resolve(distFolder, '../native/build/quantscope.node');
+}
+
+/** Of the installed package. */
+export function packageVersion(): string {
+  return (JSON.parse(readFileSync(resolve(distFolder, '../package.json'), 'utf8')) as { version: string }).version;
 }
 
 /** For the command line; the editor names its own storage folder. */

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { checkpointCodes } from '../../server/src/checkpoint/errors';
 import { configCodes } from '../../server/src/config/codes';
+import { dialectCodes } from '../../server/src/config/dialects/codes';
 
 const root = resolve(__dirname, '../..');
 
@@ -16,7 +17,7 @@ describe('generated documents', () => {
 
   it('give every problem code a heading, where diagnostics link to', () => {
     const headings = [...readFileSync(join(root, 'docs/problems.md'), 'utf8').matchAll(/^### (.*)$/gm)].map((match) => match[1]);
-    assert.deepEqual(headings, [...Object.keys(configCodes), ...Object.keys(checkpointCodes)]);
+    assert.deepEqual(headings, [...Object.keys(configCodes), ...Object.keys(dialectCodes), ...Object.keys(checkpointCodes)]);
     const anchors = headings.map((heading) => heading?.replace('/', ''));
     assert.equal(new Set(anchors).size, anchors.length);
   });

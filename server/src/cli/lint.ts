@@ -1,26 +1,97 @@
-import { dirname } from 'node:path';
+import { resolve } from 'node:path';
+import { TextDocument } from 'vscode-languageserver-textdocument';
+import { URI } from 'vscode-uri';
+import { readValues } from '../checkpoint/values';
+import { describeShare, share } from '../config/dialects/evaluate';
+import { loadDialect, whyNoDialect } from '../config/dialects/load';
+import type { LoadedDialect } from '../config/dialects/load';
+import type { Treatment } from '../config/dialects/dialect';
+import { sarif } from '../config/dialects/sarif';
 import { measureLoras } from '../lints';
+import { packageVersion } from '../paths';
+import type { Problem } from '../protocol';
 import { describeProblem, UsageError } from './command';
-import type { Command } from './command';
+import type { Command, CommandContext } from './command';
 import { table } from './table';
 
 export const lint: Command = {
   name: 'lint',
-  usage: '<config>',
-  summary: 'Problems of a config and what every pattern matches: layers and share of the weights.',
+  usage: '<file> [--checkpoint folder] [--sarif]',
+  summary: 'Problems of a quantization config, ours or another tool\'s, and what every entry takes by that tool\'s own rule: layers and share of the weights.',
+  options: { checkpoint: { type: 'string' }, sarif: { type: 'boolean' } },
   async run(context) {
     const path = context.path('config');
-    if (!/\.quant\.ya?ml$/.test(path)) {
-      throw new UsageError(`${path}: QuantScope configs end in .quant.yaml or .quant.yml. Rename the file in ${dirname(path)}.`);
+    const problems = /\.quant\.ya?ml$/.test(path) ? await lintConfig(context, path) : await lintDialect(context, path);
+    if (context.values['sarif'] === true) {
+      process.stdout.write(`${JSON.stringify(sarif(problems, path, process.cwd(), packageVersion()), null, 2)}\n`);
     }
-    const first = await context.loadConfig(path);
-    const { plan, problems } = await measureLoras(first) ? await context.loadConfig(path) : first;
-    const entries = (plan?.rules ?? []).flatMap((rule) => rule.patterns);
-    context.print({ dialect: 'quantscope', entries, rules: plan?.rules ?? [], problems }, () => (entries.length === 0 ? 'No patterns.' : table(
-      ['line', 'pattern', 'layers', '% of weights'],
-      entries.map((entry) => [String(entry.range.start.line + 1), entry.text.slice(0, 80), String(entry.matchedLayers), entry.matchedParamsPercent.toFixed(2)]),
-    )));
     problems.forEach((problem) => context.note(describeProblem(problem, path)));
     return problems.some((problem) => problem.severity === 'error') ? 1 : 0;
   },
 };
+
+async function lintConfig(context: CommandContext, path: string): Promise<Problem[]> {
+  if (context.values['checkpoint'] !== undefined) {
+    throw new UsageError('--checkpoint is for files of other tools; a *.quant.yaml names its checkpoint itself.');
+  }
+  const first = await context.loadConfig(path);
+  const { plan, problems } = await measureLoras(first) ? await context.loadConfig(path) : first;
+  const entries = (plan?.rules ?? []).flatMap((rule) => rule.patterns);
+  print(context, { dialect: 'quantscope', entries, rules: plan?.rules ?? [], problems }, () => (entries.length === 0 ? 'No patterns.' : table(
+    ['line', 'pattern', 'layers', '% of weights'],
+    entries.map((entry) => [String(entry.range.start.line + 1), entry.text.slice(0, 80), String(entry.matchedLayers), entry.matchedParamsPercent.toFixed(2)]),
+  )));
+  return problems;
+}
+
+async function lintDialect(context: CommandContext, path: string): Promise<Problem[]> {
+  const given = context.values['checkpoint'];
+  const document = /\.safetensors$/.test(path) ? await comfyDocument(context, path) : await context.document(path);
+  const loaded = await loadDialect(document, path, context.store, typeof given === 'string' ? resolve(given) : /\.safetensors$/.test(path) ? path : undefined);
+  if (!loaded) {
+    throw new UsageError(`${path}: ${whyNoDialect(document, path)}. QuantScope reads *.quant.yaml and the files of other tools that docs/cli.md lists.`);
+  }
+  const { dialect, entries, decisions, uncovered, problems, checkpoint } = loaded;
+  const total = decisions.reduce((sum, { layer }) => sum + layer.params, 0);
+  print(context, {
+    dialect: dialect.id, title: dialect.title, checkpoint: checkpoint?.path ?? null, entries, problems,
+    uncovered: { layers: uncovered.layers.length, paramsPercent: share(uncovered.layers, total), treatment: uncovered.treatment, names: uncovered.layers.map(({ name }) => name) },
+    layers: decisions.map(({ layer, treatment, entry }) => ({ name: layer.name, ...treatment, entry: entry?.text ?? null, builtin: entry?.builtin ?? null })),
+  }, () => describe(loaded));
+  return problems;
+}
+
+/** ComfyUI's metadata of a checkpoint as text: from the header, or put together from the tensors that hold it layer by layer. */
+async function comfyDocument(context: CommandContext, path: string): Promise<TextDocument> {
+  const { metadata, tensors } = await context.store.get(path);
+  const notes = tensors.filter(({ name, dtype, bytes }) => name.endsWith('.comfy_quant') && dtype === 'U8' && bytes <= 65536);
+  const layers = await Promise.all(notes.map(async (tensor) => `    ${JSON.stringify(tensor.name.slice(0, -'.comfy_quant'.length))}: ${Buffer.from((await readValues(tensor)).data).toString('utf8')}`));
+  const text = metadata['_quantization_metadata'] ?? (layers.length > 0 ? `{\n  "format_version": "1.0",\n  "layers": {\n${layers.join(',\n')}\n  }\n}\n` : undefined);
+  if (text === undefined) {
+    throw new UsageError(`${path}: holds no quantization metadata of ComfyUI (neither _quantization_metadata in its header nor .comfy_quant tensors).`);
+  }
+  return TextDocument.create(URI.file(path).toString(), 'json', 1, text);
+}
+
+/** With --sarif the problems alone go to standard output. */
+function print(context: CommandContext, value: unknown, text: () => string): void {
+  if (context.values['sarif'] !== true) {
+    context.print(value, text);
+  }
+}
+
+function describe({ dialect, entries, uncovered, checkpoint }: LoadedDialect): string {
+  const shown = entries.filter(({ builtin, matchedLayers }) => builtin === null || matchedLayers > 0);
+  return [
+    `${dialect.title}${checkpoint ? `, on ${checkpoint.path}` : ''}`, '',
+    ...(shown.length === 0 ? ['No entries.'] : [table(['line', 'entry', 'does', ...checkpoint ? ['layers', '% of weights', 'decides'] : []], shown.map((entry) => [
+      entry.builtin === null ? String(entry.range.start.line + 1) : entry.builtin, entry.text.slice(0, 80), entry.treatment.label,
+      ...checkpoint ? [String(entry.matchedLayers), entry.matchedParamsPercent.toFixed(2), String(entry.decidedLayers)] : [],
+    ]))]),
+    ...(checkpoint ? ['', `No entry takes ${describeShare(uncovered.layers, checkpoint)}: ${describeTreatment(uncovered.treatment)}`] : []),
+  ].join('\n');
+}
+
+function describeTreatment({ kind, label }: Treatment): string {
+  return kind === 'keep' ? 'kept as they are.' : `quantized (${label}).`;
+}

@@ -1,0 +1,66 @@
+import { kept, quantized } from './dialect';
+import type { Fields } from './fields';
+import { backend, fp32Modules, skipList } from './quantizationConfig';
+
+const known = [
+  'quant_method', 'load_in_8bit', 'load_in_4bit', '_load_in_8bit', '_load_in_4bit', 'llm_int8_threshold', 'llm_int8_skip_modules', 'llm_int8_enable_fp32_cpu_offload', 'llm_int8_has_fp16_weight',
+  'bnb_4bit_compute_dtype', 'bnb_4bit_quant_type', 'bnb_4bit_use_double_quant', 'bnb_4bit_quant_storage',
+];
+
+/** A layer is kept when its last segment is the entry, when the entry and a dot stand anywhere in its path, or when the path is the entry. No anchors, no wildcards. */
+function takes(entry: string, layer: string): boolean {
+  return layer.slice(layer.lastIndexOf('.') + 1) === entry || layer.includes(`${entry}.`) || layer === entry;
+}
+
+export const bitsandbytes = backend('diffusers-bitsandbytes', 'bitsandbytes in diffusers', ['bitsandbytes', 'bitsandbytes_4bit', 'bitsandbytes_8bit'], (fields) => {
+  checkWidths(fields);
+  check(fields);
+  const four = fields.flag('load_in_4bit') === true;
+  const type = fields.text('bnb_4bit_quant_type') ?? 'fp4';
+  // Either flag alone means LLM.int8() or 4 bit; activations are only quantized (to 8 bit, outliers apart) by the first.
+  const otherwise = four ? quantized(type, 4) : fields.flag('load_in_8bit') === true ? quantized('LLM.int8(): int8 weights and activations', 8, 8) : kept;
+  return {
+    entries: skipList(fields.names('llm_int8_skip_modules', false), takes, (entry) => (entry.includes('.') ?
+      'A path counts only with a dot behind it (a module that contains layers) or as the whole name of a layer; the end of a path does not. Write the last segment alone, or the whole path.' : undefined)),
+    otherwise, unmatched: 'ignored', builtin: fp32Modules(fields, takes),
+  };
+});
+
+function checkWidths(fields: Fields): void {
+  const [four, eight] = [fields.flag('load_in_4bit') === true, fields.flag('load_in_8bit') === true];
+  if (four && eight) {
+    fields.report('bitsandbytes/both-widths', 'error', fields.range('load_in_8bit'), 'load_in_4bit and load_in_8bit are both true, which is a ValueError. Keep one.');
+  } else if (!four && !eight) {
+    fields.report('bitsandbytes/no-width', 'error', fields.keyRange('quant_method'), 'Neither load_in_4bit nor load_in_8bit is true, so diffusers finds no quantizer ("Unknown quantization type"). Set one.');
+  }
+  if (four && !fields.has('bnb_4bit_quant_type')) {
+    fields.report('bitsandbytes/default-fp4', 'info', fields.keyRange('load_in_4bit'), 'Without bnb_4bit_quant_type weights become FP4. Write "nf4" unless that is meant.');
+  }
+  if (four && !fields.has('bnb_4bit_compute_dtype')) {
+    fields.report('bitsandbytes/compute-dtype', 'warning', fields.keyRange('load_in_4bit'), 'Without bnb_4bit_compute_dtype everything is computed in float32. Write "bfloat16" for a model that runs in bfloat16.');
+  }
+  if (eight && fields.names('llm_int8_skip_modules', false).length > 0) {
+    fields.report('bitsandbytes/int8-skip', 'info', fields.keyRange('llm_int8_skip_modules'),
+      '8-bit weights beside a skip list fail with some versions ("\'Parameter\' object has no attribute \'SCB\'") or quantize what the list names. Look at the loaded model\'s layer types.');
+  }
+}
+
+function check(fields: Fields): void {
+  const threshold = fields.scalar('llm_int8_threshold');
+  // The tree has lost how a number was written; the text has not.
+  if (fields.has('llm_int8_threshold') && typeof fields.number('llm_int8_threshold') === 'number' && Number.isInteger(threshold) && fields.source('llm_int8_threshold').match(/^-?\d+$/)) {
+    fields.report('bitsandbytes/threshold', 'error', fields.range('llm_int8_threshold'), `llm_int8_threshold must be a float: write ${String(threshold)}.0.`);
+  }
+  const type = fields.text('bnb_4bit_quant_type');
+  if (type !== undefined && type !== 'fp4' && type !== 'nf4') {
+    fields.refuse('bnb_4bit_quant_type', type, ['fp4', 'nf4'], 'bitsandbytes/quant-type', 'warning');
+  }
+  fields.text('bnb_4bit_quant_storage', ['float16', 'float32', 'int8', 'uint8', 'float64', 'bfloat16']);
+  fields.text('bnb_4bit_compute_dtype');
+  ['llm_int8_enable_fp32_cpu_offload', 'llm_int8_has_fp16_weight', 'bnb_4bit_use_double_quant'].forEach((key) => fields.flag(key));
+  if (fields.has('compute_dtype')) {
+    fields.report('bitsandbytes/compute-dtype-key', 'warning', fields.keyRange('compute_dtype'), 'compute_dtype is passed over, and float32 stays. Write bnb_4bit_compute_dtype.',
+      fields.has('bnb_4bit_compute_dtype') ? undefined : 'bnb_4bit_compute_dtype');
+  }
+  fields.unknown([...known, 'compute_dtype'], 'warning', 'diffusers passes over it with a warning.');
+}

@@ -1,0 +1,106 @@
+/**
+ * A dialect: the file in which one quantization tool is told what to do. Each is recognised by its content, read with the place of every entry, and applied to the
+ * layers of a checkpoint by that tool's own rule as it is coded, not as it was perhaps meant.
+ */
+import type { TextDocument } from 'vscode-languageserver-textdocument';
+import type { Checkpoint, EntryMatch, Layer, Problem, ProblemData, Range, Severity } from '../../protocol';
+import type { ConfigProblem } from '../codes';
+import type { TreeNode } from '../tree';
+import type { DialectCode } from './codes';
+
+/** A file as detection sees it. `root` is null for plain text and for files that hold nothing that can be read. */
+export interface DialectFile {
+  /** Base name. */
+  name: string;
+  form: 'json' | 'yaml' | 'text';
+  document: TextDocument;
+  root: TreeNode | null;
+  /** What is wrong with the text as such. */
+  problems: (DialectProblem | ConfigProblem)[];
+}
+
+export interface DialectProblem extends Problem { code: DialectCode; range: Range }
+
+/** What happens to a layer. Bits are null where the file alone does not say. */
+export interface Treatment {
+  kind: 'keep' | 'quantize';
+  /** In the tool's own words: "nf4", "int8 weights, int8 activations". */
+  label: string;
+  weightBits: number | null;
+  activationBits: number | null;
+}
+
+export const kept: Treatment = { kind: 'keep', label: 'kept', weightBits: 16, activationBits: 16 };
+
+export function quantized(label: string, weightBits: number | null, activationBits: number | null = 16): Treatment {
+  return { kind: 'quantize', label, weightBits, activationBits };
+}
+
+/** One string of the file that chooses layers. */
+export interface DialectEntry {
+  /** As written. */
+  text: string;
+  range: Range;
+  treatment: Treatment;
+  /** The tool's own matching rule. */
+  takes(layer: Layer): boolean;
+  /** A module path, whose plain reading is that module and what is inside it; anything else (glob, expression, class, role) has no other reading than its matches. */
+  isPath: boolean;
+  /** Not in the file: what the tool adds, and why. */
+  builtin?: string;
+  /** May be about things that are no linear layers, so that taking none is no finding. */
+  elsewhere?: boolean;
+  /** Says nothing about whether and how layers are quantized, only about what is done besides. */
+  aside?: boolean;
+  /** Why it takes nothing, where the text alone shows it, and what to write. */
+  matchesNothing?: string;
+}
+
+export interface Decision {
+  layer: Layer;
+  treatment: Treatment;
+  /** null: no entry takes the layer, `otherwise` holds. */
+  entry: DialectEntry | null;
+  /** Another one that decides a part of it, such as the activations. */
+  also?: DialectEntry | null;
+}
+
+export interface ParsedDialect {
+  entries: DialectEntry[];
+  /** What happens to layers that no entry takes. */
+  otherwise: Treatment;
+  problems: (DialectProblem | ConfigProblem)[];
+  /** What the tool does about an entry that takes nothing. */
+  unmatched: 'ignored' | 'error';
+  /** Entries that the tool adds for this checkpoint. */
+  builtin?(checkpoint: Checkpoint): DialectEntry[];
+  /** What becomes of a layer, given the entries that take it in file order, the tool's own last. Without it the first decides. */
+  decide?(layer: Layer, taking: readonly DialectEntry[]): Omit<Decision, 'layer'>;
+  /** Traps that need the layers. */
+  traps?(checkpoint: Checkpoint, decisions: readonly Decision[]): DialectProblem[];
+}
+
+export interface Dialect {
+  id: string;
+  title: string;
+  detect(file: DialectFile): boolean;
+  /** Never throws. */
+  parse(file: DialectFile): ParsedDialect;
+}
+
+/** An entry and what it does to a checkpoint. */
+export interface EntryResult extends EntryMatch {
+  treatment: Treatment;
+  /** Layers whose treatment this entry decides. */
+  decidedLayers: number;
+  builtin: string | null;
+}
+
+export function problem(code: DialectCode, severity: Severity, range: Range, message: string, data?: ProblemData): DialectProblem {
+  return { code, severity, range, message, ...(data ? { data } : {}) };
+}
+
+/** A quick fix that puts a JSON text in the place of what stands there. */
+export function replaceBy(range: Range, text: string): ProblemData {
+  return { fixes: [{ title: `Replace by ${JSON.stringify(text)}`, edits: [{ range, text: JSON.stringify(text) }] }] };
+}

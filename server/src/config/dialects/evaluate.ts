@@ -1,0 +1,94 @@
+/** What a file of another tool does to a checkpoint: every entry with its matches, every layer with its treatment, and the traps that all tools share. */
+import { quoted } from '../../checkpoint/errors';
+import type { Checkpoint, Layer } from '../../protocol';
+import { nearest } from '../nearest';
+import { problem, replaceBy } from './dialect';
+import type { Decision, DialectEntry, DialectProblem, EntryResult, ParsedDialect } from './dialect';
+
+export interface Evaluation {
+  /** Entries of the file, then those that the tool adds. */
+  entries: EntryResult[];
+  decisions: Decision[];
+  problems: DialectProblem[];
+}
+
+export function evaluate(parsed: ParsedDialect, checkpoint: Checkpoint): Evaluation {
+  const written = parsed.entries;
+  const entries = [...written, ...parsed.builtin?.(checkpoint) ?? []];
+  const matches = entries.map((entry) => checkpoint.layers.filter((layer) => entry.takes(layer)));
+  const taking = new Map<Layer, DialectEntry[]>();
+  entries.forEach((entry, i) => !entry.aside && matches[i]?.forEach((layer) => taking.set(layer, [...taking.get(layer) ?? [], entry])));
+  const decide = parsed.decide ?? ((_: Layer, [first]: readonly DialectEntry[]) => ({ entry: first ?? null, treatment: first?.treatment ?? parsed.otherwise }));
+  const decisions = checkpoint.layers.map((layer) => ({ layer, ...decide(layer, taking.get(layer) ?? []) }));
+  const total = checkpoint.layers.reduce((sum, layer) => sum + layer.params, 0);
+  const results = entries.map((entry, i): EntryResult => ({
+    text: entry.text, range: entry.range, treatment: entry.treatment, builtin: entry.builtin ?? null, matchedLayers: matches[i]?.length ?? 0,
+    matchedParamsPercent: share(matches[i] ?? [], total), decidedLayers: decisions.filter((decision) => decides(decision, entry)).length,
+  }));
+  const problems = checkpoint.layers.length === 0 ? [] : written.flatMap((entry, i) => entryProblems(entry, matches[i] ?? [], parsed, checkpoint, decisions, written.slice(0, i)));
+  return { entries: results, decisions, problems: [...problems, ...parsed.traps?.(checkpoint, decisions) ?? []] };
+}
+
+function decides(decision: Decision, entry: DialectEntry): boolean {
+  return decision.entry === entry || decision.also === entry;
+}
+
+/** Percent of all linear weights. */
+export function share(layers: readonly Layer[], total: number): number {
+  return total === 0 ? 0 : (100 * layers.reduce((sum, layer) => sum + layer.params, 0)) / total;
+}
+
+export function describeShare(layers: readonly Layer[], checkpoint: Checkpoint): string {
+  const total = checkpoint.layers.reduce((sum, layer) => sum + layer.params, 0);
+  return `${layers.length} ${layers.length === 1 ? 'layer' : 'layers'}, ${share(layers, total).toFixed(2)} % of the weights`;
+}
+
+function entryProblems(entry: DialectEntry, matches: readonly Layer[], parsed: ParsedDialect, checkpoint: Checkpoint, decisions: readonly Decision[], before: readonly DialectEntry[]): DialectProblem[] {
+  const twin = before.find(({ text, treatment }) => text === entry.text && treatment.label === entry.treatment.label);
+  if (twin) {
+    return [problem('dialect/repeated', 'warning', entry.range, `${quoted(entry.text)} stands in line ${twin.range.start.line + 1} already.`)];
+  }
+  if (matches.length === 0) {
+    return entry.elsewhere ? [] : [nothing(entry, parsed, checkpoint)];
+  }
+  const wider = entry.isPath ? beyondThePath(entry, matches, checkpoint) : [];
+  if (entry.aside || decisions.some((decision) => decides(decision, entry))) {
+    return wider;
+  }
+  const deciding = decisions.find(({ layer }) => layer === matches[0])?.entry;
+  // Entries that say the same do not shadow each other.
+  return !deciding || deciding.treatment.label === entry.treatment.label ? wider : [...wider, problem('dialect/shadowed', 'warning', entry.range,
+    `Other entries decide all ${matches.length} layers that this one takes; for ${quoted(matches[0]?.name ?? '')} it is ${deciding.builtin ? `${quoted(deciding.text)} (${deciding.builtin})` : `${quoted(deciding.text)} in line ${deciding.range.start.line + 1}`}.`)];
+}
+
+function nothing(entry: DialectEntry, parsed: ParsedDialect, checkpoint: Checkpoint): DialectProblem {
+  const silence = parsed.unmatched === 'error' ? 'The tool stops with an error.' : 'The tool passes over it without a word.';
+  const close = entry.isPath && !entry.matchesNothing ? suggestion(entry, checkpoint) : undefined;
+  return problem('dialect/matches-nothing', parsed.unmatched === 'error' ? 'error' : 'warning', entry.range,
+    `${quoted(entry.text)} takes no layer of this checkpoint. ${entry.matchesNothing ?? ''}${entry.matchesNothing ? ' ' : ''}${silence}${close ? ` Did you mean ${quoted(close)}?` : ''}`,
+    close ? replaceBy(entry.range, close) : undefined);
+}
+
+/** A module of the checkpoint that is written nearly like it. */
+function suggestion({ text }: DialectEntry, { layers }: Checkpoint): string | undefined {
+  const segments = text.split('.').length;
+  const paths = new Set(layers.flatMap(({ name }) => {
+    const parts = name.split('.');
+    return parts.map((_, i) => parts.slice(i, i + segments).join('.'));
+  }));
+  return nearest(text, [...paths].filter((path) => path.split('.').length === segments));
+}
+
+/** Layers that the rule takes outside of the module that the entry names. Nothing where the entry names no module of the checkpoint. */
+function beyondThePath(entry: DialectEntry, matches: readonly Layer[], checkpoint: Checkpoint): DialectProblem[] {
+  const inside = (name: string): boolean => name === entry.text || name.startsWith(`${entry.text}.`);
+  const beyond = matches.filter(({ name }) => !inside(name));
+  const meant = matches.length - beyond.length;
+  if (beyond.length === 0 || meant === 0) {
+    return [];
+  }
+  const numbered = /(?:^|\.)\d+$/.test(entry.text);
+  return [problem(numbered ? 'dialect/unanchored-index' : 'dialect/takes-more', 'warning', entry.range,
+    `${quoted(entry.text)} takes ${describeShare(matches, checkpoint)}, but only ${meant} of them ${meant === 1 ? 'is' : 'are'} the module of that name: also ${beyond.length} others, such as ${quoted(beyond[0]?.name ?? '')}. ` +
+    'The tool does not anchor names at their start.')];
+}

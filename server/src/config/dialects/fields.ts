@@ -1,0 +1,157 @@
+/** Reads the fields of one mapping and reports what a tool would refuse or pass over. */
+import type { TextDocument } from 'vscode-languageserver-textdocument';
+import type { Range, Severity } from '../../protocol';
+import { nearest } from '../nearest';
+import type { Located } from '../parse';
+import { find } from '../tree';
+import type { MapNode, Scalar, TreeNode } from '../tree';
+import type { DialectCode } from './codes';
+import { problem, replaceBy } from './dialect';
+import type { DialectProblem } from './dialect';
+
+const nouns = { text: 'text in quotes', flag: 'true or false', number: 'a number', list: 'a list', map: 'a mapping' };
+
+export class Fields {
+  /** @param where for messages: "quantization_config". */
+  constructor(readonly node: MapNode, readonly where: string, private readonly problems: DialectProblem[], private readonly document: TextDocument) {}
+
+  has(key: string): boolean {
+    return find(this.node, key) !== undefined;
+  }
+
+  /** Of the value; of the whole mapping where the key is missing. */
+  range(key: string): Range {
+    return find(this.node, key)?.value.range ?? this.firstCharacter();
+  }
+
+  keyRange(key: string): Range {
+    return find(this.node, key)?.keyRange ?? this.firstCharacter();
+  }
+
+  value(key: string): TreeNode | undefined {
+    return find(this.node, key)?.value;
+  }
+
+  scalar(key: string): Scalar | undefined {
+    const value = this.value(key);
+    return value?.kind === 'scalar' ? value.value : undefined;
+  }
+
+  /** The value as it stands in the text. */
+  source(key: string): string {
+    return this.document.getText(this.range(key)).trim();
+  }
+
+  text(key: string, allowed?: readonly string[], code: DialectCode = 'dialect/value'): string | undefined {
+    const value = this.typed(key, 'text', (scalar): scalar is string => typeof scalar === 'string');
+    if (value === undefined || !allowed || allowed.includes(value)) {
+      return value;
+    }
+    this.refuse(key, value, allowed, code);
+    return undefined;
+  }
+
+  flag(key: string): boolean | undefined {
+    return this.typed(key, 'flag', (scalar): scalar is boolean => typeof scalar === 'boolean');
+  }
+
+  number(key: string): number | undefined {
+    return this.typed(key, 'number', (scalar): scalar is number => typeof scalar === 'number');
+  }
+
+  map(key: string): Fields | undefined {
+    const value = this.value(key);
+    if (value?.kind === 'map') {
+      return this.inner(value, key);
+    }
+    if (value && !(value.kind === 'scalar' && value.value === null)) {
+      this.wrongType(key, 'map');
+    }
+    return undefined;
+  }
+
+  /** Fields of another mapping of the same file. */
+  inner(node: MapNode, where: string): Fields {
+    return new Fields(node, where, this.problems, this.document);
+  }
+
+  list(key: string): readonly TreeNode[] | undefined {
+    const value = this.value(key);
+    if (value?.kind === 'list') {
+      return value.items;
+    }
+    if (value && !(value.kind === 'scalar' && value.value === null)) {
+      this.wrongType(key, 'list');
+    }
+    return undefined;
+  }
+
+  /** A list of texts. @param single a text alone stands for a list of one, as many tools take it. */
+  names(key: string, single: boolean): Located<string>[] {
+    const value = this.value(key);
+    if (single && value?.kind === 'scalar' && typeof value.value === 'string') {
+      return [{ value: value.value, range: value.range }];
+    }
+    return (this.list(key) ?? []).flatMap((item) => {
+      if (item.kind === 'scalar' && typeof item.value === 'string') {
+        return [{ value: item.value, range: item.range }];
+      }
+      if (!(item.kind === 'scalar' && item.value === null)) {
+        this.report('dialect/type', 'error', item.range, `"${key}" lists names; this is none. Write it in quotes.`);
+      }
+      return [];
+    });
+  }
+
+  /** Keys that the tool does not know. */
+  unknown(known: readonly string[], severity: Severity, effect: string): void {
+    for (const { key, keyRange } of this.node.entries) {
+      if (!known.includes(key)) {
+        const close = nearest(key, known);
+        this.report('dialect/unknown-key', severity, keyRange, `"${key}" is no field of ${this.where}${close ? `; did you mean "${close}"?` : '.'} ${effect}`,
+          close && !this.has(close) ? close : undefined);
+      }
+    }
+  }
+
+  require(...keys: string[]): boolean {
+    const missing = keys.filter((key) => !this.has(key));
+    for (const key of missing) {
+      this.report('dialect/missing-key', 'error', this.firstCharacter(), `${this.where} needs "${key}", which is missing.`);
+    }
+    return missing.length === 0;
+  }
+
+  /** @param range of the value, where it is one of several under the key */
+  refuse(key: string, value: string, allowed: readonly string[], code: DialectCode, severity: Severity = 'error', range = this.range(key)): void {
+    const close = nearest(value, allowed);
+    this.report(code, severity, range, `"${key}" cannot be "${value}": ${allowed.join(', ')}.${close ? ` Did you mean "${close}"?` : ''}`, close);
+  }
+
+  /** @param replacement for what stands in the range, offered as a quick fix. */
+  report(code: DialectCode, severity: Severity, range: Range, message: string, replacement?: string): void {
+    this.problems.push(problem(code, severity, range, message,
+      replacement === undefined ? undefined : replaceBy(range, replacement)));
+  }
+
+  private typed<T extends Scalar>(key: string, noun: keyof typeof nouns, is: (scalar: Scalar) => scalar is T): T | undefined {
+    const value = this.value(key);
+    if (!value || (value.kind === 'scalar' && value.value === null)) {
+      return undefined;
+    }
+    if (value.kind === 'scalar' && is(value.value)) {
+      return value.value;
+    }
+    this.wrongType(key, noun);
+    return undefined;
+  }
+
+  private wrongType(key: string, noun: keyof typeof nouns): void {
+    this.report('dialect/type', 'error', this.range(key), `"${key}" must be ${nouns[noun]}.`);
+  }
+
+  private firstCharacter(): Range {
+    const { start } = this.node.range;
+    return { start, end: { line: start.line, character: start.character + 1 } };
+  }
+}

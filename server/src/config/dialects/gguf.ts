@@ -1,0 +1,23 @@
+import { quantized } from './dialect';
+import { backend, fp32Modules, skipList } from './quantizationConfig';
+
+/** Equal to any dotted segment: the walk does not go into a module of that name. */
+function takes(entry: string, layer: string): boolean {
+  return layer.split('.').includes(entry);
+}
+
+/** Which weights are packed, and how, is in the GGUF file; the config only says what to compute in. */
+export const gguf = backend('diffusers-gguf', 'GGUF in diffusers', ['gguf'], (fields) => {
+  fields.report('gguf/not-saved', 'info', fields.keyRange('quant_method'),
+    'diffusers does not save this and reads it nowhere: pass GGUFQuantizationConfig to from_single_file, for files with diffusers names together with config= and subfolder=.');
+  if (fields.has('compute_dtype')) {
+    fields.text('compute_dtype');
+  } else {
+    fields.report('gguf/compute-dtype', 'warning', fields.keyRange('quant_method'), 'Without compute_dtype everything is computed in float32. Write "bfloat16" for a model that runs in bfloat16.');
+  }
+  if (fields.has('modules_to_not_convert')) {
+    fields.report('gguf/skip-list', 'warning', fields.keyRange('modules_to_not_convert'), 'diffusers takes no such list for GGUF: what is packed in the file is unpacked as it is. It has no effect.');
+  }
+  fields.unknown(['quant_method', 'compute_dtype', 'modules_to_not_convert', 'pre_quantized'], 'warning', 'It is a TypeError.');
+  return { entries: skipList([], takes), otherwise: quantized('as the GGUF file stores it', null, 16), unmatched: 'ignored', builtin: fp32Modules(fields, takes) };
+});

@@ -1,0 +1,46 @@
+/** All dialects, and which of them a file is. */
+import type { TextDocument } from 'vscode-languageserver-textdocument';
+import { parseTree } from '../tree';
+import { autoRound } from './autoRound';
+import { bitsandbytes } from './bitsandbytes';
+import { comfy } from './comfy';
+import { compressedTensors } from './compressedTensors';
+import { convertToQuant } from './convertToQuant';
+import { deepcompressor } from './deepcompressor';
+import type { Dialect, DialectFile } from './dialect';
+import { fqnToConfig } from './fqnToConfig';
+import { gguf } from './gguf';
+import { hfQuantConfig } from './hfQuantConfig';
+import { parseJsonTree } from './jsonTree';
+import { llamaQuantize } from './llamaQuantize';
+import { llmCompressor } from './llmCompressor';
+import { modelopt } from './modelopt';
+import { modeloptRecipe } from './modeloptRecipe';
+import { nunchakuLite } from './nunchakuLite';
+import { quanto } from './quanto';
+import { sdnq } from './sdnq';
+import { stableDiffusionCpp } from './stableDiffusionCpp';
+import { isRuleText } from './tensorTypes';
+import { torchao } from './torchao';
+import { unknownBackend } from './unknownBackend';
+
+/** In the order in which they are asked: the particular before the general. */
+export const dialects: readonly Dialect[] = [bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, sdnq, compressedTensors, unknownBackend, modeloptRecipe, hfQuantConfig, fqnToConfig, llmCompressor, deepcompressor, comfy, convertToQuant, stableDiffusionCpp, llamaQuantize];
+
+/** Reads a text as JSON or rules of `expression=type` or YAML, by what stands in it. @param name base name of the file */
+export function readDialectFile(name: string, document: TextDocument): DialectFile {
+  const text = document.getText();
+  if (/^\uFEFF?\s*[{[]/.test(text)) {
+    return { name, form: 'json', document, ...parseJsonTree(document) };
+  }
+  const plain: DialectFile = { name, form: 'text', document, root: null, problems: [] };
+  if (isRuleText(plain)) {
+    return plain;
+  }
+  return { name, form: 'yaml', document, ...parseTree(document) };
+}
+
+/** undefined: no tool that is known here reads this file. */
+export function detectDialect(file: DialectFile): Dialect | undefined {
+  return dialects.find((dialect) => dialect.detect(file));
+}

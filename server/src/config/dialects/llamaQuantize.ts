@@ -1,0 +1,64 @@
+import type { Checkpoint } from '../../protocol';
+import { rangeOf } from '../tree';
+import { problem, quantized } from './dialect';
+import type { Decision, Dialect, DialectProblem } from './dialect';
+import { describeShare } from './evaluate';
+import { ggmlName } from './ggmlTypes';
+import { blockTraps, isRuleText, pieces, typeEntry } from './tensorTypes';
+import type { TypeEntry } from './tensorTypes';
+
+/** Models whose files with diffusers names city96's converter refuses. */
+const refused = /^(?:Flux|SD3|AuraFlow)Transformer2DModel$/;
+
+/** A file for `--tensor-type-file`: `expression=type`, split at white space. Expressions are lower-cased; the 2026 code stops at the first match, that of 2025 took the last. */
+export const llamaQuantize: Dialect = {
+  id: 'llama-quantize', title: 'llama-quantize tensor types',
+  detect: isRuleText,
+  parse(file) {
+    const problems: DialectProblem[] = [];
+    const entries = pieces(file.document.getText(), /\s+/g).flatMap(({ text: rule, start }): TypeEntry[] => {
+      const range = rangeOf(file.document, start, start + rule.length);
+      const at = rule.indexOf('=');
+      const type = ggmlName(rule.slice(at + 1));
+      if (at <= 0) {
+        problems.push(problem('llama/malformed', 'error', range, `"${rule}" is no expression=type; llama-quantize stops. Expressions hold no spaces: write \\s or a dot for one.`));
+        return [];
+      }
+      if (!type) {
+        problems.push(problem('llama/type', 'error', range, `"${rule.slice(at + 1)}" is no type of ggml; llama-quantize stops.`));
+        return [];
+      }
+      const pattern = rule.slice(0, at);
+      if (/[A-Z]/.test(pattern)) {
+        problems.push(problem('llama/lower-case', 'warning', range, `Expressions are lower-cased before they are compiled: "${pattern}" becomes "${pattern.toLowerCase()}", so \\D and [A-Z] change their meaning and names with capitals never match.`));
+      }
+      return typeEntry(file, rule, pattern.toLowerCase(), start, rule.length, type, problems);
+    });
+    const [first] = entries;
+    if (first) {
+      problems.push(problem('llama/ignored', 'hint', first.range, 'Some versions ignore rules whose type is the base type (llama.cpp issue 22544, fixed in pull request 22572), all rules with --pure (until 25716), and all when the base type is unquantized. Nothing reports unused rules.'));
+    }
+    return {
+      entries, otherwise: quantized('as the base type says', null, 16), unmatched: 'ignored', problems: [...file.problems, ...problems],
+      traps: (checkpoint, decisions) => [...overlaps(entries, checkpoint), ...blockTraps(entries, decisions, checkpoint, 'they become F16 with a warning.'), ...refusals(entries, checkpoint, decisions)],
+    };
+  },
+};
+
+/** Rules that give one layer different types: which one counts depends on the version. */
+function overlaps(entries: readonly TypeEntry[], checkpoint: Checkpoint): DialectProblem[] {
+  return entries.flatMap((later, i) => entries.slice(0, i).flatMap((earlier) => {
+    const both = earlier.type === later.type ? [] : checkpoint.layers.filter((layer) => earlier.takes(layer) && later.takes(layer));
+    return both.length === 0 ? [] : [problem('llama/overlap', 'warning', later.range,
+      `${describeShare(both, checkpoint)}, such as "${both[0]?.name ?? ''}", are taken by "${earlier.text}" too: versions of 2025 (pull request 14572) take the last rule, those of 2026 the first.`)];
+  }));
+}
+
+function refusals(entries: readonly TypeEntry[], { architecture, layers }: Checkpoint, decisions: readonly Decision[]): DialectProblem[] {
+  const [first] = entries;
+  const iq = architecture === 'unknown' ? [] : entries.filter(({ type }) => type.startsWith('iq')).map(({ range, type }) =>
+    problem('llama/iq', 'warning', range, `City96's build for diffusion models refuses IQ types such as ${type}.`));
+  const named = refused.test(architecture) && layers.some(({ name }) => name.startsWith('transformer_blocks.')) && decisions.length > 0;
+  return [...iq, ...first && named ? [problem('llama/diffusers-names', 'warning', first.range,
+    'City96\'s converter refuses files of this model with diffusers names: convert one with the original names (double_blocks…), and write the rules for those.')] : []];
+}

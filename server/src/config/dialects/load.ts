@@ -1,0 +1,104 @@
+/** Text of another tool's file → its dialect, the checkpoint it is about and everything known of both. The one path that language server and command line share. */
+import { readdir, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { TextDocument } from 'vscode-languageserver-textdocument';
+import { CheckpointError } from '../../checkpoint';
+import type { CheckpointStore } from '../../checkpoint';
+import type { Checkpoint, Layer, Problem, Range } from '../../protocol';
+import { problem } from './dialect';
+import type { Decision, Dialect, EntryResult, ParsedDialect, Treatment } from './dialect';
+import { evaluate } from './evaluate';
+import { detectDialect, readDialectFile } from './index';
+
+export interface LoadedDialect {
+  dialect: Dialect;
+  parsed: ParsedDialect;
+  /** Absolute path, where one was given or found. */
+  checkpointPath: string | undefined;
+  checkpoint: Checkpoint | undefined;
+  entries: EntryResult[];
+  decisions: Decision[];
+  /** What no entry takes, the tool's own included, and what happens to it. */
+  uncovered: { treatment: Treatment; layers: Layer[] };
+  problems: Problem[];
+}
+
+const top: Range = { start: { line: 0, character: 0 }, end: { line: 0, character: 1 } };
+
+/**
+ * @param path of the file, absolute.
+ * @param given checkpoint to use instead of one beside the file, absolute.
+ * @returns undefined when no tool known here reads such a file.
+ */
+export async function loadDialect(document: TextDocument, path: string, store: CheckpointStore, given?: string): Promise<LoadedDialect | undefined> {
+  const file = readDialectFile(basename(path), document);
+  const dialect = detectDialect(file);
+  if (!dialect) {
+    return undefined;
+  }
+  const parsed = dialect.parse(file);
+  const checkpointPath = given ?? await checkpointBeside(path);
+  const { checkpoint, problems } = await open(checkpointPath, store);
+  const { entries, decisions, problems: found } = checkpoint ? evaluate(parsed, checkpoint) : { entries: withoutLayers(parsed), decisions: [], problems: [] };
+  const uncovered = { treatment: parsed.otherwise, layers: decisions.filter(({ entry }) => entry === null).map(({ layer }) => layer) };
+  return { dialect, parsed, checkpointPath, checkpoint, entries, decisions, uncovered, problems: [...parsed.problems, ...problems, ...found].sort(byPlace) };
+}
+
+/** Why `loadDialect` gave undefined, for a message. */
+export function whyNoDialect(document: TextDocument, path: string): string {
+  const file = readDialectFile(basename(path), document);
+  const [first] = file.problems;
+  return first ? `line ${(first.range?.start.line ?? 0) + 1}: ${first.message}` : 'no tool known here reads a file like this';
+}
+
+async function open(path: string | undefined, store: CheckpointStore): Promise<{ checkpoint?: Checkpoint; problems: Problem[] }> {
+  if (path === undefined) {
+    return { problems: [problem('dialect/no-checkpoint', 'info', top, 'No checkpoint stands beside this file, so nothing says what its entries take. Name one: --checkpoint folder.')] };
+  }
+  try {
+    const checkpoint = await store.get(path);
+    const packed = checkpoint.problems.some(({ code }) => code === 'checkpoint/packed-weights') || checkpoint.layers.length === 0;
+    return { checkpoint, problems: packed ? [problem('dialect/packed-checkpoint', 'warning', top,
+      `Weights of ${path} are packed already, so only ${checkpoint.layers.length} layers can be seen. Name the unquantized original: --checkpoint folder.`)] : [] };
+  } catch (error) {
+    if (error instanceof CheckpointError) {
+      return { problems: [problem('dialect/checkpoint', 'warning', top, `${error.message} Name another checkpoint: --checkpoint folder.`)] };
+    }
+    throw error;
+  }
+}
+
+/** A component's own folder for its config.json; otherwise the pipeline that the file lies in, or the one beside it. */
+async function checkpointBeside(path: string): Promise<string | undefined> {
+  const folder = dirname(path);
+  if (basename(path) === 'config.json') {
+    return folder;
+  }
+  const around = [folder, dirname(folder)];
+  for (const each of around) {
+    if (await exists(join(each, 'model_index.json'))) {
+      return each;
+    }
+  }
+  const names = (await readdir(folder, { withFileTypes: true }).catch(() => [])).filter((entry) => entry.isDirectory()).map(({ name }) => name).sort();
+  const pipelines: string[] = [];
+  for (const name of names) {
+    if (await exists(join(folder, name, 'model_index.json'))) {
+      pipelines.push(join(folder, name));
+    }
+  }
+  return pipelines.length === 1 ? pipelines[0] : undefined; // of several, none is the obvious one
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(() => true, () => false);
+}
+
+function withoutLayers({ entries }: ParsedDialect): EntryResult[] {
+  return entries.map(({ text, range, treatment }) => ({ text, range, treatment, builtin: null, matchedLayers: 0, matchedParamsPercent: 0, decidedLayers: 0 }));
+}
+
+function byPlace(a: Problem, b: Problem): number {
+  const at = ({ range }: Problem): number => (range ? range.start.line * 1e5 + range.start.character : 0);
+  return at(a) - at(b);
+}

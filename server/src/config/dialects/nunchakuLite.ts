@@ -1,0 +1,78 @@
+import type { Layer } from '../../protocol';
+import type { Located } from '../parse';
+import { kept, problem, quantized } from './dialect';
+import type { DialectEntry, DialectProblem } from './dialect';
+import type { Fields } from './fields';
+import { backend } from './quantizationConfig';
+
+const operations = ['svdq_w4a4', 'awq_w4a16'] as const;
+type Operation = typeof operations[number];
+
+interface Section { operation: Operation; fields: Fields; precision: string; group: number; targets: Located<string>[] }
+
+/** Lists of exact module paths. The one backend that stops at a name that is not there. */
+export const nunchakuLite = backend('diffusers-nunchaku-lite', 'nunchaku_lite in diffusers', ['nunchaku_lite'], (fields) => {
+  fields.text('compute_dtype');
+  fields.unknown(['quant_method', 'compute_dtype', 'pre_quantized', ...operations], 'warning', 'It has no effect.');
+  const sections = operations.flatMap((operation) => {
+    const inner = fields.map(operation);
+    return inner ? [readSection(operation, inner)] : [];
+  });
+  if (sections.length === 0) {
+    fields.report('nunchaku/section', 'error', fields.keyRange('quant_method'), 'At least one of "svdq_w4a4" and "awq_w4a16" is needed.');
+  }
+  const first = new Map<string, Operation>();
+  for (const { operation, fields: section, targets } of sections) {
+    for (const { value, range } of targets) {
+      const before = first.get(value);
+      if (before) {
+        section.report('nunchaku/target-twice', 'error', range, `"${value}" is a target of ${before === operation ? 'this section' : before} already; a layer is quantized in one way.`);
+      }
+      first.set(value, before ?? operation);
+      if (/(?:^|[._])qkv(?:$|[._])/.test(value)) {
+        section.report('nunchaku/fused', 'warning', range, `"${value}" looks like a fused projection: the keys of the checkpoint must be those of the diffusers model, where q, k and v are layers of their own.`);
+      }
+    }
+  }
+  return { entries: sections.flatMap(entriesOf), otherwise: kept, unmatched: 'error', traps: ({ layers }) => sections.flatMap((section) => groupTraps(section, layers)) };
+});
+
+function entriesOf({ operation, precision, group, targets }: Section): DialectEntry[] {
+  const treatment = operation === 'svdq_w4a4' ? quantized(`SVDQuant ${precision} weights and activations per group ${group}`, 4, 4) : quantized(`AWQ ${precision} weights per group ${group}`, 4);
+  return targets.map(({ value, range }) => ({
+    text: value, range, treatment, isPath: true, takes: ({ name }) => name === value,
+    ...(/[*?]/.test(value) ? { matchesNothing: 'Targets are full paths; nothing is expanded.' } : {}),
+  }));
+}
+
+function readSection(operation: Operation, fields: Fields): Section {
+  fields.require('precision', 'group_size', 'targets', ...operation === 'svdq_w4a4' ? ['rank'] : []);
+  fields.unknown(['precision', 'group_size', 'targets', ...operation === 'svdq_w4a4' ? ['rank'] : []], 'warning', 'It has no effect.');
+  const precision = fields.text('precision', operation === 'svdq_w4a4' ? ['int4', 'nvfp4'] : ['int4'], 'nunchaku/precision') ?? 'int4';
+  const group = fields.number('group_size');
+  const expected = operation === 'svdq_w4a4' && precision === 'nvfp4' ? 16 : 64;
+  if (group !== undefined && (operation === 'svdq_w4a4' ? group !== expected : !(group > 0))) {
+    fields.report('nunchaku/group-size', 'error', fields.range('group_size'), operation === 'svdq_w4a4' ? `${precision} needs group_size ${expected}.` : 'group_size must be positive.');
+  }
+  const rank = fields.number('rank');
+  if (rank !== undefined && (!Number.isInteger(rank) || rank < 0)) {
+    fields.report('nunchaku/rank', 'error', fields.range('rank'), 'rank is a whole number, 0 or more.');
+  }
+  const targets = fields.names('targets', false);
+  if (fields.value('targets')?.kind === 'list' && targets.length === 0) {
+    fields.report('nunchaku/targets', 'error', fields.range('targets'), 'targets must name at least one layer.');
+  }
+  if (fields.has('precision')) {
+    fields.report('nunchaku/gpu', 'info', fields.range('precision'), precision === 'nvfp4' ? 'nvfp4 runs on GPUs of compute capability 10.0 and later only.' :
+      'int4 runs on GPUs of compute capability 7.5 and later, but not on Hopper (9.0).');
+  }
+  return { operation, fields, precision, group: group ?? expected, targets };
+}
+
+/** Widths that the groups do not divide. */
+function groupTraps({ fields, group, targets }: Section, layers: readonly Layer[]): DialectProblem[] {
+  const named = new Set(targets.map(({ value }) => value));
+  const odd = layers.filter(({ name, inFeatures }) => named.has(name) && group > 0 && inFeatures % group !== 0);
+  return odd.length === 0 ? [] : [problem('nunchaku/width', 'error', fields.range('group_size'),
+    `Groups of ${group} do not divide the inputs of ${odd.length} targets, such as "${odd[0]?.name ?? ''}" (${odd[0]?.inFeatures ?? 0}).`)];
+}

@@ -1,0 +1,69 @@
+/** What diffusers' backends share: a `quantization_config` in a component's config.json, and modules that a model class keeps in float32. */
+import { keptInFp32 } from './models';
+import type { Checkpoint } from '../../protocol';
+import type { Located } from '../parse';
+import { find } from '../tree';
+import type { MapNode } from '../tree';
+import { kept, problem } from './dialect';
+import type { Dialect, DialectEntry, DialectFile, DialectProblem, ParsedDialect } from './dialect';
+import { Fields } from './fields';
+import type { DialectCode } from './codes';
+
+/** The mapping under `quantization_config`, or a file that is one itself. */
+export function quantizationConfig({ root }: DialectFile): MapNode | undefined {
+  const inside = find(root, 'quantization_config')?.value;
+  if (inside?.kind === 'map') {
+    return inside;
+  }
+  return root?.kind === 'map' && (find(root, 'quant_method') || find(root, 'load_in_4bit') || find(root, 'load_in_8bit')) ? root : undefined;
+}
+
+/** As diffusers dispatches: the two flags of bitsandbytes come before `quant_method`. */
+export function quantMethod(file: DialectFile): string | undefined {
+  const node = quantizationConfig(file);
+  const value = (key: string): unknown => {
+    const found = find(node, key)?.value;
+    return found?.kind === 'scalar' ? found.value : undefined;
+  };
+  if (value('load_in_4bit') === true || value('load_in_8bit') === true) {
+    return 'bitsandbytes';
+  }
+  const method = value('quant_method');
+  return typeof method === 'string' ? method : undefined;
+}
+
+/** A backend of diffusers: recognised by `quant_method`, reads the one mapping. */
+export function backend(id: string, title: string, methods: readonly string[], read: (fields: Fields, problems: DialectProblem[], file: DialectFile) => Omit<ParsedDialect, 'problems'>): Dialect {
+  return {
+    id, title,
+    // A mapping with config_groups is compressed-tensors', whoever wrote it.
+    detect: (file) => methods.includes(quantMethod(file) ?? '') && !find(quantizationConfig(file), 'config_groups'),
+    parse(file) {
+      const problems: DialectProblem[] = [];
+      const node = quantizationConfig(file);
+      if (!node) {
+        return { entries: [], otherwise: kept, problems: file.problems, unmatched: 'ignored' };
+      }
+      return { ...read(new Fields(node, `quantization_config (${title})`, problems, file.document), problems, file), problems: [...file.problems, ...problems] };
+    },
+  };
+}
+
+/** Entries of a list that keeps layers. */
+export function skipList(names: readonly Located<string>[], takes: (entry: string, layer: string) => boolean, matchesNothing?: (entry: string) => string | undefined): DialectEntry[] {
+  return names.map(({ value, range }) => {
+    const why = matchesNothing?.(value);
+    return { text: value, range, treatment: kept, isPath: true, takes: ({ name }) => takes(value, name), ...(why ? { matchesNothing: why } : {}) };
+  });
+}
+
+/** `_keep_in_fp32_modules` of the model class, which diffusers appends to a backend's skip list. */
+export function fp32Modules(entryAt: Fields, takes: (entry: string, layer: string) => boolean): (checkpoint: Checkpoint) => DialectEntry[] {
+  return ({ architecture }) => (keptInFp32[architecture] ?? []).map((text) => ({
+    text, range: entryAt.keyRange('quant_method'), treatment: kept, isPath: false, takes: ({ name }) => takes(text, name), builtin: `_keep_in_fp32_modules of ${architecture}`,
+  }));
+}
+
+export function hint(problems: DialectProblem[], code: DialectCode, fields: Fields, key: string, message: string): void {
+  problems.push(problem(code, 'hint', fields.keyRange(key), message));
+}

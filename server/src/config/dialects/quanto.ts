@@ -1,0 +1,22 @@
+import { quantized } from './dialect';
+import { backend, fp32Modules, hint, skipList } from './quantizationConfig';
+
+/** Only the last segment of a name is compared. A container's name skips the container, which is no layer; its children are converted before it is looked at. */
+function takes(entry: string, layer: string): boolean {
+  return layer.slice(layer.lastIndexOf('.') + 1) === entry;
+}
+
+export const quanto = backend('diffusers-quanto', 'quanto in diffusers', ['quanto'], (fields, problems) => {
+  hint(problems, 'quanto/deprecated', fields, 'quant_method', 'diffusers\' quanto backend is deprecated and goes with version 1.0.0.');
+  const weights = fields.text('weights_dtype', ['float8', 'int8', 'int4', 'int2']) ?? 'int8';
+  fields.unknown(['quant_method', 'weights_dtype', 'modules_to_not_convert'], 'warning', 'diffusers passes over it without a word.');
+  const names = fields.names('modules_to_not_convert', true);
+  for (const { value, range } of names.filter((name) => name.value.includes('.'))) {
+    const leaf = value.slice(value.lastIndexOf('.') + 1);
+    fields.report('quanto/dotted', 'warning', range, `quanto compares the last segment of a name only: "${value}" never takes anything, and its layers are quantized. "${leaf}" would take every layer of that name.`);
+  }
+  return {
+    entries: skipList(names, takes, () => 'quanto compares the last segment of a layer\'s name only, so paths and names of containers never take anything.'),
+    otherwise: quantized(`${weights} weights`, Number(/\d+$/.exec(weights)?.[0] ?? 8)), unmatched: 'ignored', builtin: fp32Modules(fields, takes),
+  };
+});

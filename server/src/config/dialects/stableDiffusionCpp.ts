@@ -1,0 +1,63 @@
+import type { Layer } from '../../protocol';
+import { rangeOf } from '../tree';
+import { kept, problem, quantized } from './dialect';
+import type { Dialect, DialectProblem } from './dialect';
+import { describeShare } from './evaluate';
+import { ggmlName, ggmlTypes } from './ggmlTypes';
+import { blockTraps, isRuleText, pieces, typeEntry } from './tensorTypes';
+import type { TypeEntry } from './tensorTypes';
+
+/** Tensors that are never converted, whatever a rule says: parts of their names. */
+const never = ['img_in.', 'txt_in.', 'time_in.', 'vector_in.', 'guidance_in.', 'final_layer.', 'x_embedder.', 't_embedder.', 'y_embedder.', 'pos_embed', 'context_embedder.', 'time_embed.', 'label_emb.', 'embedding'];
+
+function isNever({ name }: Layer): boolean {
+  return never.some((part) => `${name}.weight`.includes(part));
+}
+
+/** Whether ggml's blocks fit; the tool leaves a tensor alone where they do not. */
+function fits({ inFeatures }: Layer, type: string): boolean {
+  return inFeatures % (ggmlTypes[type]?.[1] ?? 1) === 0;
+}
+
+/** `--tensor-type-rules`: a list split at every comma, then at the first `=`; std::regex_search, the first match decides. */
+export const stableDiffusionCpp: Dialect = {
+  id: 'stable-diffusion.cpp', title: 'stable-diffusion.cpp tensor type rules',
+  detect: (file) => isRuleText(file) && (file.document.getText().includes(',') || file.document.getText().trim().split(/\s+/).length === 1),
+  parse(file) {
+    const problems: DialectProblem[] = [];
+    const text = file.document.getText().trimEnd();
+    const entries = pieces(text, /,/g).flatMap(({ text: rule, start }): TypeEntry[] => {
+      const range = rangeOf(file.document, start, start + rule.length);
+      const report = (code: 'sdcpp/broken-rule' | 'sdcpp/type' | 'sdcpp/space', message: string): TypeEntry[] => { problems.push(problem(code, code === 'sdcpp/space' ? 'warning' : 'error', range, message)); return []; };
+      const at = rule.indexOf('=');
+      if (at < 0) {
+        return report('sdcpp/broken-rule', `"${rule}" has no "=" and is ignored with a warning. The text is split at every comma, so {1,2} and [a,b] cannot stand in an expression.`);
+      }
+      const [pattern, type] = [rule.slice(0, at), rule.slice(at + 1)];
+      if (type.includes('=')) {
+        return report('sdcpp/broken-rule', `"${rule}" is split at its first "=", which leaves "${type}" as the type: look-aheads such as (?=…) cannot stand in an expression. It is ignored with a warning.`);
+      }
+      if (!ggmlTypes[type]) {
+        const meant = ggmlName(type);
+        return report('sdcpp/type', `"${type}" is no type of ggml; the rule is ignored with a warning.${meant ? ` Case counts: "${meant}".` : ''}`);
+      }
+      if (/^\s|\s$/.test(pattern)) {
+        report('sdcpp/space', `The expression "${pattern.trim()}" starts or ends with white space, which belongs to it. Write the rules without spaces or line breaks.`);
+      }
+      return typeEntry(file, rule, pattern, start, rule.length, type, problems);
+    });
+    return {
+      entries, otherwise: quantized('as --type says', null, 16), unmatched: 'ignored', problems: [...file.problems, ...problems],
+      decide(layer, [first]) {
+        const entry = first as TypeEntry | undefined;
+        const leave = isNever(layer) ? 'kept: never converted' : entry && !fits(layer, entry.type) ? 'kept: its blocks do not fit' : undefined;
+        return { entry: entry ?? null, treatment: leave ? { ...kept, label: leave } : entry?.treatment ?? quantized('as --type says', null, 16) };
+      },
+      traps: (checkpoint, decisions) => [...blockTraps(entries, decisions, checkpoint, 'they stay as they are.'), ...entries.flatMap((entry) => {
+        const dead = checkpoint.layers.filter((layer) => entry.takes(layer) && isNever(layer));
+        return dead.length === 0 ? [] : [problem('sdcpp/never-converted', 'warning', entry.range,
+          `The tool never converts ${describeShare(dead, checkpoint)} of what this takes, such as "${dead[0]?.name ?? ''}": the rule has no effect on them.`)];
+      })],
+    };
+  },
+};

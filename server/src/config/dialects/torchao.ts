@@ -1,0 +1,82 @@
+import type { Treatment } from './dialect';
+import { problem, quantized } from './dialect';
+import type { Fields } from './fields';
+import { backend, fp32Modules, skipList } from './quantizationConfig';
+
+/** Bits of weights and activations by class; null where a field of the config decides. */
+const configs: Readonly<Record<string, readonly [label: string, weightBits: number | null, activationBits: number]>> = {
+  Int4WeightOnlyConfig: ['int4 weights', 4, 16], Int8WeightOnlyConfig: ['int8 weights', 8, 16], Int8DynamicActivationInt8WeightConfig: ['int8 weights, dynamic int8 activations', 8, 8],
+  Int8DynamicActivationInt4WeightConfig: ['int4 weights, dynamic int8 activations', 4, 8], Int4DynamicActivationInt4WeightConfig: ['int4 weights, dynamic int4 activations', 4, 4],
+  Int8DynamicActivationIntxWeightConfig: ['intx weights, dynamic int8 activations', null, 8], Int8StaticActivationInt8WeightConfig: ['int8 weights, static int8 activations', 8, 8],
+  Float8WeightOnlyConfig: ['float8 weights', 8, 16], Float8DynamicActivationFloat8WeightConfig: ['float8 weights, dynamic float8 activations', 8, 8],
+  Float8DynamicActivationInt4WeightConfig: ['int4 weights, dynamic float8 activations', 4, 8], Float8DynamicActivationFloat8SemiSparseWeightConfig: ['sparse float8 weights, dynamic float8 activations', 8, 8],
+  Float8StaticActivationFloat8WeightConfig: ['float8 weights, static float8 activations', 8, 8], GemliteUIntXWeightOnlyConfig: ['uintx weights', null, 16], UIntXWeightOnlyConfig: ['uintx weights', null, 16],
+  FPXWeightOnlyConfig: ['small float weights', null, 16], IntxWeightOnlyConfig: ['intx weights', null, 16], NVFP4DynamicActivationNVFP4WeightConfig: ['NVFP4 weights and activations', 4, 4],
+  NVFP4WeightOnlyConfig: ['NVFP4 weights', 4, 16], MXDynamicActivationMXWeightConfig: ['MX weights and activations', null, 8], FqnToConfig: ['by name', null, 16], ModuleFqnToConfig: ['by name', null, 16],
+};
+
+/** `entry.` anywhere in the name of the parameter, `.weight` included, or that name itself. */
+export function takesParameter(entry: string, layer: string): boolean {
+  const parameter = `${layer}.weight`;
+  return parameter.includes(`${entry}.`) || parameter === entry;
+}
+
+export const torchao = backend('diffusers-torchao', 'torchao in diffusers', ['torchao'], (fields) => {
+  fields.unknown(['quant_method', 'quant_type', 'modules_to_not_convert'], 'warning', 'It has no effect.');
+  const otherwise = quantType(fields);
+  return {
+    entries: skipList(fields.names('modules_to_not_convert', true), takesParameter, (entry) => (/[*?[]/.test(entry) ? 'torchao knows no wildcards.' : undefined)),
+    otherwise, unmatched: 'ignored', builtin: fp32Modules(fields, takesParameter),
+    traps: ({ tensors }) => (tensors.some(({ name }) => name.endsWith('._weight_qdata')) ? [problem('torchao/safetensors', 'info', fields.keyRange('quant_method'),
+      'The weights beside this file are torchao tensors in safetensors: loading them needs torchao 0.16 or later.')] : []),
+  };
+});
+
+function quantType(fields: Fields): Treatment {
+  const none = quantized('as quant_type says', null, null);
+  if (!fields.require('quant_type')) {
+    return none;
+  }
+  const short = fields.scalar('quant_type');
+  if (typeof short === 'string') {
+    fields.report('torchao/string-type', 'error', fields.range('quant_type'), `"${short}" was a shorthand once; current diffusers takes config objects alone, and anything else is a TypeError. ` +
+      'Write {"default": {"_type": "Int8WeightOnlyConfig", "_data": {}}} or another config.');
+    return none;
+  }
+  const type = fields.map('quant_type');
+  const keys = type?.node.entries.map(({ key }) => key) ?? [];
+  const inner = type?.map('default');
+  if (type && (keys.length !== 1 || keys[0] !== 'default')) {
+    fields.report('torchao/default-key', 'error', fields.keyRange('quant_type'), `quant_type must hold exactly one key, "default", not ${keys.length === 0 ? 'none' : keys.map((key) => `"${key}"`).join(', ')}.`);
+  }
+  if (/^(?:Module)?FqnToConfig$/.test(inner?.text('_type') ?? '')) {
+    fields.report('torchao/fqn', 'warning', inner?.range('_type') ?? fields.range('quant_type'),
+      'diffusers hands torchao one module after the other, without its name: names in an FqnToConfig take nothing here.');
+  }
+  return inner ? readTorchaoConfig(inner) : none;
+}
+
+/** A config object of torchao's own grammar: `_type`, `_version`, `_data`. */
+export function readTorchaoConfig(object: Fields): Treatment {
+  for (const key of ['_type', '_data']) {
+    if (!object.has(key)) {
+      object.report('torchao/grammar', 'error', object.keyRange('_type'), `A torchao object needs "${key}".`);
+    }
+  }
+  const type = object.text('_type') ?? '';
+  const data = object.map('_data');
+  const known = configs[type];
+  if (type.includes('.')) {
+    object.report('torchao/grammar', 'error', object.range('_type'), `"_type" is a bare class name: "${type.slice(type.lastIndexOf('.') + 1)}".`, type.slice(type.lastIndexOf('.') + 1));
+  } else if (type !== '' && !known) {
+    object.refuse('_type', type, Object.keys(configs), 'torchao/unknown-type', 'warning');
+  }
+  if (type === 'IntxWeightOnlyConfig' && data?.has('dtype')) {
+    object.report('torchao/intx-dtype', 'error', data.keyRange('dtype'), 'IntxWeightOnlyConfig has no field "dtype": a TypeError on current torchao. Write "weight_dtype".', 'weight_dtype');
+  }
+  const [label, weightBits, activationBits] = known ?? [type || 'unknown', null, null];
+  const group = data?.number('group_size');
+  const dtype = data?.map('weight_dtype')?.text('_data') ?? data?.map('dtype')?.text('_data');
+  const bits = weightBits ?? (dtype ? Number(/\d+$/.exec(dtype)?.[0] ?? NaN) || null : null);
+  return quantized(`${label}${dtype ? ` (${dtype})` : ''}${group === undefined ? '' : ` per group ${group}`}`, bits, activationBits);
+}

@@ -1,0 +1,25 @@
+import { nearest } from '../nearest';
+import { kept, problem, replaceBy } from './dialect';
+import type { Dialect } from './dialect';
+import { quantizationConfig, quantMethod } from './quantizationConfig';
+import { find } from '../tree';
+
+const methods = ['bitsandbytes', 'gguf', 'quanto', 'torchao', 'modelopt', 'auto-round', 'nunchaku_lite', 'sdnq'];
+
+/** A `quantization_config` whose method no loader knows. Asked last. Checkpoints of our own are no mistake. */
+export const unknownBackend: Dialect = {
+  id: 'diffusers-unknown', title: 'quantization_config of diffusers',
+  detect: (file) => quantizationConfig(file) !== undefined && quantMethod(file) !== 'quantscope',
+  parse(file) {
+    const node = quantizationConfig(file);
+    const method = quantMethod(file);
+    const entry = find(node, 'quant_method');
+    const range = entry?.value.range ?? file.root?.range ?? { start: { line: 0, character: 0 }, end: { line: 0, character: 1 } };
+    const close = nearest(method ?? '', methods);
+    return {
+      entries: [], otherwise: kept, unmatched: 'ignored',
+      problems: [...file.problems, problem('dialect/unknown-method', 'error', range, `${method === undefined ? 'quant_method is missing' : `diffusers has no quantizer "${method}"`}: ${methods.join(', ')}.`,
+        entry && close ? replaceBy(range, close) : undefined)],
+    };
+  },
+};

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { publishedCheckpoint } from '../../../fixtures/checkpoints';
+import { config, describeTraps, evaluated } from './support';
+import type { Trap } from './support';
+
+const weights = { num_bits: 4, type: 'int', symmetric: true, strategy: 'group', group_size: 64 };
+const inputs = { num_bits: 8, type: 'int', strategy: 'token', dynamic: true };
+const group = (changes: Record<string, unknown> = {}, activations: Record<string, unknown> | null = inputs, targets: string[] = ['re:transformer_blocks\\.\\d+\\.ff\\.']): Record<string, unknown> =>
+  ({ targets, weights: { ...weights, ...changes }, ...(activations ? { input_activations: activations } : {}) });
+const text = (one: unknown = group(), ignore: string[] = ['proj_out'], format = 'pack-quantized'): string => config({ quant_method: 'compressed-tensors', format, config_groups: { group_0: one }, ignore });
+const args = (changes: Record<string, unknown>, marked: string): Trap => ['ct/args', text(group(changes)), marked, text()];
+
+describe('compressed-tensors', () => {
+  const flux = publishedCheckpoint('FLUX.1-dev');
+  describeTraps('ct/', null, [
+    args({ group_size: -2 }, '-2'), args({ group_size: -1 }, '"group"'), args({ strategy: 'channel' }, '64'), args({ strategy: 'block', group_size: null }, '"num_bits"'), args({ block_structure: [128, 128] }, '[\n            128,\n            128\n          ]'),
+    args({ strategy: 'channel', group_size: null, actorder: 'group' }, '"group"'), args({ strategy: 'channel', group_size: null, dynamic: true }, 'true'), args({ dynamic: 'local' }, '"local"'), args({ strategy: 'token', group_size: null }, '"token"'),
+    ['ct/args', text(group({}, { ...inputs, actorder: 'weight' })), '"weight"', text()],
+    ['ct/args', text(group({}, { num_bits: 8, strategy: 'channel' })), '"channel"', text(group({}, { num_bits: 8, strategy: 'tensor' }))],
+    ['ct/preset', config({ quant_method: 'compressed-tensors', config_groups: { W4A17: ['Linear'] } }), '"W4A17"', config({ quant_method: 'compressed-tensors', config_groups: { w4a16: ['Linear'] } })],
+    ['ct/group-sizes', text(group({}, { num_bits: 4, strategy: 'group', group_size: 32, dynamic: true })), '32', text(group({}, { num_bits: 4, strategy: 'group', group_size: 64, dynamic: true }))],
+    ['ct/group-width', config({ quant_method: 'compressed-tensors', config_groups: { W4A16: ['Linear'] } }), '"W4A16"', config({ quant_method: 'compressed-tensors', config_groups: { W4A16: ['Linear'] }, ignore: ['x_embedder'] })],
+    ['ct/mixed', text(group(), [], 'mixed-precision'), '"mixed-precision"', text()],
+    ['ct/several-modifiers', 'a:\n  QuantizationModifier: {targets: [Linear], scheme: FP8}\n  GPTQModifier: {scheme: W4A16}', 'GPTQModifier', 'QuantizationModifier: {targets: [Linear], scheme: FP8}'],
+    ['ct/targets', 'QuantizationModifier: {scheme: FP8}', 'QuantizationModifier', 'QuantizationModifier: {targets: [Linear], scheme: FP8}'],
+    ['ct/no-scheme', 'QuantizationModifier: {targets: [Linear]}', 'QuantizationModifier', 'QuantizationModifier: {targets: [Linear], scheme: FP8}'],
+    ['dialect/matches-nothing', text(group({}, inputs, ['re:ff\\.net'])), '"re:ff\\\\.net"', text(group({}, inputs, ['re:.*ff\\.net']))],
+    ['dialect/matches-nothing', text(group(), ['norm_out']), '"norm_out"', text(group(), ['norm_out.linear', 'LayerNorm'])],
+    ['dialect/unknown-key', text(group({ bits: 4 })), '"bits"', text()],
+  ], flux);
+
+  it('prefers names to expressions to classes, and ignores before all', () => {
+    const both = config({ quant_method: 'compressed-tensors', config_groups: { W8A16: ['Linear'], W4A16: ['re:.*proj_out'], NVFP4: ['proj_out'] }, ignore: ['re:.*norm.*linear', 'single_transformer_blocks.0.proj_out'] });
+    const { decisions, entries } = evaluated('compressed-tensors', both, flux);
+    const of = (name: string): string | undefined => decisions.find(({ layer }) => layer.name === name)?.treatment.label;
+    assert.deepEqual(['x_embedder', 'single_transformer_blocks.1.proj_out', 'proj_out', 'norm_out.linear', 'single_transformer_blocks.0.proj_out'].map(of), ['W8A16', 'W4A16', 'NVFP4', 'kept', 'kept']);
+    assert.deepEqual(entries.map(({ text: entry, matchedLayers }) => [entry, matchedLayers]), [['Linear', 504], ['re:.*proj_out', 39], ['proj_out', 1], ['re:.*norm.*linear', 77], ['single_transformer_blocks.0.proj_out', 1]]);
+  });
+
+  it('reads recipes of llm-compressor', () => {
+    const recipe = ['demo_stage:', '  demo_modifiers:', '    QuantizationModifier:', '      targets: [Linear]', '      ignore: ["proj_out", "re:.*norm.*linear"]', '      config_groups:', '        group_0:',
+      '          targets: ["re:transformer_blocks\\\\.\\\\d+\\\\.ff\\\\."]', '          weights: {num_bits: 4, type: int, symmetric: true, strategy: group, group_size: 64}', '          input_activations: {num_bits: 8, type: int, strategy: token, dynamic: true}'].join('\n');
+    const { decisions, all } = evaluated('llm-compressor', recipe, flux, 'recipe.yaml');
+    assert.deepEqual(all, []);
+    assert.deepEqual([...new Set(decisions.map(({ treatment }) => treatment.label))].map((label) => [label, decisions.filter(({ treatment }) => treatment.label === label).length]),
+      [['kept', 466], ['int4 per group 64 weights, int8 per token activations', 38]]);
+  });
+});

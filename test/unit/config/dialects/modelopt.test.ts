@@ -1,0 +1,27 @@
+import assert from 'node:assert/strict';
+import { layersNamed, publishedCheckpoint } from '../../../fixtures/checkpoints';
+import { config, describeTraps, evaluated } from './support';
+import type { Trap } from './support';
+
+const text = (changes: Record<string, unknown>): string => config({ quant_method: 'modelopt', quant_type: 'FP8', ...changes });
+
+describe('ModelOpt in diffusers', () => {
+  const flux = publishedCheckpoint('FLUX.1-dev');
+  const traps: Trap[] = [
+    ['modelopt/quant-type', text({ quant_type: 'fp8' }), '"fp8"', text({})],
+    ['modelopt/quant-type', text({ quant_type: 'W8A8_INT8_X' }), '"W8A8_INT8_X"', text({ quant_type: 'FP8_INT8', weight_only: false })],
+    ['modelopt/activation-type', text({ quant_type: 'FP8_A8' }), '"FP8_A8"', text({ quant_type: 'FP8_FP8' })],
+    ['modelopt/weight-only', text({ quant_type: 'FP8_FP8' }), '"FP8_FP8"', text({ quant_type: 'FP8_FP8', weight_only: false })],
+    ['modelopt/list-config', text({}), '"quant_method"', text({ modelopt_config: { quant_cfg: {}, algorithm: 'max' } })],
+    ['modelopt/builtin-skips', text({}), '"quant_type"', text({}), layersNamed('a.to_q')],
+    ['dialect/takes-more', text({ modules_to_not_convert: ['proj_out'] }), '"proj_out"', text({ modules_to_not_convert: ['x_embedder'] })],
+    ['dialect/unanchored-index', text({ modules_to_not_convert: ['transformer_blocks.1'] }), '"transformer_blocks.1"', text({ modules_to_not_convert: ['single_transformer_blocks.2.'] })],
+  ];
+  describeTraps('modelopt/', 'diffusers-modelopt', traps, flux);
+
+  it('keeps 39 layers of FLUX.1-dev by its own list, and says so', () => {
+    const { decisions, all } = evaluated('diffusers-modelopt', text({}), flux);
+    assert.deepEqual([decisions.filter(({ entry }) => entry?.text === '*proj_out.*').length, decisions.filter(({ entry }) => entry === null).length], [39, 465]);
+    assert.ok(all.some(({ code, message }) => code === 'modelopt/builtin-skips' && message.includes('39 layers, 15.07 %')));
+  });
+});

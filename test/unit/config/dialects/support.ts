@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { TextDocument } from 'vscode-languageserver-textdocument';
+import { detectDialect, readDialectFile } from '../../../../server/src/config/dialects';
+import { dialectCodes } from '../../../../server/src/config/dialects/codes';
+import type { ParsedDialect } from '../../../../server/src/config/dialects/dialect';
+import { evaluate } from '../../../../server/src/config/dialects/evaluate';
+import type { Evaluation } from '../../../../server/src/config/dialects/evaluate';
+import type { Checkpoint, Problem } from '../../../../server/src/protocol';
+
+export function documentOf(text: string, name = 'config.json'): TextDocument {
+  return TextDocument.create(`file:///project/${name}`, 'plaintext', 1, text);
+}
+
+/** A dialect file as it is read from disk. @param id null: any dialect. @throws when no dialect, or another one, is recognised */
+export function parsed(id: string | null, text: string, name = 'config.json'): ParsedDialect {
+  const file = readDialectFile(name, documentOf(text, name));
+  const dialect = detectDialect(file);
+  if (!dialect || (id !== null && dialect.id !== id)) {
+    throw new Error(`recognised as ${dialect?.id ?? 'nothing'}, not ${id}`);
+  }
+  return dialect.parse(file);
+}
+
+export function evaluated(id: string | null, text: string, checkpoint: Checkpoint, name?: string): Evaluation & { all: Problem[] } {
+  const dialect = parsed(id, text, name);
+  const evaluation = evaluate(dialect, checkpoint);
+  return { ...evaluation, all: [...dialect.problems, ...evaluation.problems] };
+}
+
+/** `severity code [text under the range]`, one per problem. */
+export function codes(text: string, problems: readonly Problem[]): string[] {
+  return problems.map(({ severity, code, range }) => `${severity} ${code} [${range ? documentOf(text).getText(range) : ''}]`);
+}
+
+/** The text of a component's config.json. */
+export function config(quantization: Record<string, unknown>): string {
+  return JSON.stringify({ _class_name: 'FluxTransformer2DModel', quantization_config: quantization }, null, 2);
+}
+
+/** A trap: its code, a text that falls into it, the place it marks, and a text that does not, on a checkpoint of its own where one is given. */
+export type Trap = [code: string, bad: string, marked: string, good: string, goodCheckpoint?: Checkpoint];
+
+/** Declares one test per trap, and one that says that every code with this prefix has a trap. */
+export function describeTraps(prefix: string, id: string | null, traps: readonly Trap[], checkpoint: Checkpoint, name?: string): void {
+  for (const [code, bad, marked, good, goodCheckpoint] of traps) {
+    it(`${code}: ${marked}`, () => {
+      const places = (text: string, problems: readonly Problem[]): string[] => problems.filter((problem) => problem.code === code).map(({ range }) => (range ? documentOf(text).getText(range) : ''));
+      const { all } = evaluated(id, bad, checkpoint, name);
+      assert.ok(places(bad, all).includes(marked), `${JSON.stringify(codes(bad, all))} holds no ${code} at ${marked}`);
+      assert.deepEqual(places(good, evaluated(null, good, goodCheckpoint ?? checkpoint, name).all), []);
+    });
+  }
+  it(`every code of ${prefix} has a trap`, () => {
+    assert.deepEqual(Object.keys(dialectCodes).filter((code) => code.startsWith(prefix) && !traps.some(([trap]) => trap === code)), []);
+  });
+}

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { layersNamed, publishedCheckpoint } from '../../../fixtures/checkpoints';
+import { codes, config, describeTraps, evaluated } from './support';
+import type { Trap } from './support';
+
+const type = (name: string, data: Record<string, unknown> = {}): unknown => ({ default: { _type: name, _version: 1, _data: data } });
+const text = (changes: Record<string, unknown>): string => config({ quant_method: 'torchao', quant_type: type('Int8WeightOnlyConfig'), ...changes });
+
+describe('torchao in diffusers', () => {
+  const flux = publishedCheckpoint('FLUX.1-dev');
+  /** FLUX.1-dev with one layer as torchao 0.16 stores it. */
+  const stored = { ...flux, tensors: [...flux.tensors, ...flux.tensors.slice(0, 1).map((tensor) => ({ ...tensor, name: 'proj_out._weight_qdata' }))] };
+  const traps: Trap[] = [
+    ['torchao/string-type', text({ quant_type: 'int8wo' }), '"int8wo"', text({})],
+    ['torchao/default-key', text({ quant_type: { proj_out: { _type: 'Int8WeightOnlyConfig', _data: {} } } }), '"quant_type"', text({})],
+    ['torchao/grammar', text({ quant_type: type('torchao.quantization.Int8WeightOnlyConfig') }), '"torchao.quantization.Int8WeightOnlyConfig"', text({})],
+    ['torchao/unknown-type', text({ quant_type: type('Int8WeightOnlyConfg') }), '"Int8WeightOnlyConfg"', text({})],
+    ['torchao/intx-dtype', text({ quant_type: type('IntxWeightOnlyConfig', { dtype: { _type: 'torch.dtype', _data: 'uint4' } }) }), '"dtype"', text({ quant_type: type('IntxWeightOnlyConfig', { weight_dtype: { _type: 'torch.dtype', _data: 'uint4' } }) })],
+    ['torchao/fqn', text({ quant_type: type('FqnToConfig', { fqn_to_config: {} }) }), '"FqnToConfig"', text({})],
+    ['torchao/safetensors', text({}), '"quant_method"', text({}), flux],
+    ['dialect/missing-key', config({ quant_method: 'torchao' }), '{', text({})],
+    ['dialect/matches-nothing', text({ modules_to_not_convert: ['*norm*'] }), '"*norm*"', text({ modules_to_not_convert: ['norm'] })],
+    ['dialect/takes-more', text({ modules_to_not_convert: ['proj_out'] }), '"proj_out"', text({ modules_to_not_convert: ['single_transformer_blocks'] })],
+  ];
+  describeTraps('torchao/', 'diffusers-torchao', traps, stored);
+
+  it('compares with the name of the parameter', () => {
+    const layers = layersNamed('a.to_q', 'b.to_q.inner', 'xa.b');
+    const taken = (entry: string): string => evaluated('diffusers-torchao', text({ modules_to_not_convert: entry }), layers).decisions.filter(({ entry: by }) => by).map(({ layer }) => layer.name).join(' ');
+    assert.deepEqual(['to_q', 'q', 'a.to_q.weight', 'weight', 'a', 'b'].map((entry) => [entry, taken(entry)]),
+      [['to_q', 'a.to_q b.to_q.inner'], ['q', 'a.to_q b.to_q.inner'], ['a.to_q.weight', 'a.to_q'], ['weight', ''], ['a', 'a.to_q xa.b'], ['b', 'b.to_q.inner xa.b']]);
+  });
+
+  it('reads bits from the config object', () => {
+    const bits = (name: string, data?: Record<string, unknown>): unknown => {
+      const { decisions, all } = evaluated('diffusers-torchao', text({ quant_type: type(name, data) }), flux);
+      assert.deepEqual(codes('', all), []);
+      return [decisions[0]?.treatment.label, decisions[0]?.treatment.weightBits, decisions[0]?.treatment.activationBits];
+    };
+    assert.deepEqual(bits('Int4WeightOnlyConfig', { group_size: 128 }), ['int4 weights per group 128', 4, 16]);
+    assert.deepEqual(bits('IntxWeightOnlyConfig', { weight_dtype: { _type: 'torch.dtype', _data: 'int3' } }), ['intx weights (int3)', 3, 16]);
+    assert.deepEqual(bits('Int8DynamicActivationInt8WeightConfig'), ['int8 weights, dynamic int8 activations', 8, 8]);
+  });
+});
