@@ -111,6 +111,11 @@ export const dialectCodes = {
   'deepcompressor/skips-cleared': { meaning: 'Without a dtype the list of skips is cleared.', remedy: 'Add a dtype, or remove the list.' },
   'deepcompressor/model': { meaning: 'deepcompressor knows FLUX, PixArt and SANA only.', remedy: 'Use another tool for this model.' },
 
+  'viditq/bits': { meaning: 'Bits outside of 2 to 16.', remedy: 'Write a number in that range.' },
+  'viditq/mixed-precision': { meaning: '`n_bits` is not one of `mixed_precision`.', remedy: 'Add it there, or take one of them.' },
+  'viditq/file-name': { meaning: 'The name of the file claims other bits than it holds. The project\'s own `sigma/w4a8.yaml` says 6.', remedy: 'Correct one of the two.' },
+  'viditq/empty-section': { meaning: 'A section whose lines are all commented out is null.', remedy: 'Remove its key, or fill it.' },
+
   'gguf/not-saved': { meaning: 'A GGUF config is never saved in config.json and not read from there.', remedy: 'Pass `GGUFQuantizationConfig` to `from_single_file`; files with diffusers names need `config=` and `subfolder=` too.' },
   'gguf/compute-dtype': { meaning: 'Without `compute_dtype` everything is computed in float32.', remedy: 'Write `"compute_dtype": "bfloat16"`.' },
   'gguf/skip-list': { meaning: 'diffusers takes no skip list for GGUF.', remedy: 'Choose types when the file is made, with llama-quantize or stable-diffusion.cpp.' },

@@ -1,0 +1,44 @@
+/** Which checkpoint a file of another tool is about. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CheckpointStore } from '../../../../server/src/checkpoint';
+import { dialectCodes } from '../../../../server/src/config/dialects/codes';
+import { loadDialect } from '../../../../server/src/config/dialects/load';
+import { temporaryFolders } from '../../../fixtures/folder';
+import { safetensors } from '../../../fixtures/safetensors';
+import { config, documentOf } from './support';
+
+const weights = safetensors({ 'proj_out.weight': { dtype: 'BF16', shape: [8, 4] } });
+const pipeline = { 'model_index.json': '{"transformer": ["diffusers", "X"]}', 'transformer/config.json': '{}', 'transformer/diffusion_pytorch_model.safetensors': weights };
+const recipe = 'QuantizationModifier: {targets: [Linear], scheme: FP8}';
+
+describe('checkpoints beside files of other tools', () => {
+  const folder = temporaryFolders();
+  const load = async (files: Record<string, string | Uint8Array>, name: string, given?: string): Promise<[checkpoint: string | undefined, codes: string[]]> => {
+    const place = folder(files);
+    const text = readFileSync(join(place, name), 'utf8');
+    const loaded = await loadDialect(documentOf(text, name), join(place, name), new CheckpointStore(), given && join(place, given));
+    return [loaded?.checkpoint?.path.slice(place.length), loaded?.problems.map(({ code }) => code) ?? []];
+  };
+  const under = (name: string): Record<string, string | Uint8Array> => Object.fromEntries(Object.entries(pipeline).map(([path, content]) => [`${name}/${path}`, content]));
+
+  it('is the pipeline around the file, or the only one beside it, or the one that is named', async () => {
+    assert.deepEqual(await load({ ...pipeline, 'recipe.yaml': recipe }, 'recipe.yaml'), ['', []]);
+    assert.deepEqual(await load({ ...under('flux'), 'recipe.yaml': recipe }, 'recipe.yaml'), ['/flux', []]);
+    assert.deepEqual(await load({ ...under('flux'), ...under('wan'), 'recipe.yaml': recipe }, 'recipe.yaml', 'wan'), ['/wan', []]);
+    assert.deepEqual(await load({ ...under('flux'), ...under('wan'), 'recipe.yaml': recipe }, 'recipe.yaml'), [undefined, ['dialect/no-checkpoint']]);
+  });
+
+  it('is the component of a config.json; packed weights and missing ones are said', async () => {
+    const text = config({ load_in_8bit: true });
+    assert.deepEqual(await load({ 'config.json': text, 'model.safetensors': weights }, 'config.json'), ['', []]);
+    assert.deepEqual(await load({ 'config.json': text, 'model.safetensors': safetensors({ 'proj_out.weight': { dtype: 'U8', shape: [16, 1] } }) }, 'config.json'), ['', ['dialect/packed-checkpoint']]);
+    assert.deepEqual(await load({ 'config.json': text }, 'config.json'), [undefined, ['dialect/checkpoint']]);
+  });
+
+  it('every code that holds for all tools is reported somewhere', () => {
+    const sources = ['bitsandbytes', 'evaluate', 'fields', 'jsonTree', 'load', 'patterns', 'unknownBackend'].map((name) => readFileSync(join(__dirname, `../../../../server/src/config/dialects/${name}.ts`), 'utf8')).join('');
+    assert.deepEqual(Object.keys(dialectCodes).filter((code) => code.startsWith('dialect/') && !sources.includes(`'${code}'`)), []);
+  });
+});
