@@ -83,6 +83,13 @@ describe('command line', () => {
     assert.match(err, /c\.quant\.yaml:2:13: error checkpoint\/not-found/);
   });
 
+  it('lint gives the quick fixes of the editor', () => {
+    const place = folder({ 'c.quant.yaml': `version: 1\ncheckpoint: ${join(root, 'examples/glyph-dit')}\ndefaults: { method: orbitquant, scheme: W4A4 }\nloras: [{ path: no.safetensors }]\n` });
+    const { problems } = json<{ problems: { code: string; data?: { fixes: { title: string; edits: object[] }[] } }[] }>('lint', join(place, 'c.quant.yaml'));
+    assert.deepEqual(problems.map(({ code, data }) => [code, data?.fixes.length]), [['plan/fragile-low-bits', 1], ['plan/fragile-low-bits', 1], ['checkpoint/not-found', 1]]);
+    hasKeys(problems[0]?.data?.fixes[0], 'title', 'edits');
+  });
+
   it('analyze', () => {
     const { layers } = json<{ layers: { weight: object; marginal: object }[] }>('analyze', example, '--layers', '**.to_q', '--cache', 'none');
     assert.equal(layers.length, 6);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { tieLayers } from '../../../server/src/analysis/allocate/groups';
 import { copiesIn } from '../../../server/src/checkpoint/copies';
 import { publishedCheckpoint } from '../../fixtures/checkpoints';
 import { lintsOf, marks, remedied } from './linted';
@@ -45,6 +46,11 @@ describe('lint: one embedder, stored in every block', () => {
   it('two rules for some blocks each still leave a way', () => {
     const text = `${head}rules:\n  - { layers: "transformer_blocks.1*.**", scheme: W8A16 }\n  - { layers: "transformer_blocks.2*.**", scheme: W8A8 }\n`;
     assert.ok(Object.keys(remedied(text, code, dit)).includes('Keep all copies as they are'));
+  });
+
+  it('allocations choose once for all copies', () => {
+    const embedders = dit.layers.filter(({ role }) => role === 'embedder');
+    assert.deepEqual(tieLayers(embedders, copiesIn(dit)).map((group) => group.length), [28, 28]);
   });
 
   it('is silent when all are quantized alike, and when none is quantized', () => {

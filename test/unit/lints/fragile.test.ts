@@ -15,7 +15,7 @@ describe('lint: modulation, embedder and final layers at low bits', () => {
     for (const { name } of publishedModels) {
       const checkpoint = publishedCheckpoint(name);
       for (const method of methods.keys()) {
-        for (const scheme of ['W4A4', 'W8A8', 'W3A3', 'W2A4']) {
+        for (const scheme of ['W4A4', 'W4A16', 'W8A8', 'W4A8', 'W3A3', 'W2A4']) {
           assert.deepEqual(lintsOf(newConfigText(checkpoint, './m', method, scheme), checkpoint).map(({ message }) => `${name} ${method} ${scheme}: ${message}`), []);
         }
       }

@@ -1,6 +1,7 @@
 /** Losses and a budget → which layer gets which option, how good that can be at most, and what simple rules would have given. */
 import { sharedParts } from '../../config/packedSize';
 import type { QuantConfig } from '../../config/parse';
+import { copiesIn } from '../../checkpoint/copies';
 import { packedLayers } from '../../checkpoint/packed';
 import { selectLayers } from '../report';
 import type { Allocation, Checkpoint, LayerPlan, ParetoPoint, Plan } from '../../protocol';
@@ -45,7 +46,7 @@ export function allocatable(plan: Plan, config: QuantConfig, checkpoint: Checkpo
       : 'Rules decide every layer of this config, so nothing is left to choose. Remove rules, or name the layers to choose for: --layers "**"');
   }
   const under = options.map((option) => ({ label: option.label, plans: layersUnder(option, config, checkpoint) }));
-  const groups = tieLayers(free).map((layers) => {
+  const groups = tieLayers(free, copiesIn(checkpoint)).map((layers) => {
     const possible = under.flatMap(({ label, plans }) => {
       const found = layers.map(({ name }) => plans.get(name) ?? null);
       return found.every((layer) => layer !== null) ? [{ label, layers: found }] : [];
