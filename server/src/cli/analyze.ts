@@ -20,9 +20,7 @@ export const analyze: Command = {
     const path = context.path('config');
     const loaded = await context.requirePlan(path);
     const { plan, problems } = loaded;
-    const capture = typeof context.values['capture'] === 'string' ? resolve(context.values['capture']) : null;
-    const captured = capture === null ? null : await readCapture(capture);
-    requireSameModel(captured, plan, capture ?? '');
+    const { path: capture, captured } = await givenCapture(context, plan);
     const analysis = withInputs(await runAnalysis(context, path, loaded), await inputsOf(context, path, loaded, capture, captured));
     context.print({ ...analysis, checkpoint: plan.checkpoint, totals: plan.totals, planHash: plan.hash }, () => describeAnalysis(plan, analysis));
     problems.filter((problem) => problem.severity !== 'info').forEach((problem) => context.note(describeProblem(problem, path)));
@@ -32,6 +30,14 @@ export const analyze: Command = {
 };
 
 interface Inputs { activations: ReadonlyMap<string, ActivationSummary>; outputs: ReadonlyMap<string, OutputError> }
+
+/** --capture: of the same model. @throws UsageError */
+export async function givenCapture(context: CommandContext, plan: Plan): Promise<{ path: string | null; captured: Capture | null }> {
+  const path = typeof context.values['capture'] === 'string' ? resolve(context.values['capture']) : null;
+  const captured = path === null ? null : await readCapture(path);
+  requireSameModel(captured, plan, path ?? '');
+  return { path, captured };
+}
 
 function requireSameModel(captured: Capture | null, plan: Plan, path: string): void {
   const widths = new Map(plan.layers.map((layer) => [layer.name, layer.inFeatures]));
@@ -61,7 +67,7 @@ function withInputs(analysis: Analysis, { activations, outputs }: Inputs): Omit<
   };
 }
 
-export function runAnalysis(context: CommandContext, path: string, loaded: LoadedConfig): Promise<Analysis> {
+function runAnalysis(context: CommandContext, path: string, loaded: LoadedConfig): Promise<Analysis> {
   return withWorkFolder(context.cacheFolder, (folder) => analyzePlan(requestFor(loaded, dirname(path), { folder }), context.engine, context.cache, {
     layers: context.layerPatterns(),
     sampleRows: context.integer('sample', 1, 1_000_000),

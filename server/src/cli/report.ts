@@ -7,6 +7,7 @@ import type { EvidenceRequest } from '../analysis/evidence/gather';
 import { parseGates } from '../analysis/evidence/gates';
 import { counted } from '../analysis/evidence/words';
 import { isSensitivityUnit } from '../analysis/sensitivity/units';
+import { givenCapture } from './analyze';
 import { UsageError } from './command';
 import type { Command, CommandContext } from './command';
 
@@ -15,11 +16,11 @@ const long = 20;
 
 export const report: Command = {
   name: 'report',
-  usage: '<config> [--out report.html] [--seeds N] [--mode forced|free] [--sensitivity] [--by layer|block|role] [--gate "ssim>=0.9"] [--images folder] [--hash] [--no-preview] [--no-sensitivity]',
+  usage: '<config> [--out report.html] [--seeds N] [--mode forced|free] [--sensitivity] [--by layer|block|role] [--gate "ssim>=0.9"] [--images folder] [--capture stats.safetensors] [--hash] [--no-preview] [--no-sensitivity]',
   summary: 'Self-contained evidence report: HTML, with Markdown and JSON beside it.',
   options: {
     out: { type: 'string' }, layers: { type: 'string' }, sample: { type: 'string' }, seeds: { type: 'string' }, mode: { type: 'string' }, sensitivity: { type: 'boolean' }, by: { type: 'string' }, gate: { type: 'string' },
-    images: { type: 'string' }, hash: { type: 'boolean' }, 'no-preview': { type: 'boolean' }, 'no-sensitivity': { type: 'boolean' },
+    images: { type: 'string' }, capture: { type: 'string' }, hash: { type: 'boolean' }, 'no-preview': { type: 'boolean' }, 'no-sensitivity': { type: 'boolean' },
   },
   async run(context) {
     const { out, images } = context.values;
@@ -57,11 +58,12 @@ async function requestOf(context: CommandContext): Promise<EvidenceRequest> {
   }
   const seeds = context.integer('seeds', 1, 64) ?? defaultSeeds;
   const path = context.path('config');
+  const loaded = await context.requirePlan(path);
   return {
-    loaded: await context.requirePlan(path), path, text: (await context.document(path)).getText(), cacheFolder: context.cacheFolder,
+    loaded, path, text: (await context.document(path)).getText(), cacheFolder: context.cacheFolder,
     layers: context.layerPatterns(), sampleRows: context.integer('sample', 1, 1_000_000),
     preview: flag('no-preview') ? null : { seeds, mode }, sensitivity: flag('no-sensitivity') ? 'none' : flag('sensitivity') ? 'measure' : 'usual', by,
-    hash: flag('hash'), gates, cancellation: context.cancel.token, onProgress: (fraction, what) => context.progress(fraction, what),
+    hash: flag('hash'), gates, capture: (await givenCapture(context, loaded.plan)).captured, cancellation: context.cancel.token, onProgress: (fraction, what) => context.progress(fraction, what),
   };
 }
 

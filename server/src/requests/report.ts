@@ -34,5 +34,5 @@ function requestOf(context: RequestContext, uri: string, loaded: PlannedModel, m
   if (!path) {
     throw new ResponseError(ErrorCodes.InvalidParams, 'Save this config first: the report is written beside it.');
   }
-  return { loaded, path, text: loaded.document.getText(), cacheFolder: context.cacheFolder, preview: modelRuns ? { seeds: defaultSeeds } : null, sensitivity: modelRuns ? 'usual' : 'none', by: 'layer', hash: false, gates: [] };
+  return { loaded, path, text: loaded.document.getText(), cacheFolder: context.cacheFolder, preview: modelRuns ? { seeds: defaultSeeds } : null, sensitivity: modelRuns ? 'usual' : 'none', by: 'layer', hash: false, gates: [], capture: null };
 }

@@ -9,7 +9,7 @@ import { EngineError } from '../../engine/client';
 import type { Engine } from '../../engine/client';
 import { ModelError } from '../../models/builder';
 import type { PreviewConfig } from '../../preview/service';
-import type { LayerReport, Plan, PreviewSettings, SensitivityUnit } from '../../protocol';
+import type { Capture, LayerReport, Plan, PreviewSettings, SensitivityUnit } from '../../protocol';
 import { requestFor, withWorkFolder } from '../../quantize/recipes';
 import { SamplerError } from '../../samplers';
 import type { ReportCache } from '../cache';
@@ -45,6 +45,7 @@ export interface EvidenceRequest {
   /** Hash weights however large they are. */
   hash: boolean;
   gates: readonly Gate[];
+  capture: Capture | null;
   cancellation?: CancellationToken | undefined;
   onReport?(report: LayerReport, done: number, total: number): void;
   onProgress?(fraction: number, what: string): void;
@@ -52,7 +53,7 @@ export interface EvidenceRequest {
 
 /** @throws EngineError, CheckpointError when files change meanwhile */
 export async function gatherEvidence(request: EvidenceRequest, engine: Engine, cache: ReportCache): Promise<Evidence> {
-  const { loaded, path, text, layers, sampleRows, preview, sensitivity, cancellation, gates } = request;
+  const { loaded, path, text, layers, sampleRows, preview, sensitivity, cancellation, gates, capture } = request;
   const { checkpoint, plan, problems } = loaded;
   if (!checkpoint) {
     throw new ModelError('This config has no plan: see its problems.');
@@ -67,7 +68,7 @@ export async function gatherEvidence(request: EvidenceRequest, engine: Engine, c
       : await section(folders, () => compareSeeds(previewConfig(request), { ...preview, cacheFolder: folder, cancellation, onProgress: phase('preview') }, engine));
     const ranking = sensitivity === 'none' ? { missing: 'Left out: this report was made without sensitivities.' }
       : await section(folders, () => rank(rankingRequest({ ...request, onProgress: phase('ranking') }, folder), sensitivity, engine));
-    return buildEvidence({ config: await configIdentity(path, text), identity, plan, analysis, comparison, ranking, gates, problems, thresholds: thresholdsOf(loaded.parsed.config.findings?.value), engine: await engine.info(), date: new Date() });
+    return buildEvidence({ config: await configIdentity(path, text), identity, plan, analysis, comparison, ranking, gates, problems, capture, thresholds: thresholdsOf(loaded.parsed.config.findings?.value), engine: await engine.info(), date: new Date() });
   });
 }
 

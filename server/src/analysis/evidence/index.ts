@@ -2,8 +2,8 @@
  * The evidence report: what is quantized, at what true size, what it does to pictures from the same seed, and what was measured of each layer, as one self-contained HTML file with Markdown
  * (for a pull request) and JSON beside it. Charts are inline SVG, pictures are inlined, nothing is loaded from anywhere, no script runs.
  */
-import type { EngineInfo, Finding, Plan, Problem, Sensitivity, Thresholds } from '../../protocol';
-import { weightFindings } from '../findings';
+import type { Capture, EngineInfo, Finding, Plan, Problem, Sensitivity, Thresholds } from '../../protocol';
+import { activationFindings, weightFindings } from '../findings';
 import type { EvidenceLayer } from '../findings';
 import type { Analysis } from '../report';
 import type { Comparison } from './comparison';
@@ -28,6 +28,8 @@ export interface EvidenceInput {
   /** Asked for on the command line. */
   gates: readonly Gate[];
   problems: readonly Problem[];
+  /** Of this model's activations, whose findings are to be among the others; null without one. */
+  capture: Capture | null;
   /** From when on a number is a finding. */
   thresholds: Thresholds;
   engine: EngineInfo;
@@ -38,7 +40,7 @@ export interface Evidence extends Omit<EvidenceInput, 'gates'> { scope: Scope; l
 
 export function buildEvidence(input: EvidenceInput): Evidence {
   const layers = evidenceLayers(input.plan, input.analysis);
-  const findings = layers.flatMap((layer) => weightFindings(layer, input.thresholds));
+  const findings = [...layers.flatMap((layer) => weightFindings(layer, input.thresholds)), ...(input.capture ? activationFindings(input.capture, input.thresholds) : [])];
   return { ...input, scope: scopeOf(input.plan), layers, findings, gates: judge(input.gates, 'found' in input.comparison ? input.comparison.found : null) };
 }
 

@@ -59,8 +59,13 @@ export function controlTexts({ by, additivity, controls }: Sensitivity): string[
   ];
 }
 
-export function thresholdsText({ thresholds }: Evidence): string {
-  return `Thresholds, set by "findings" in the config: error above ${thresholds.deviation} × expected, KS after rotation above ${thresholds.ksAfterRotation}, ρ above ${thresholds.rho}; any NaN, Inf or all-zero row. These are findings of weights; "quantscope capture" has those of activations.`;
+/** From when on numbers are findings, and of what findings there are. */
+export function thresholdsText({ thresholds, capture }: Evidence): string {
+  const { deviation, ksAfterRotation, rho, activationKs, energyShare, salientChannel, tailMass, timeRange } = thresholds;
+  const weights = `error above ${deviation} × expected, KS after rotation above ${ksAfterRotation}, ρ above ${rho}; any NaN, Inf or all-zero row`;
+  return `Thresholds, set by "findings" in the config. Weights: ${weights}. ${capture
+    ? `Activations: KS behind the rotation above ${activationKs}, one channel above ${100 * energyShare} % of the energy or ${salientChannel} × the median, tails above ${100 * tailMass} %, range over the steps above ${timeRange}; any NaN or Inf.`
+    : 'Activations were not looked at: "quantscope capture" makes a file that "report --capture" takes.'}`;
 }
 
 /** Identity and versions, title and value. */

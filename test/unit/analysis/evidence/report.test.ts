@@ -7,7 +7,9 @@ import { parseGates } from '../../../../server/src/analysis/evidence/gates';
 import { evidenceHtml } from '../../../../server/src/analysis/evidence/html';
 import { evidenceJson } from '../../../../server/src/analysis/evidence/json';
 import { evidenceMarkdown } from '../../../../server/src/analysis/evidence/markdown';
+import { thresholdsOf } from '../../../../server/src/config/thresholds';
 import type { Score, Sensitivity } from '../../../../server/src/protocol';
+import { captureNumbers } from '../../../fixtures/captures';
 import { comparison, evidence, ranking, seedRun } from '../../../fixtures/evidence';
 import { marginal } from '../../../fixtures/fakeEngine';
 import { temporaryFolders } from '../../../fixtures/folder';
@@ -45,6 +47,13 @@ describe('evidence report', () => {
       assert.match(texts, words);
     }
     assert.match(evidenceMarkdown(report), /- and \d+ more/);
+  });
+
+  it('has the findings of a capture when one is given, and says when none was', async () => {
+    saysNot(await evidence(), /salient outlier/);
+    says(await evidence(), /Activations were not looked at: "quantscope capture"/);
+    const layers = [captureNumbers('proj_out_1', 'conditional', 3, { nonFinite: 7 })];
+    says(await evidence({ capture: { architecture: 'DiT', items: ['class 3'], steps: 8, layers, weights: [], thresholds: thresholdsOf(undefined) } }), /proj_out_1: 7 of its inputs are NaN or infinite/, /Activations: KS behind the rotation above 0\.05/);
   });
 
   it('states scope, true bits, sizes before and after, and every layer', async () => {
