@@ -28,7 +28,7 @@ export const comfy: Dialect = {
     const layers = root?.map('layers');
     const notes = (layers?.node.entries ?? []).flatMap(({ key, keyRange }): LayerNote[] => {
       const fields = layers?.map(key);
-      fields?.require('format');
+      fields?.mustHave('format');
       return fields ? [{ name: key, range: keyRange, fields, format: fields.text('format', Object.keys(formats), 'comfy/format') }] : [];
     });
     return {

@@ -53,7 +53,7 @@ export function readGroups(fields: Fields, problems: DialectProblem[]): Omit<Par
       return [];
     }
     group.unknown(['targets', 'weights', 'input_activations', 'output_activations', 'format'], 'error', 'compressed-tensors refuses it.');
-    group.require('targets');
+    group.mustHave('targets');
     const { treatment, groupSize } = readScheme(group);
     const entries = group.names('targets', true).map((name) => target(name, treatment, false, problems));
     sizes.push(...groupSize ? [{ range: group.map('weights')?.range('group_size') ?? keyRange, group: groupSize, entries }] : []);

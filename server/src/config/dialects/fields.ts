@@ -114,7 +114,7 @@ export class Fields {
     }
   }
 
-  require(...keys: string[]): boolean {
+  mustHave(...keys: string[]): boolean {
     const missing = keys.filter((key) => !this.has(key));
     for (const key of missing) {
       this.report('dialect/missing-key', 'error', this.firstCharacter(), `${this.where} needs "${key}", which is missing.`);

@@ -60,7 +60,7 @@ export function ownExclusions(range: Range): DialectEntry[] {
 
 /** `W` or `W_A`, as diffusers splits it. */
 function readType(fields: Fields): ReturnType<typeof quantized> {
-  const written = fields.require('quant_type') ? fields.text('quant_type') : undefined;
+  const written = fields.mustHave('quant_type') ? fields.text('quant_type') : undefined;
   const [weights = 'FP8', activations, surplus] = written?.split('_') ?? [];
   const isType = (type: string): type is keyof typeof types => type in types;
   const all = Object.keys(types).join(', ');

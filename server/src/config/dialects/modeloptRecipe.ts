@@ -74,7 +74,7 @@ function readEntries(value: TreeNode, holder: Fields, problems: DialectProblem[]
     fields.unknown(['quantizer_name', 'parent_class', 'cfg', 'enable'], 'error', 'ModelOpt refuses it.');
     const name = fields.text('quantizer_name');
     if (name === undefined) {
-      fields.require('quantizer_name');
+      fields.mustHave('quantizer_name');
       return [];
     }
     return entry(name, fields.range('quantizer_name'), fields, fields.value('cfg'), fields.flag('enable'), fields.text('parent_class'));

@@ -46,7 +46,7 @@ function entriesOf({ operation, precision, group, targets }: Section): DialectEn
 }
 
 function readSection(operation: Operation, fields: Fields): Section {
-  fields.require('precision', 'group_size', 'targets', ...operation === 'svdq_w4a4' ? ['rank'] : []);
+  fields.mustHave('precision', 'group_size', 'targets', ...operation === 'svdq_w4a4' ? ['rank'] : []);
   fields.unknown(['precision', 'group_size', 'targets', ...operation === 'svdq_w4a4' ? ['rank'] : []], 'warning', 'It has no effect.');
   const precision = fields.text('precision', operation === 'svdq_w4a4' ? ['int4', 'nvfp4'] : ['int4'], 'nunchaku/precision') ?? 'int4';
   const group = fields.number('group_size');

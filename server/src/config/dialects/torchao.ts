@@ -34,7 +34,7 @@ export const torchao = backend('diffusers-torchao', 'torchao in diffusers', ['to
 
 function quantType(fields: Fields): Treatment {
   const none = quantized('as quant_type says', null, null);
-  if (!fields.require('quant_type')) {
+  if (!fields.mustHave('quant_type')) {
     return none;
   }
   const short = fields.scalar('quant_type');
