@@ -99,6 +99,12 @@ describe('diagnosis over the wire', function () {
     await client.change(uri, text);
   });
 
+  it('runs finalists end to end when asked, and recommends the first of them', async () => {
+    const { allocation, edits } = await client.request('quantscope/allocate', { uri, loss: 'weights', options: ['W3A4', 'W4A4', 'W8A8'], verify: { finalists: 2, seeds: 1 } });
+    assert.deepEqual([allocation.finalists.length, allocation.recommended, allocation.verification?.seeds.length], [2, allocation.finalists[0]?.name, 1]);
+    assert.ok(edits.length > 0 && allocation.bytes === allocation.finalists[0]?.bytes);
+  });
+
   it('cancels an allocation that goes by sensitivities', async () => {
     const source = new CancellationTokenSource();
     client.drop('$/progress');
@@ -117,6 +123,7 @@ describe('diagnosis over the wire', function () {
     await refuses('quantscope/sensitivity', { by: 'layer', steps: 1.5 }, /steps must be a whole number from 1 to 1000/);
     await refuses('quantscope/allocate', { loss: 'guess' }, /"loss" must be weights, outputs or sensitivity/);
     await refuses('quantscope/allocate', { loss: 'weights', budget: { size: 'small' } }, /The size must be a number with a unit, not "small"/);
+    await refuses('quantscope/allocate', { loss: 'weights', verify: { finalists: 1 } }, /finalists must be a whole number from 2 to 100, not 1/);
     await refuses('quantscope/allocate', { loss: 'weights', budget: { size: '1MB' } }, /No plan fits into 1000000 bytes/);
     await refuses('quantscope/firstBad', { uri: 'file:///nowhere.quant.yaml' }, /nowhere\.quant\.yaml is not open in the editor/);
     await client.change(uri, text.replace(/budget: .*\n/, ''));

@@ -216,7 +216,7 @@ describe('jobs over the wire', function () {
   for (const params of [null, {}, { uri: 5 }, { uri: '::not a uri' }, []]) {
     it(`refuses nonsense parameters ${JSON.stringify(params)} in words`, async () => {
       const { client } = await opened(new FakeEngine());
-      for (const method of ['quantscope/analyze', 'quantscope/plan', 'quantscope/checkpoint', 'quantscope/tensorStats', 'quantscope/newConfig', 'quantscope/writeReport']) {
+      for (const method of ['quantscope/analyze', 'quantscope/plan', 'quantscope/checkpoint', 'quantscope/tensorStats', 'quantscope/newConfig', 'quantscope/writeReport', 'quantscope/sensitivity', 'quantscope/firstBad', 'quantscope/allocate']) {
         await assert.rejects(client.connection.sendRequest(method, params as object), (error: ResponseError<unknown>) => error.message.length > 10 && !error.message.includes('\n'), method);
       }
       client.drop('window/logMessage');
