@@ -143,6 +143,20 @@ for (const theme of themes) {
         await view.locator('vscode-button:not([disabled])', { hasText: 'Apply to Config' }).waitFor();
         assert.doesNotMatch(await text(), /allocated/);
       });
+
+      it('goes on with the plan to a preview and to the report', async () => {
+        await workbench.page.keyboard.press('Control+Y');
+        await workbench.page.locator('.editor-instance .view-lines', { hasText: 'allocated' }).waitFor();
+        await workbench.run('QuantScope: Preview Quantized Model');
+        const view = workbench.webview;
+        await view.locator('#root[data-state="finished"] .picture img').first().waitFor(job);
+        await workbench.screenshot('allocation-preview');
+        await workbench.editor.click();
+        await workbench.run('QuantScope: Open Report');
+        await view.locator('h1', { hasText: 'Quantization evidence' }).waitFor(job);
+        assert.match(await view.locator('main').innerText(), /allocated W\dA\d/);
+        await workbench.screenshot('allocation-report');
+      });
     }
   });
 }
