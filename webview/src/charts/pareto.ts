@@ -27,6 +27,8 @@ export function createPareto(events: ParetoEvents): { element: HTMLElement; draw
   const element = h('div', { class: 'pareto' });
   const svg = select(element).append('svg').attr('role', 'listbox').attr('height', HEIGHT).attr('aria-label', 'Plans by size of the checkpoint and loss, lower is better in both');
   const ground = svg.append('g').attr('aria-hidden', 'true');
+  /** Above the marks: the curve may pass behind a name. */
+  const names = svg.append('g').attr('class', 'names').attr('aria-hidden', 'true');
   let data: ParetoData | undefined;
 
   function draw(): void {
@@ -74,6 +76,7 @@ export function createPareto(events: ParetoEvents): { element: HTMLElement; draw
         select(this).select('.marker').attr('d', symbol(SHAPES[kind], SIZES[kind])());
         select(this).select('title').text(description);
       });
+    names.raise();
   }
 
   function shown(): readonly ParetoMark[] {
@@ -86,7 +89,7 @@ export function createPareto(events: ParetoEvents): { element: HTMLElement; draw
     const characters = Math.max(8, Math.floor((width - left) / CHARACTER));
     // Stacked from the top, where no plan can be, in the order of the marks.
     const placed = [...labels].sort((a, b) => a.place[1] - b.place[1]).map((label, index) => ({ ...label, y: MARGIN.top + (index + 0.5) * LABEL_HEIGHT }));
-    ground.selectAll('text.plan-label').data(placed).join('text').attr('class', ({ kind }) => `plan-label ${kind}`).attr('dy', '.35em')
+    names.selectAll('text.plan-label').data(placed).join('text').attr('class', ({ kind }) => `plan-label ${kind}`).attr('dy', '.35em')
       .attr('x', left).attr('y', ({ y }) => y).text(({ text }) => elideEnd(text, characters));
     ground.selectAll('line.leader').data(placed).join('line').attr('class', 'leader')
       .attr('x1', ({ place: [x] }) => x).attr('y1', ({ place: [, y] }) => y).attr('x2', left - 3).attr('y2', ({ y }) => y);
