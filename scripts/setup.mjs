@@ -1,6 +1,6 @@
 // Installs what is missing and builds: npm packages, Debian packages, the native addon, the bundles. Every step looks first and does nothing when nothing is to do.
 // Only Node's own modules are used here: on a fresh clone there is nothing else.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -92,21 +92,26 @@ export function installDebianPackages(list) {
   run('apt-get', install.split(' ').slice(1).concat('-qq'), { env, stdio: ['ignore', 'ignore', 'inherit'] });
 }
 
-/** Configures once, builds what changed. CMake's chatter is shown only when it fails. */
-export function buildNative(folder, options = []) {
+/** Configures once, builds what changed. CMake's chatter is shown only when it fails. @param aside gives way to everything else that runs */
+export async function buildNative(folder, options = [], { aside = false } = {}) {
   const directory = join(root, folder);
   const generator = onPath('ninja') ? ['-G', 'Ninja'] : [];
-  const quiet = (args) => {
-    const { status, stdout, stderr } = spawnSync('cmake', args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 });
+  const nice = aside && onPath('nice') ? ['nice', '-n', '15'] : [];
+  const quiet = async (args) => {
+    const [program, ...rest] = [...nice, 'cmake', ...args];
+    const child = spawn(program, rest, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    [child.stdout, child.stderr].forEach((stream) => stream.setEncoding('utf8').on('data', (text) => { output += text; }));
+    const status = await new Promise((done, fail) => child.once('error', fail).once('close', done));
     if (status !== 0) {
-      throw new SetupError(`The native build failed: cmake ${args.join(' ')}\n${stdout}${stderr}`);
+      throw new SetupError(`The native build failed: cmake ${args.join(' ')}\n${output}`);
     }
   };
   if (!existsSync(join(directory, 'CMakeCache.txt'))) {
     say(`Building the native engine (${folder})…`);
   }
-  quiet(['-S', 'native', '-B', folder, ...generator, ...options]);
-  quiet(['--build', folder, '--parallel', String(Math.max(1, Number(process.env.QUANTSCOPE_JOBS) || 2))]);
+  await quiet(['-S', 'native', '-B', folder, ...generator, ...options]);
+  await quiet(['--build', folder, '--parallel', String(Math.max(1, Number(process.env.QUANTSCOPE_JOBS) || 2))]);
 }
 
 /** @param tests also what only the tests need. */
@@ -114,7 +119,7 @@ export async function setup({ tests = false } = {}) {
   checkNode();
   installNpmPackages();
   installDebianPackages(tests ? [...tools.build, ...tools.test] : tools.build);
-  buildNative('native/build', tests ? ['-DQUANTSCOPE_TESTS=ON'] : []);
+  await buildNative('native/build', tests ? ['-DQUANTSCOPE_TESTS=ON'] : []);
   const { buildAll } = await import('./build.mjs');
   await buildAll({ tests });
 }
