@@ -12,7 +12,7 @@ await main(async () => {
     return status ?? 1;
   }
   installDebianPackages([{ package: 'libbenchmark-dev', found: () => header('benchmark/benchmark.h') }]);
-  buildNative('native/build', ['-DQUANTSCOPE_BENCH=ON']);
+  await buildNative('native/build', ['-DQUANTSCOPE_BENCH=ON']);
   for (const name of readdirSync(join(root, 'bench')).filter((file) => file.endsWith('.bench.ts'))) {
     say(`\n── bench/${name} ──`);
     spawnSync(process.execPath, ['--import=tsx', `bench/${name}`], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
