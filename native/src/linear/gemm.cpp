@@ -3,6 +3,7 @@
 #include <cblas.h>
 
 #include <algorithm>
+#include <functional>
 
 namespace quantscope {
 
@@ -32,9 +33,10 @@ void multiplyTransposed(size_t rows, size_t columns, size_t width, float factor,
 
 void multiplyTransposedAlike(size_t rows, size_t columns, size_t width, float factor, const float* x, size_t xStride, const float* w,
                              size_t wStride, float keep, float* y, size_t yStride, const Kernels& kernels) {
-    // A panel of w stays in the first-level cache while all rows pass; sums wait in `block` where the panel is narrower than its columns.
-    constexpr size_t kWidth = 256, kRows = 64;
-    float panel[kWidth * kProductColumns], block[kRows * kProductColumns];
+    // A panel of w stays in the first-level cache while all rows pass; sums wait in `block` where the panel is narrower than its columns. Panels
+    // are summed on their own first: one long chain of additions would round a thousand small terms against the sum of the large ones.
+    constexpr size_t kWidth = 128, kRows = 64;
+    float panel[kWidth * kProductColumns], sums[kRows * kProductColumns], block[kRows * kProductColumns];
     for (size_t row = 0; row < rows; row += kRows) {
         const size_t height = std::min(kRows, rows - row);
         for (size_t column = 0; column < columns; column += kProductColumns) {
@@ -52,7 +54,9 @@ void multiplyTransposedAlike(size_t rows, size_t columns, size_t width, float fa
                         panel[k * kProductColumns + j] = factor * w[(column + j) * wStride + from + k];
                     }
                 }
-                kernels.addProducts(x + row * xStride + from, xStride, height, panel, count, block, kProductColumns);
+                std::fill_n(sums, height * kProductColumns, 0.0f);
+                kernels.addProducts(x + row * xStride + from, xStride, height, panel, count, sums, kProductColumns);
+                std::transform(block, block + height * kProductColumns, sums, block, std::plus<>());
             }
             for (size_t i = 0; i < height; ++i) {
                 std::copy_n(block + i * kProductColumns, across, y + (row + i) * yStride + column);
