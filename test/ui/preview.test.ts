@@ -207,7 +207,7 @@ for (const theme of themes) {
         await workbench.run('QuantScope: Show Sensitivity');
         const tab = workbench.page.locator('.tab', { hasText: `Sensitivity: ${OTHER}` });
         await tab.waitFor();
-        await workbench.webview.locator('.bars .mark').first().waitFor();
+        await workbench.webview.locator('vscode-button:not([disabled])', { hasText: 'Preview' }).waitFor();
         await workbench.webview.getByRole('button', { name: 'Preview' }).click();
         const view = workbench.webview;
         await view.locator('#root[data-state="finished"] .scope', { hasText: OTHER }).waitFor();
@@ -310,7 +310,11 @@ for (const theme of themes) {
         await workbench.openFile(LONG_VIDEO);
         await workbench.run('QuantScope: Preview Quantized Model');
         const view = workbench.webview;
-        await view.locator('#root[data-state="running"] .picture img').first().waitFor();
+        // On a slow machine the estimate asks first.
+        const question = workbench.page.locator('.notification-toast', { hasText: 'This preview takes about' }).getByRole('button', { name: 'Run', exact: true });
+        const picture = view.locator('#root[data-state="running"] .picture img').first();
+        await Promise.race([picture.waitFor(), question.click().catch(() => undefined)]);
+        await picture.waitFor();
         await view.getByRole('slider', { name: 'Frame' }).focus();
         await workbench.page.keyboard.press('End');
         await view.locator('.player output', { hasText: 'frame 9 of 9' }).waitFor();
