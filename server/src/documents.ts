@@ -1,0 +1,166 @@
+/** The open documents and what is known of each: its model, what was measured, and when the client hears of a change. */
+import { DiagnosticRefreshRequest, InlayHintRefreshRequest, TextDocuments } from 'vscode-languageserver';
+import type { ClientCapabilities, Connection } from 'vscode-languageserver';
+import { TextDocument } from 'vscode-languageserver-textdocument';
+import type { ReportCache } from './analysis/cache';
+import { knownReports } from './analysis/report';
+import { CheckpointStore, isUnchanged } from './checkpoint';
+import { safely, send } from './connectionErrors';
+import type { Engine } from './engine/client';
+import { diagnostics } from './language/diagnostics';
+import { buildModel } from './language/model';
+import type { Model } from './language/model';
+import { measureLoras } from './lints';
+import type { LayerReport } from './protocol';
+import { calibrationNeeds, requestFor, withWorkFolder } from './quantize/recipes';
+import { baseOf } from './requests/context';
+import type { PlannedModel } from './requests/context';
+
+const pushDelay = 120;
+
+/** What the documents need of the server; known from `initialize` on. */
+export interface Services { client: ClientCapabilities; engine: Engine; cache: ReportCache; cacheFolder: string | null; problemDocs: string | undefined }
+
+/** Measured since the server started or found in the cache. `gathered`: which layers have the statistics they need. */
+interface Known { planHash: string; layers: Map<string, LayerReport>; gathered: ReadonlyMap<string, boolean> }
+
+export class Documents {
+  readonly store = new CheckpointStore();
+  private readonly open = new TextDocuments(TextDocument);
+  /** Of the documents as they are now; a change forgets the document's own. */
+  private readonly models = new Map<string, Promise<Model>>();
+  private readonly known = new Map<string, Known>();
+  private readonly pushTimers = new Map<string, NodeJS.Timeout>();
+
+  constructor(private readonly connection: Connection, private readonly services: () => Services) {}
+
+  listen(): void {
+    this.open.onDidChangeContent(({ document: { uri } }) => {
+      this.models.delete(uri);
+      this.changed(uri);
+    });
+    this.open.onDidClose(({ document }) => this.closed(document.uri));
+    this.connection.onDidChangeWatchedFiles(() => this.refreshAll());
+    this.open.listen(this.connection);
+  }
+
+  dispose(): void {
+    this.pushTimers.forEach((timer) => clearTimeout(timer));
+  }
+
+  model(uri: string): Promise<Model> | undefined {
+    const document = this.open.get(uri);
+    if (!document || !isConfig(document)) {
+      return undefined;
+    }
+    let model = this.models.get(uri);
+    if (!model) {
+      // The open document changes in place while a model is built or used: a model keeps the text it was built from.
+      const { languageId, version } = document;
+      const snapshot = TextDocument.create(uri, languageId, version, document.getText());
+      const known = this.known.get(uri);
+      model = buildModel(snapshot, this.store, known?.layers ?? new Map<string, LayerReport>(), known?.gathered);
+      this.models.set(uri, model);
+    }
+    return model;
+  }
+
+  /** What a job works on: the checkpoint as it is on the disk now, whether or not the editor has seen it change. */
+  async current(uri: string): Promise<Model | undefined> {
+    const model = await this.model(uri);
+    if (model?.plan && await isUnchanged(model.plan)) {
+      return model;
+    }
+    this.models.delete(uri);
+    const now = await this.model(uri);
+    if (now?.plan?.revision !== model?.plan?.revision) {
+      this.refreshAll();
+    }
+    return now;
+  }
+
+  /** Adds to what is known of the layers of a plan, where the document is still open. */
+  async learned(uri: string, model: PlannedModel, reports: readonly LayerReport[]): Promise<void> {
+    if (this.open.get(uri)) {
+      const earlier = this.known.get(uri);
+      await this.remember(uri, model, [...(earlier?.planHash === model.plan.hash ? earlier.layers.values() : []), ...reports]);
+      this.refreshHints();
+    }
+  }
+
+  private changed(uri: string): void {
+    clearTimeout(this.pushTimers.get(uri));
+    this.pushTimers.set(uri, setTimeout(() => void safely(this.connection, 'update', undefined, () => this.published(uri)), pushDelay));
+  }
+
+  /** After a pause in typing: diagnostics for clients that do not pull, earlier measurements for a new plan, and word to the panels. */
+  private async published(uri: string): Promise<void> {
+    this.pushTimers.delete(uri);
+    const model = await this.model(uri);
+    if (!model) {
+      return;
+    }
+    const { client, engine, cache, problemDocs } = this.services();
+    if (!client.textDocument?.diagnostic) {
+      await this.connection.sendDiagnostics({ uri, version: model.document.version, diagnostics: diagnostics(model, problemDocs) });
+    }
+    if (model.plan && this.known.get(uri)?.planHash !== model.plan.hash) {
+      await this.remember(uri, model, await knownReports(requestFor(model, baseOf(uri), { folder: '' }), engine, cache));
+      this.refreshHints();
+    }
+    if (await measureLoras(model) && this.open.get(uri)) {
+      this.models.delete(uri);
+      this.refreshDiagnostics(uri);
+    }
+    send(this.connection, 'quantscope/planChanged', this.connection.sendNotification('quantscope/planChanged', { uri }));
+  }
+
+  private closed(uri: string): void {
+    clearTimeout(this.pushTimers.get(uri));
+    this.pushTimers.delete(uri);
+    this.models.delete(uri);
+    this.known.delete(uri);
+    if (!this.services().client.textDocument?.diagnostic) {
+      send(this.connection, 'diagnostics', this.connection.sendDiagnostics({ uri, diagnostics: [] }));
+    }
+  }
+
+  /** A file changed on disk: every open config looks again. */
+  private refreshAll(): void {
+    this.models.clear();
+    this.refreshDiagnostics();
+    this.refreshHints();
+    this.open.keys().forEach((uri) => this.changed(uri));
+  }
+
+  /** @param pushed to a client that does not pull */
+  private refreshDiagnostics(pushed?: string): void {
+    if (this.services().client.workspace?.diagnostics?.refreshSupport) {
+      send(this.connection, 'diagnostics refresh', this.connection.sendRequest(DiagnosticRefreshRequest.type));
+    } else if (pushed !== undefined) {
+      this.changed(pushed);
+    }
+  }
+
+  private refreshHints(): void {
+    if (this.services().client.workspace?.inlayHint?.refreshSupport) {
+      send(this.connection, 'hints refresh', this.connection.sendRequest(InlayHintRefreshRequest.type));
+    }
+  }
+
+  private async remember(uri: string, model: Model, layers: readonly LayerReport[]): Promise<void> {
+    const { engine, cacheFolder } = this.services();
+    // A model that cannot be calibrated has nothing gathered; whoever asks for it is told why.
+    const needs = await withWorkFolder(cacheFolder, (folder) => calibrationNeeds(requestFor(model, baseOf(uri), { folder }), engine)).catch(() => ({ layers: new Map<string, { gathered: boolean }>() }));
+    if (!this.open.get(uri)) {
+      return; // closed meanwhile
+    }
+    this.known.set(uri, { planHash: model.plan?.hash ?? '', layers: new Map(layers.map((report) => [report.name, report])), gathered: new Map([...needs.layers].map(([name, { gathered }]) => [name, gathered])) });
+    this.models.delete(uri);
+  }
+}
+
+/** Not every client gives our language its id: for some a config is YAML with a long name. */
+function isConfig({ languageId, uri }: TextDocument): boolean {
+  return languageId === 'quantconfig' || /\.quant\.ya?ml$/.test(uri);
+}

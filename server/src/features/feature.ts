@@ -1,0 +1,26 @@
+/** A language feature as the server wires it: what it tells the client at the start, and its handlers. What it answers is computed in language/. */
+import type { CancellationToken, ClientCapabilities, Connection, ResponseError, ServerCapabilities } from 'vscode-languageserver';
+import type { CheckpointStore } from '../checkpoint';
+import type { Model } from '../language/model';
+import type { Runtime } from '../runtime';
+
+export interface FeatureContext {
+  readonly connection: Connection;
+  readonly runtime: Runtime;
+  readonly store: CheckpointStore;
+  /** What the client said it can. */
+  readonly client: ClientCapabilities;
+  /** Of an open config, as its text is now; undefined for any other document. */
+  model(uri: string): Promise<Model> | undefined;
+  /** Answers for an open config, null for any other document. What fails is logged and answers null; a ResponseError is for the user. */
+  onModel<T>(uri: string, what: string, token: CancellationToken, feature: (model: Model) => T | Promise<T>): Promise<T | null | ResponseError<never>>;
+  /** The same for what looks at no config, or at several. */
+  safely<T>(what: string, fallback: T, token: CancellationToken, work: () => Promise<T>): Promise<T | ResponseError<never>>;
+}
+
+export interface Feature {
+  /** Merged with those of all others; `workspace` member by member. */
+  capabilities(client: ClientCapabilities): ServerCapabilities;
+  /** Called once, when the client is known. */
+  register(context: FeatureContext): void;
+}

@@ -1,0 +1,9 @@
+import { hover as hoverAt } from '../language/hover';
+import type { Feature } from './feature';
+
+export const hover: Feature = {
+  capabilities: () => ({ hoverProvider: true }),
+  register(context) {
+    context.connection.onHover(({ textDocument, position }, token) => context.onModel(textDocument.uri, 'hover', token, (model) => hoverAt(model, position)));
+  },
+};

@@ -1,0 +1,24 @@
+/** Every language feature, one file each; what a feature answers is computed in language/. */
+import type { ClientCapabilities, ServerCapabilities } from 'vscode-languageserver';
+import { codeAction } from './codeAction';
+import { codeLens } from './codeLens';
+import { completion } from './completion';
+import { definition } from './definition';
+import { diagnostic } from './diagnostic';
+import type { Feature, FeatureContext } from './feature';
+import { hover } from './hover';
+import { inlayHint } from './inlayHint';
+import { textDocumentContent } from './textDocumentContent';
+
+const features: readonly Feature[] = [
+  diagnostic, completion, hover, definition, inlayHint, codeLens, codeAction, textDocumentContent,
+];
+
+export function featureCapabilities(client: ClientCapabilities): ServerCapabilities {
+  const all = features.map((feature) => feature.capabilities(client));
+  return { ...Object.assign({}, ...all) as ServerCapabilities, workspace: Object.assign({}, ...all.map(({ workspace }) => workspace)) as NonNullable<ServerCapabilities['workspace']> };
+}
+
+export function registerFeatures(context: FeatureContext): void {
+  features.forEach((feature) => feature.register(context));
+}
