@@ -5,7 +5,11 @@ import { backend } from './quantizationConfig';
 const exporterKeys = ['layer_config', 'ignore_layers', 'modules_to_not_convert'];
 
 /** Loading only: which layers are packed was decided when AutoRound exported the model. */
-export const autoRound = backend('diffusers-auto-round', 'AutoRound in diffusers', ['auto-round', 'auto_round'], (fields) => {
+export const autoRound = backend({
+  id: 'diffusers-auto-round', title: 'AutoRound in diffusers', methods: ['auto-round', 'auto_round'], codes: ['autoround/'],
+  rule: 'The loader has no list: it converts what the export packed.',
+  unmatched: 'There are no entries.',
+}, (fields) => {
   fields.text('backend', ['auto', 'torch', 'tritonv2', 'exllamav2', 'marlin'], 'autoround/backend');
   fields.flag('sym');
   const bits = fields.number('bits') ?? 4;

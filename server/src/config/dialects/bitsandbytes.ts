@@ -12,7 +12,12 @@ function takes(entry: string, layer: string): boolean {
   return layer.slice(layer.lastIndexOf('.') + 1) === entry || layer.includes(`${entry}.`) || layer === entry;
 }
 
-export const bitsandbytes = backend('diffusers-bitsandbytes', 'bitsandbytes in diffusers', ['bitsandbytes', 'bitsandbytes_4bit', 'bitsandbytes_8bit'], (fields) => {
+export const bitsandbytes = backend({
+  id: 'diffusers-bitsandbytes', title: 'bitsandbytes in diffusers', methods: ['bitsandbytes', 'bitsandbytes_4bit', 'bitsandbytes_8bit'], codes: ['bitsandbytes/'],
+  file: '`quantization_config` in a component\'s `config.json` with `load_in_4bit` or `load_in_8bit` true, or `quant_method` `bitsandbytes`',
+  rule: 'A layer is kept when the last segment of its name is the entry, when the entry followed by a dot stands anywhere in its path, or when the path is the entry; nothing is anchored, and there are no wildcards.',
+  unmatched: 'Passed over without a word.',
+}, (fields) => {
   checkWidths(fields);
   check(fields);
   const four = fields.flag('load_in_4bit') === true;

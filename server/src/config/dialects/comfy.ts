@@ -17,6 +17,10 @@ interface LayerNote { name: string; range: Range; format: string | undefined; fi
 
 export const comfy: Dialect = {
   id: 'comfyui', title: 'ComfyUI quantization metadata',
+  file: 'JSON with `format_version` and `layers`, as in the header of a `.safetensors` under `_quantization_metadata`',
+  rule: 'A key is the whole name of a layer as the file has it, prefix included.',
+  unmatched: 'Passed over without a word.',
+  codes: ['comfy/'],
   detect: ({ root }) => find(root, 'format_version') !== undefined && find(root, 'layers')?.value.kind === 'map',
   parse(file) {
     const problems: DialectProblem[] = [];

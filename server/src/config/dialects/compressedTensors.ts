@@ -20,6 +20,10 @@ interface TargetEntry extends DialectEntry { ignored: boolean; way: Way }
 
 export const compressedTensors: Dialect = {
   id: 'compressed-tensors', title: 'compressed-tensors',
+  file: '`quantization_config` in `config.json` with `quant_method` `compressed-tensors`, or with `config_groups`',
+  rule: '`re:` starts an expression for `re.match`, anchored at the start only; anything else is the whole name of a layer, or the name of a class or of one it derives from. Names win over expressions, expressions over classes, and `ignore` over all.',
+  unmatched: 'Passed over without a word.',
+  codes: ['ct/'],
   detect: (file) => quantMethod(file) === 'compressed-tensors' || find(quantizationConfig(file), 'config_groups') !== undefined,
   parse(file) {
     const problems: DialectProblem[] = [];

@@ -16,6 +16,10 @@ interface LayerEntry extends DialectEntry { tier: number; literal: number }
 
 export const convertToQuant: Dialect = {
   id: 'convert-to-quant', title: 'convert_to_quant layer config',
+  file: 'JSON of expressions, each with `format` or `skip`',
+  rule: 'A key is an expression for `re.search` on the name without `.weight`; of those that match, the most specific decides by the length of its plain text, and `_default` takes the rest.',
+  unmatched: 'Passed over without a word.',
+  codes: ['ctq/'],
   detect: ({ root }) => root?.kind === 'map' && root.entries.length > 0 && root.entries.every(({ key, value }) => key.startsWith('_') || find(value, 'format') !== undefined || find(value, 'skip') !== undefined)
     && root.entries.some(({ key, value }) => (key === '_default' || !key.startsWith('_')) && (find(value, 'format') !== undefined || find(value, 'skip') !== undefined)),
   parse(file) {

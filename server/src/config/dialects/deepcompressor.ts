@@ -30,6 +30,10 @@ export function roleKeys({ name }: Layer): readonly string[] {
 
 export const deepcompressor: Dialect = {
   id: 'deepcompressor', title: 'deepcompressor',
+  file: 'YAML with `quant.wgts` or `quant.ipts`',
+  rule: 'An entry is a key of a fixed vocabulary of roles, such as `embed` or `ffn_down_proj`; never a name or a pattern.',
+  unmatched: 'A key that is not in the vocabulary is a `KeyError`; one whose role the model lacks is passed over.',
+  codes: ['deepcompressor/'],
   detect: ({ root }) => ['wgts', 'ipts'].some((part) => find(find(root, 'quant')?.value, part) !== undefined),
   parse(file) {
     const problems: DialectProblem[] = [];

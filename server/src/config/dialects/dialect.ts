@@ -80,9 +80,21 @@ export interface ParsedDialect {
   traps?(checkpoint: Checkpoint, decisions: readonly Decision[]): DialectProblem[];
 }
 
-export interface Dialect {
+/** What hover and docs/dialects.md say of a dialect; Markdown. */
+export interface DialectFacts {
   id: string;
   title: string;
+  /** Which file, and by what it is recognised. */
+  file: string;
+  /** How the tool compares an entry with the name of a layer, in a sentence. */
+  rule: string;
+  /** What the tool does about an entry that takes nothing. */
+  unmatched: string;
+  /** What its own codes start with, slash included. */
+  codes: readonly string[];
+}
+
+export interface Dialect extends DialectFacts {
   detect(file: DialectFile): boolean;
   /** Never throws. */
   parse(file: DialectFile): ParsedDialect;

@@ -14,6 +14,10 @@ interface FqnEntry extends DialectEntry { ranks(layer: string): Rank | undefined
 
 export const fqnToConfig: Dialect = {
   id: 'torchao-fqn', title: 'FqnToConfig of torchao',
+  file: 'JSON of an `FqnToConfig`, or a mapping of names to torchao config objects',
+  rule: 'A key is the whole name of a parameter or of a layer; `re:` starts an expression for `re.fullmatch`. Names win over expressions, `_default` comes last.',
+  unmatched: 'Passed over without a word.',
+  codes: ['fqn/', 'torchao/'],
   detect: (file) => mapping(file) !== undefined,
   parse(file) {
     const problems: DialectProblem[] = [];

@@ -7,7 +7,11 @@ function takes(entry: string, layer: string): boolean {
 }
 
 /** Which weights are packed, and how, is in the GGUF file; the config only says what to compute in. */
-export const gguf = backend('diffusers-gguf', 'GGUF in diffusers', ['gguf'], (fields) => {
+export const gguf = backend({
+  id: 'diffusers-gguf', title: 'GGUF in diffusers', methods: ['gguf'], codes: ['gguf/'],
+  rule: 'There is no list to write; what a model class keeps in float32 is compared with every dotted segment of a name.',
+  unmatched: 'There are no entries.',
+}, (fields) => {
   fields.report('gguf/not-saved', 'info', fields.keyRange('quant_method'),
     'diffusers does not save this and reads it nowhere: pass GGUFQuantizationConfig to from_single_file, for files with diffusers names together with config= and subfolder=.');
   if (fields.has('compute_dtype')) {

@@ -14,6 +14,10 @@ const mixed = 'MIXED_PRECISION';
 
 export const hfQuantConfig: Dialect = {
   id: 'modelopt-hf', title: 'hf_quant_config.json of ModelOpt',
+  file: 'JSON with `quantization.quant_algo`',
+  rule: '`exclude_modules` is compared by `fnmatch` with names of layers; `quantized_layers` holds whole names.',
+  unmatched: 'Passed over without a word.',
+  codes: ['hfquant/'],
   detect: ({ root }) => find(find(root, 'quantization')?.value, 'quant_algo') !== undefined,
   parse(file) {
     const problems: DialectProblem[] = [];

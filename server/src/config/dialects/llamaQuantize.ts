@@ -13,6 +13,10 @@ const refused = /^(?:Flux|SD3|AuraFlow)Transformer2DModel$/;
 /** A file for `--tensor-type-file`: `expression=type`, split at white space. Expressions are lower-cased; the 2026 code stops at the first match, that of 2025 took the last. */
 export const llamaQuantize: Dialect = {
   id: 'llama-quantize', title: 'llama-quantize tensor types',
+  file: 'Text of `expression=type`, parted by white space, as for `--tensor-type-file`',
+  rule: '`std::regex_search` with the lower-cased expression on the name of the tensor; of several rules that match, the first counts in versions of 2026, the last in those of 2025.',
+  unmatched: 'Passed over without a word.',
+  codes: ['llama/', 'ggml/'],
   detect: isRuleText,
   parse(file) {
     const problems: DialectProblem[] = [];

@@ -10,6 +10,10 @@ const quantizes = /^(?:Quantization|GPTQ|AutoRound)Modifier$/;
 
 export const llmCompressor: Dialect = {
   id: 'llm-compressor', title: 'llm-compressor recipe',
+  file: 'YAML with `QuantizationModifier`, `GPTQModifier` or `AutoRoundModifier`',
+  rule: 'As compressed-tensors: `re:` starts an expression anchored at the start only; anything else is the whole name of a layer or of a class.',
+  unmatched: 'Passed over without a word.',
+  codes: ['ct/'],
   detect: ({ root }) => modifiers(root).length > 0,
   parse(file) {
     const problems: DialectProblem[] = [];

@@ -33,7 +33,11 @@ export function matcher(glob: string): (name: string) => boolean {
   return found;
 }
 
-export const modelopt = backend('diffusers-modelopt', 'ModelOpt in diffusers', ['modelopt'], (fields) => {
+export const modelopt = backend({
+  id: 'diffusers-modelopt', title: 'ModelOpt in diffusers', methods: ['modelopt'], codes: ['modelopt/'],
+  rule: 'An entry becomes the glob `*entry*`, compared by `fnmatch` with the names of quantizers, which end in `.weight_quantizer`: it takes what it stands in, anywhere.',
+  unmatched: 'Passed over without a word.',
+}, (fields) => {
   fields.unknown(known, 'info', 'It is taken as a parameter of calibration.');
   const otherwise = readType(fields);
   if (!fields.has('modelopt_config')) {

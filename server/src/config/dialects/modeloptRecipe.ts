@@ -21,6 +21,10 @@ interface RecipeEntry extends DialectEntry {
 
 export const modeloptRecipe: Dialect = {
   id: 'modelopt', title: 'ModelOpt recipe',
+  file: 'YAML or JSON with `quant_cfg`, at the top or under `quantize`',
+  rule: '`quantizer_name` is compared by `fnmatch` with the names of quantizers (`…weight_quantizer`, `…input_quantizer`); entries run in order, and the last that takes a quantizer decides.',
+  unmatched: 'Passed over without a word.',
+  codes: ['recipe/'],
   detect: (file) => quantCfg(file) !== undefined,
   parse(file) {
     const problems: DialectProblem[] = [];

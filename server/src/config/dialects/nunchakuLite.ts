@@ -11,7 +11,11 @@ type Operation = typeof operations[number];
 interface Section { operation: Operation; fields: Fields; precision: string; group: number; targets: Located<string>[] }
 
 /** Lists of exact module paths. The one backend that stops at a name that is not there. */
-export const nunchakuLite = backend('diffusers-nunchaku-lite', 'nunchaku_lite in diffusers', ['nunchaku_lite'], (fields) => {
+export const nunchakuLite = backend({
+  id: 'diffusers-nunchaku-lite', title: 'nunchaku_lite in diffusers', methods: ['nunchaku_lite'], codes: ['nunchaku/'],
+  rule: 'A target is the full path of one layer; nothing is expanded.',
+  unmatched: 'An error: every target must be there and have whole numbers of inputs and outputs.',
+}, (fields) => {
   fields.text('compute_dtype');
   fields.unknown(['quant_method', 'compute_dtype', 'pre_quantized', ...operations], 'warning', 'It has no effect.');
   const sections = operations.flatMap((operation) => {

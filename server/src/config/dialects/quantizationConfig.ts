@@ -5,7 +5,7 @@ import type { Located } from '../parse';
 import { find } from '../tree';
 import type { MapNode } from '../tree';
 import { kept, problem } from './dialect';
-import type { Dialect, DialectEntry, DialectFile, DialectProblem, ParsedDialect } from './dialect';
+import type { Dialect, DialectEntry, DialectFacts, DialectFile, DialectProblem, ParsedDialect } from './dialect';
 import { Fields } from './fields';
 import type { DialectCode } from './codes';
 
@@ -33,9 +33,10 @@ export function quantMethod(file: DialectFile): string | undefined {
 }
 
 /** A backend of diffusers: recognised by `quant_method`, reads the one mapping. */
-export function backend(id: string, title: string, methods: readonly string[], read: (fields: Fields, problems: DialectProblem[], file: DialectFile) => Omit<ParsedDialect, 'problems'>): Dialect {
+export function backend({ methods, ...facts }: Omit<DialectFacts, 'file'> & { methods: readonly string[]; file?: string }, read: (fields: Fields, problems: DialectProblem[], file: DialectFile) => Omit<ParsedDialect, 'problems'>): Dialect {
+  const { title } = facts;
   return {
-    id, title,
+    file: `\`quantization_config\` in a component's \`config.json\` with \`quant_method\` ${methods.map((method) => `\`${method}\``).join(' or ')}`, ...facts,
     // A mapping with config_groups is compressed-tensors', whoever wrote it.
     detect: (file) => methods.includes(quantMethod(file) ?? '') && !find(quantizationConfig(file), 'config_groups'),
     parse(file) {

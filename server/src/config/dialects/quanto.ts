@@ -6,7 +6,11 @@ function takes(entry: string, layer: string): boolean {
   return layer.slice(layer.lastIndexOf('.') + 1) === entry;
 }
 
-export const quanto = backend('diffusers-quanto', 'quanto in diffusers', ['quanto'], (fields, problems) => {
+export const quanto = backend({
+  id: 'diffusers-quanto', title: 'quanto in diffusers', methods: ['quanto'], codes: ['quanto/'],
+  rule: 'A layer is kept when the last segment of its name is the entry; dotted paths and names of containers take nothing.',
+  unmatched: 'Passed over without a word.',
+}, (fields, problems) => {
   hint(problems, 'quanto/deprecated', fields, 'quant_method', 'diffusers\' quanto backend is deprecated and goes with version 1.0.0.');
   const weights = fields.text('weights_dtype', ['float8', 'int8', 'int4', 'int2']) ?? 'int8';
   fields.unknown(['quant_method', 'weights_dtype', 'modules_to_not_convert'], 'warning', 'diffusers passes over it without a word.');

@@ -28,7 +28,11 @@ export function matcher(entry: string): (parameter: string) => boolean {
 type Kind = 'skip' | 'dtype' | 'settings';
 interface SdnqEntry extends DialectEntry { kind: Kind; dtypeKey?: string }
 
-export const sdnq = backend('diffusers-sdnq', 'SDNQ', ['sdnq', 'sdnq_training'], (fields, problems) => {
+export const sdnq = backend({
+  id: 'diffusers-sdnq', title: 'SDNQ', methods: ['sdnq', 'sdnq_training'], codes: ['sdnq/'],
+  rule: 'With a leading dot the name of the parameter starts with the rest; otherwise the entry is the whole name, or one of its dotted segments, or, with a `*`, an expression for `re.match`, anchored at the start only.',
+  unmatched: 'Passed over without a word.',
+}, (fields, problems) => {
   const dtype = fields.text('weights_dtype') ?? 'int8';
   checkFields(fields, dtype);
   const base = format(dtype);

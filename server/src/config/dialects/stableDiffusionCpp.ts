@@ -22,6 +22,10 @@ function fits({ inFeatures }: Layer, type: string): boolean {
 /** `--tensor-type-rules`: a list split at every comma, then at the first `=`; std::regex_search, the first match decides. */
 export const stableDiffusionCpp: Dialect = {
   id: 'stable-diffusion.cpp', title: 'stable-diffusion.cpp tensor type rules',
+  file: 'Text of `expression=type`, parted by commas, as for `--tensor-type-rules`',
+  rule: '`std::regex_search` on the name of the tensor (`.weight` included), case counts, and the first rule that matches decides; embedders and final layers are never converted.',
+  unmatched: 'Passed over without a word.',
+  codes: ['sdcpp/', 'ggml/'],
   detect: (file) => isRuleText(file) && (file.document.getText().includes(',') || file.document.getText().trim().split(/\s+/).length === 1),
   parse(file) {
     const problems: DialectProblem[] = [];

@@ -21,7 +21,11 @@ export function takesParameter(entry: string, layer: string): boolean {
   return parameter.includes(`${entry}.`) || parameter === entry;
 }
 
-export const torchao = backend('diffusers-torchao', 'torchao in diffusers', ['torchao'], (fields) => {
+export const torchao = backend({
+  id: 'diffusers-torchao', title: 'torchao in diffusers', methods: ['torchao'], codes: ['torchao/'],
+  rule: 'A layer is kept when the entry followed by a dot stands anywhere in the name of its parameter (`.weight` included), or is that name; nothing is anchored, and there are no wildcards.',
+  unmatched: 'Passed over without a word.',
+}, (fields) => {
   fields.unknown(['quant_method', 'quant_type', 'modules_to_not_convert'], 'warning', 'It has no effect.');
   const otherwise = quantType(fields);
   return {

@@ -9,6 +9,10 @@ const methods = ['bitsandbytes', 'gguf', 'quanto', 'torchao', 'modelopt', 'auto-
 /** A `quantization_config` whose method no loader knows. Asked last. Checkpoints of our own are no mistake. */
 export const unknownBackend: Dialect = {
   id: 'diffusers-unknown', title: 'quantization_config of diffusers',
+  file: '`quantization_config` in `config.json` with another `quant_method`, or none',
+  rule: 'None: nothing loads it.',
+  unmatched: 'There are no entries.',
+  codes: [],
   detect: (file) => quantizationConfig(file) !== undefined && quantMethod(file) !== 'quantscope',
   parse(file) {
     const node = quantizationConfig(file);

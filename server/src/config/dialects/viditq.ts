@@ -8,6 +8,10 @@ import { regexOrProblem } from './patterns';
 
 export const viditq: Dialect = {
   id: 'vidit-q', title: 'ViDiT-Q',
+  file: 'YAML with `quant.weight.quantizer.n_bits`, `remain_fp_regex`, or bits layer by layer',
+  rule: '`remain_fp_regex` is an expression for `re.search` on the whole name; files of bits hold exact names with `model.` in front.',
+  unmatched: 'Passed over without a word.',
+  codes: ['viditq/'],
   detect: (file) => weightQuantizer(file) !== undefined || find(file.root, 'remain_fp_regex') !== undefined || levels(file) !== undefined,
   parse(file) {
     const problems: DialectProblem[] = [];
