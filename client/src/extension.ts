@@ -5,13 +5,14 @@ import * as analyze from './features/analyze';
 import * as capture from './features/capture';
 import * as checkpointEditor from './features/checkpointEditor';
 import * as diagnose from './features/diagnose';
+import * as explainLayer from './features/explainLayer';
 import * as newConfig from './features/newConfig';
 import * as openReport from './features/openReport';
 import * as preview from './features/preview';
 import * as sensitivityPanel from './features/sensitivityPanel';
 import * as status from './features/status';
 
-const features = [status, analyze, sensitivityPanel, diagnose, checkpointEditor, newConfig, openReport, preview, capture];
+const features = [status, analyze, sensitivityPanel, diagnose, checkpointEditor, explainLayer, newConfig, openReport, preview, capture];
 
 let current: QuantScopeContext | undefined;
 

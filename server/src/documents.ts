@@ -48,6 +48,9 @@ export class Documents {
     this.pushTimers.forEach((timer) => clearTimeout(timer));
   }
 
+  /** Of any language, and changing in place. */
+  opened(): readonly TextDocument[] { return this.open.all(); }
+
   model(uri: string): Promise<Model> | undefined {
     const document = this.open.get(uri);
     if (!document || !isConfig(document)) {
@@ -161,6 +164,6 @@ export class Documents {
 }
 
 /** Not every client gives our language its id: for some a config is YAML with a long name. */
-function isConfig({ languageId, uri }: TextDocument): boolean {
+export function isConfig({ languageId, uri }: TextDocument): boolean {
   return languageId === 'quantconfig' || /\.quant\.ya?ml$/.test(uri);
 }

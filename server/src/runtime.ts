@@ -6,6 +6,8 @@ import { EngineClient } from './engine/client';
 import type { Engine, EngineOptions } from './engine/client';
 import type { ListFolder } from './language/pathCompletion';
 import { addonPath, distFolder, engineHostPath, userCacheFolder } from './paths';
+import { findFiles, readText } from './workspaceFiles';
+import type { FindFiles, ReadText } from './workspaceFiles';
 
 export interface Runtime {
   startEngine(options: Pick<EngineOptions, 'threads' | 'log' | 'onState'>): Engine;
@@ -13,17 +15,28 @@ export interface Runtime {
   cacheFolder: string | null;
   /** URL of docs/problems.md. */
   problemDocs: string | undefined;
-  /** For path completion. */
+  /** URL of the folder with the cards of the methods, <name>.md. */
+  methodDocs: string | undefined;
+  /** For path completion, and to see whether a file that a config names is there. */
   listFolder: ListFolder;
+  /** For what looks at the whole workspace. */
+  findFiles: FindFiles;
+  readText: ReadText;
 }
 
 export function nodeRuntime(): Runtime {
-  const docs = resolve(distFolder, '../docs/problems.md');
+  const docs = (name: string): string | undefined => {
+    const path = resolve(distFolder, '../docs', name);
+    return existsSync(path) ? pathToFileURL(path).toString() : undefined;
+  };
   return {
     startEngine: (options) => new EngineClient({ hostPath: engineHostPath, addonPath: addonPath(), ...options }),
     cacheFolder: userCacheFolder(),
-    problemDocs: existsSync(docs) ? pathToFileURL(docs).toString() : undefined,
+    problemDocs: docs('problems.md'),
+    methodDocs: docs('methods'),
     listFolder,
+    findFiles,
+    readText,
   };
 }
 

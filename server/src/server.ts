@@ -14,6 +14,7 @@ import type { LayerReport, Notifications, Requests, StatusParams } from './proto
 import { registerRequests } from './requests';
 import type { PlannedModel, RequestContext } from './requests/context';
 import type { Runtime } from './runtime';
+import { Workspace } from './workspace';
 
 /** What the client may send along; every field is optional and has a default. */
 interface InitializationOptions { engine?: { threads?: number }; cacheDirectory?: string }
@@ -27,6 +28,7 @@ export function startServer(connection: Connection, runtime: Runtime): void {
 class Server implements RequestContext, FeatureContext {
   private readonly documents: Documents;
   readonly store: CheckpointStore;
+  readonly workspace: Workspace;
   client: ClientCapabilities = {};
   cache = new ReportCache(null);
   cacheFolder: string | null = null;
@@ -37,12 +39,18 @@ class Server implements RequestContext, FeatureContext {
   constructor(readonly connection: Connection, readonly runtime: Runtime) {
     this.documents = new Documents(connection, () => ({ client: this.client, engine: this.engine, cache: this.cache, cacheFolder: this.cacheFolder, problemDocs: runtime.problemDocs }));
     this.store = this.documents.store;
+    this.workspace = new Workspace(connection, runtime, () => this.documents.opened());
   }
 
   listen(): void {
     const { connection } = this;
     connection.onInitialize((params) => this.initialize(params));
-    connection.onInitialized(() => this.watchFiles());
+    connection.onInitialized(() => {
+      this.watchFiles();
+      if (this.client.workspace?.workspaceFolders) {
+        this.workspace.followFolders();
+      }
+    });
     connection.onShutdown(() => {
       this.documents.dispose();
       return this.engine.dispose();
@@ -52,8 +60,10 @@ class Server implements RequestContext, FeatureContext {
     connection.listen();
   }
 
-  private initialize({ capabilities, initializationOptions }: InitializeParams): InitializeResult {
+  private initialize(params: InitializeParams): InitializeResult {
+    const { capabilities, initializationOptions } = params;
     this.client = capabilities;
+    this.workspace.initialize(params);
     const options = (initializationOptions ?? {}) as InitializationOptions;
     this.cacheFolder = options.cacheDirectory || this.runtime.cacheFolder;
     this.cache = new ReportCache(this.cacheFolder && join(this.cacheFolder, 'reports'));
@@ -66,7 +76,7 @@ class Server implements RequestContext, FeatureContext {
     const features = featureCapabilities(capabilities);
     return {
       serverInfo: { name: 'QuantScope' },
-      capabilities: { ...features, textDocumentSync: TextDocumentSyncKind.Incremental, workspace: { ...features.workspace, workspaceFolders: { supported: true } } },
+      capabilities: { ...features, textDocumentSync: TextDocumentSyncKind.Incremental, workspace: { ...features.workspace, workspaceFolders: { supported: true, changeNotifications: true } } },
     };
   }
 

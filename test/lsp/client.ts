@@ -18,6 +18,7 @@ import type { Notifications, Requests } from '../../server/src/protocol';
 import type { Engine } from '../../server/src/engine/client';
 import type { Runtime } from '../../server/src/runtime';
 import { startServer } from '../../server/src/server';
+import { findFiles, readText } from '../../server/src/workspaceFiles';
 import { FakeEngine } from '../fixtures/fakeEngine';
 
 export const cli = resolve(__dirname, '../../dist/cli.js');
@@ -69,7 +70,7 @@ export class TestClient {
       { shutdownReceived: false, initialize: () => undefined, exit },
       ProposedFeatures.all,
     );
-    startServer(serverConnection, { startEngine: () => engine, cacheFolder: null, problemDocs: 'file:///docs/problems.md', listFolder: () => [], ...runtime });
+    startServer(serverConnection, { startEngine: () => engine, cacheFolder: null, problemDocs: 'file:///docs/problems.md', methodDocs: 'file:///docs/methods', listFolder: () => [], findFiles, readText, ...runtime });
     return new TestClient(createProtocolConnection(new StreamMessageReader(toClient), new StreamMessageWriter(toServer)) as MessageConnection, exited);
   }
 

@@ -4,10 +4,13 @@ import { join } from 'node:path';
 import { EXAMPLE, open, themes } from './vscode';
 import type { Workbench } from './vscode';
 
-/** A rule that matches nothing, for the squiggle. */
-function addUselessRule(folder: string): void {
+/** A rule that matches nothing, for the squiggle, and another tool's config for the same model. */
+function addFindings(folder: string): void {
   const config = join(folder, EXAMPLE);
   writeFileSync(config, readFileSync(config, 'utf8').replace('budget:', '  - name: matches nothing\n    layers: [no_such_layer.*]\n    keep: bf16\nbudget:'));
+  const component = join(folder, 'glyph-dit/transformer/config.json');
+  const quantization = { quant_method: 'bitsandbytes', load_in_4bit: true, bnb_4bit_quant_type: 'nf4', bnb_4bit_compute_dtype: 'bfloat16', llm_int8_skip_modules: ['proj_out_2', 'norm1'] };
+  writeFileSync(component, JSON.stringify({ ...JSON.parse(readFileSync(component, 'utf8')) as object, quantization_config: quantization }, null, 2));
 }
 
 for (const theme of themes) {
@@ -16,7 +19,7 @@ for (const theme of themes) {
     let workbench: Workbench;
 
     before(async () => {
-      workbench = await open({ theme, prepare: addUselessRule });
+      workbench = await open({ theme, prepare: addFindings });
       await workbench.openFile(EXAMPLE);
     });
     after(() => workbench.close());
@@ -31,6 +34,19 @@ for (const theme of themes) {
       await workbench.editor.locator('.squiggly-warning').first().waitFor();
       assert.equal(await workbench.editor.locator('.squiggly-error').count(), 0);
       await workbench.screenshot('config');
+    });
+
+    it('explains what every quantization file does to a layer', async () => {
+      await workbench.run('QuantScope: Explain This Layer');
+      const input = workbench.page.locator('.quick-input-widget input');
+      await input.fill('proj_out_2');
+      await workbench.page.locator('.quick-input-list .monaco-list-row.focused', { hasText: 'proj_out_2' }).waitFor();
+      await workbench.page.keyboard.press('Enter');
+      const tree = workbench.page.locator('.pane', { hasText: 'proj_out_2 · ' }).locator('.monaco-list-row');
+      await tree.filter({ hasText: 'config.json' }).filter({ hasText: 'kept' }).waitFor();
+      await tree.filter({ hasText: EXAMPLE }).filter({ hasText: 'bits' }).waitFor();
+      assert.ok(await tree.filter({ hasText: 'It is the last rule that takes the layer' }).count() > 0);
+      await workbench.screenshot('explain');
     });
 
     it('says in the status bar that it is healthy', async () => {

@@ -10,6 +10,8 @@ export interface Views {
       load: { params: null; result: CheckpointState };
       tensorStats: { params: { tensor: string }; result: TensorStats };
       newConfig: { params: null; result: null };
+      /** What every quantization file of the workspace does to this layer. */
+      explain: { params: { layer: string }; result: null };
     };
     /** The file changed on disk: what is shown is out of date. */
     event: { type: 'changed' };
@@ -27,6 +29,7 @@ export interface Views {
       apply: { params: null; result: null };
       /** Shows the rule that decided a layer in the config's editor. */
       reveal: { params: { layer: string }; result: null };
+      explain: { params: { layer: string }; result: null };
     };
     event: SensitivityEvent;
   };

@@ -27,6 +27,10 @@ function resolve(context: QuantScopeContext, uri: vscode.Uri, panel: vscode.Webv
       return { checkpoint, fileName: path.basename(file), fileBytes: size };
     },
     tensorStats: ({ tensor }, token) => context.request('quantscope/tensorStats', { path: file, tensor }, token),
+    explain: ({ layer }) => {
+      void vscode.commands.executeCommand('quantscope.explainLayer', { layer, checkpoint: file });
+      return Promise.resolve(null);
+    },
     newConfig: async () => {
       await vscode.commands.executeCommand('quantscope.newConfig', uri);
       return null;

@@ -99,6 +99,10 @@ function follow(context: QuantScopeContext, config: vscode.Uri, panel: vscode.We
       await vscode.commands.executeCommand('quantscope.applyAllocation', config);
       return null;
     },
+    explain: ({ layer }) => {
+      void vscode.commands.executeCommand('quantscope.explainLayer', { layer, checkpoint: plan?.checkpoint });
+      return Promise.resolve(null);
+    },
     reveal: async ({ layer }) => {
       const decision = plan?.layers.find(({ name }) => name === layer)?.decidedBy ?? null;
       if (decision === null) {

@@ -3,11 +3,13 @@ import type { CancellationToken, ClientCapabilities, Connection, ResponseError, 
 import type { CheckpointStore } from '../checkpoint';
 import type { Model } from '../language/model';
 import type { Runtime } from '../runtime';
+import type { Workspace } from '../workspace';
 
 export interface FeatureContext {
   readonly connection: Connection;
   readonly runtime: Runtime;
   readonly store: CheckpointStore;
+  readonly workspace: Workspace;
   /** What the client said it can. */
   readonly client: ClientCapabilities;
   /** Of an open config, as its text is now; undefined for any other document. */

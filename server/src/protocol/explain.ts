@@ -1,6 +1,17 @@
-/** `quantscope/explainLayer`: what every quantization file of the workspace does to one layer, and why. */
+/** What every quantization file of the workspace does to one layer, and why. */
 import type { Role } from './checkpoint';
-import type { Range } from './shared';
+import type { Position, Range } from './shared';
+
+export interface LayersAtParams { /** An open file, of any tool. */ uri: string; position: Position }
+/** Layers that a file is about. */
+export interface LayersAt {
+  checkpoint: string | null;
+  /** All of the checkpoint, in model order. */
+  layers: string[];
+  /** Those that the entry at the position takes. */
+  taken: string[];
+}
+
 
 export interface ExplainLayerParams {
   /** Module path, as the checkpoint names it. */

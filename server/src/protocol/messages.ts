@@ -2,7 +2,7 @@
 import type { Allocation, BudgetText, LossKind, PlanChange, TextChange } from './allocation';
 import type { CaptureCell, CaptureResult, Half } from './capture';
 import type { Checkpoint } from './checkpoint';
-import type { ExplainLayerParams, LayerExplanation } from './explain';
+import type { ExplainLayerParams, LayerExplanation, LayersAt, LayersAtParams } from './explain';
 import type { FirstBad } from './firstBad';
 import type { Plan } from './plan';
 import type { PreviewEstimate, PreviewFrame, PreviewResult } from './preview';
@@ -130,6 +130,7 @@ export interface Requests {
   'quantscope/sensitivity': { params: SensitivityParams; result: SensitivityResult };
   'quantscope/firstBad': { params: FirstBadParams; result: FirstBadResult };
   'quantscope/allocate': { params: AllocateParams; result: AllocateResult };
+  'quantscope/layersAt': { params: LayersAtParams; result: LayersAt };
   'quantscope/explainLayer': { params: ExplainLayerParams; result: LayerExplanation };
   'quantscope/restartEngine': { params: null; result: EngineInfo };
 }

@@ -6,12 +6,14 @@ import type { ReportCache } from '../analysis/cache';
 import type { CheckpointStore } from '../checkpoint';
 import type { Engine } from '../engine/client';
 import type { Model } from '../language/model';
+import type { Workspace } from '../workspace';
 import type { LayerReport, Notifications, Plan, Requests } from '../protocol';
 
 export type PlannedModel = Model & { plan: Plan };
 
 export interface RequestContext {
   readonly store: CheckpointStore;
+  readonly workspace: Workspace;
   readonly engine: Engine;
   /** Of layer reports. */
   readonly cache: ReportCache;

@@ -8,7 +8,7 @@ import { recipeLabel } from '../model/layers';
 import type { LayerRow } from '../model/layers';
 import { shapeTable } from './shapeTable';
 
-export function createDetail(onOpen: (name: string) => void): { element: HTMLElement; show(row: LayerRow | undefined, more: readonly HTMLElement[]): void } {
+export function createDetail(onOpen: (name: string) => void, onExplain: (name: string) => void): { element: HTMLElement; show(row: LayerRow | undefined, more: readonly HTMLElement[]): void } {
   const element = h('section', { class: 'detail', 'aria-label': 'Selected layer' });
   const histogram = createHistogram();
   return {
@@ -19,7 +19,7 @@ export function createDetail(onOpen: (name: string) => void): { element: HTMLEle
         return;
       }
       element.replaceChildren(
-        h('div', { class: 'title' }, h('h2', {}, row.plan.name), button('Go to Rule', () => onOpen(row.plan.name))),
+        h('div', { class: 'title' }, h('h2', {}, row.plan.name), h('span', { class: 'actions' }, button('Go to Rule', () => onOpen(row.plan.name)), button('Explain This Layer', () => onExplain(row.plan.name)))),
         h('p', { class: 'muted' }, about(row)),
         ...more,
         ...(row.failure === null ? [] : [notice('error', row.failure)]),

@@ -131,15 +131,17 @@ async function showTensor(tensor: TensorInfo): Promise<void> {
   remember({ tensor: tensor.name });
   const title = h('h2', { class: 'tensor-name' }, tensor.name);
   const about = h('p', { class: 'muted' }, `${tensor.dtype} · ${formatShape(tensor.shape)} · ${formatBytes(tensor.bytes)}`);
-  side.replaceChildren(title, about, h('div', { class: 'waiting' }, progressRing('Reading the values'), `Reading ${formatCount(elements(tensor))} values…`));
+  const layer = state?.checkpoint.layers.find((each) => each.tensor.name === tensor.name)?.name;
+  const head = [title, about, ...(layer === undefined ? [] : [button('Explain This Layer', () => void rpc.request('explain', { layer }))])];
+  side.replaceChildren(...head, h('div', { class: 'waiting' }, progressRing('Reading the values'), `Reading ${formatCount(elements(tensor))} values…`));
   try {
     const stats = await rpc.request('tensorStats', { tensor: tensor.name }, { signal });
-    side.replaceChildren(title, about, ...statistics(stats));
+    side.replaceChildren(...head, ...statistics(stats));
     drawHistogram(stats);
     voice.say(`${tensor.name}: ${formatInteger(stats.count)} values from ${formatNumber(stats.min)} to ${formatNumber(stats.max)}.`);
   } catch (error) {
     if (!signal.aborted) {
-      side.replaceChildren(title, about, notice('error', message(error)), button('Try Again', () => void showTensor(tensor)));
+      side.replaceChildren(...head, notice('error', message(error)), button('Try Again', () => void showTensor(tensor)));
     }
   }
 }

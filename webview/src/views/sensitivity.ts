@@ -40,7 +40,7 @@ const allocation = createAllocationTab(view, { ...events, onAllocate: (options) 
 const tabs = createTabs<SensitivityTab>('Sensitivity', [
   { id: 'effect', title: 'Effect on Output', panel: effect.element }, { id: 'weights', title: 'Weight Error', panel: weights.element }, { id: 'allocation', title: 'Bit Allocation', panel: allocation.element },
 ], view.tab, showTab);
-const detail = createDetail(events.onOpen);
+const detail = createDetail(events.onOpen, (layer) => void rpc.request('explain', { layer }));
 
 const summary = h('p', { class: 'summary' });
 const notices = h('div', { class: 'notices' });

@@ -1,0 +1,69 @@
+/** What every quantization file of the workspace does to one layer, and which layers a place in a file is about. */
+import { ErrorCodes, LSPErrorCodes, ResponseError } from 'vscode-languageserver';
+import type { TextDocument } from 'vscode-languageserver-textdocument';
+import { URI } from 'vscode-uri';
+import { loadDialect } from '../config/dialects/load';
+import { explainByConfig, explainByDialect } from '../config/explain';
+import type { Explained } from '../config/explain';
+import { isConfig } from '../documents';
+import { matchList } from '../config/match';
+import { buildModel } from '../language/model';
+import { patternAt } from '../language/tree';
+import type { Checkpoint, FileExplanation, LayerExplanation, LayersAt, LayersAtParams } from '../protocol';
+import type { RequestContext } from './context';
+
+/** Files that could hold a quantization of any tool; their content decides. */
+const mayQuantize = (name: string): boolean => /\.(?:json|ya?ml|txt)$/i.test(name) && !/^(?:package(?:-lock)?|tsconfig.*)\.json$/.test(name);
+const maxBytes = 1 << 20;
+
+export function registerExplain(context: RequestContext): void {
+  context.onRequest('quantscope/layersAt', (params) => layersAt(context, params));
+  context.onRequest('quantscope/explainLayer', async ({ layer, checkpoint }, token): Promise<LayerExplanation> => {
+    if (typeof layer !== 'string' || layer === '') {
+      throw new ResponseError(ErrorCodes.InvalidParams, 'Name a layer, such as transformer_blocks.0.attn.to_q.');
+    }
+    const asked = checkpoint === undefined ? undefined : await context.store.get(checkpoint);
+    const files: FileExplanation[] = [];
+    for (const document of await context.workspace.documents(mayQuantize, maxBytes, token)) {
+      if (token.isCancellationRequested) {
+        throw new ResponseError(LSPErrorCodes.RequestCancelled, 'Cancelled.');
+      }
+      const explained = await explain(context, document, layer, asked);
+      if (explained) {
+        files.push({ uri: document.uri, label: context.workspace.label(document.uri), ...explained });
+      }
+    }
+    return { layer, facts: await factsOf(context, layer, [asked?.path, ...files.map((file) => file.checkpoint)]), files: files.sort((a, b) => a.label.localeCompare(b.label)) };
+  });
+}
+
+async function layersAt(context: RequestContext, { uri, position }: LayersAtParams): Promise<LayersAt> {
+  const model = await context.model(uri);
+  const { checkpoint } = model ?? {};
+  if (!model || !checkpoint) {
+    return { checkpoint: null, layers: [], taken: [] };
+  }
+  const layers = checkpoint.layers.map(({ name }) => name);
+  const found = patternAt(model, position);
+  return { checkpoint: checkpoint.path, layers, taken: found ? [...matchList(checkpoint, [found.pattern.value.replace(/^!/, '')])].flatMap((index) => layers[index] ?? []) : [] };
+}
+
+async function explain(context: RequestContext, document: TextDocument, layer: string, asked: Checkpoint | undefined): Promise<Explained | undefined> {
+  if (isConfig(document)) {
+    return explainByConfig(await buildModel(document, context.store, new Map()), layer);
+  }
+  const loaded = await loadDialect(document, URI.parse(document.uri).fsPath, context.store);
+  return loaded && explainByDialect(loaded, layer, asked);
+}
+
+/** Of the first checkpoint that has the layer. */
+async function factsOf(context: RequestContext, name: string, paths: readonly (string | null | undefined)[]): Promise<LayerExplanation['facts']> {
+  for (const path of new Set(paths.filter((each) => typeof each === 'string'))) {
+    const layer = (await context.store.get(path)).layers.find((each) => each.name === name);
+    if (layer) {
+      const { role, block, inFeatures, outFeatures, tensor } = layer;
+      return { role, block, inFeatures, outFeatures, dtype: tensor.dtype };
+    }
+  }
+  return null;
+}
