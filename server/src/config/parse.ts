@@ -18,6 +18,8 @@ export interface Settings { scheme?: Located<Scheme>; method?: Located<MethodSet
 export interface Rule extends Settings {
   index: number;
   name: string;
+  /** The name as written; rules need none. */
+  named?: Located<string>;
   layers: Located<string>[];
   /** The whole rule. */
   range: Range;
@@ -140,9 +142,11 @@ function readRule(node: MapNode, index: number): Rule {
   const entry = find(node, 'layers');
   const layers = entry?.value;
   const items = layers?.kind === 'list' ? layers.items : layers ? [layers] : [];
+  const named = text(find(node, 'name')?.value);
   return {
     index,
-    name: text(find(node, 'name')?.value)?.value ?? `rule ${index + 1}`,
+    name: named?.value ?? `rule ${index + 1}`,
+    ...(named ? { named } : {}),
     layers: items.flatMap((item) => text(item) ?? []),
     range: node.range,
     layersRange: layers?.range ?? node.range,

@@ -52,6 +52,9 @@ function refuse(code: ConfigCode, message: string, range: Range): Tree {
   return { root: null, problems: [{ code, severity: 'error', message, range }] };
 }
 
+/** Short and shallow enough for the YAML library. */
+export function isReadable(text: string): boolean { return text.length <= maxTextLength && firstTooDeep(text) < 0; }
+
 export function rangeOf(document: TextDocument, start: number, end: number): Range {
   return { start: document.positionAt(start), end: document.positionAt(end) };
 }

@@ -2,7 +2,8 @@
 import { schema } from '../config/schema';
 import type { Schema } from '../config/schema';
 import type { Located, Rule } from '../config/parse';
-import type { Entry, TreeNode } from '../config/tree';
+import { find } from '../config/tree';
+import type { Entry, MapNode, TreeNode } from '../config/tree';
 import type { Position, Range } from '../protocol';
 import type { Step } from './cursor';
 import type { Model } from './model';
@@ -60,6 +61,12 @@ export function listedValues(at: Schema): { value: string; text: string | undefi
   const { then } = at;
   const [values, texts] = at.enum ? [at.enum, at.enumDescriptions] : then?.enum && (then.enumDescriptions || !at.examples) ? [then.enum, then.enumDescriptions] : [[], undefined];
   return values.map((value, index) => ({ value: String(value), text: texts?.[index] }));
+}
+
+/** One for each rule of the config, in the same order. */
+export function ruleNodes(root: TreeNode | null): MapNode[] {
+  const rules = find(root, 'rules')?.value;
+  return rules?.kind === 'list' ? rules.items.filter((item) => item.kind === 'map') : [];
 }
 
 export interface FoundPattern { rule: Rule; pattern: Located<string> }

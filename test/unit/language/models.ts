@@ -2,7 +2,7 @@ import { TextDocument } from 'vscode-languageserver-textdocument';
 import { parseConfig } from '../../../server/src/config/parse';
 import { resolvePlan } from '../../../server/src/config/resolve';
 import type { Model } from '../../../server/src/language/model';
-import type { Checkpoint, LayerReport, Position } from '../../../server/src/protocol';
+import type { Checkpoint, LayerReport, Position, Range } from '../../../server/src/protocol';
 import { marginal } from '../../fixtures/fakeEngine';
 
 export interface Options { checkpoint?: Checkpoint; reports?: LayerReport[]; uri?: string }
@@ -27,6 +27,16 @@ export function atCursor(marked: string, options?: Options): { model: Model; pos
   const text = marked.slice(0, offset) + marked.slice(offset + 1);
   const model = modelOf(text, options);
   return { model, position: model.document.positionAt(offset), text };
+}
+
+/** The text with «» around these ranges, which may lie in each other. */
+export function withMarks(model: Pick<Model, 'document'>, ranges: readonly Range[]): string {
+  const { document } = model;
+  const marks = ranges.flatMap((range) => {
+    const [start, end] = [document.offsetAt(range.start), document.offsetAt(range.end)];
+    return [{ at: start, mark: '«', order: -end }, { at: end, mark: '»', order: -start }];
+  });
+  return marks.sort((a, b) => b.at - a.at || (a.mark === b.mark ? b.order - a.order : a.mark === '«' ? -1 : 1)).reduce((text, { at, mark }) => text.slice(0, at) + mark + text.slice(at), document.getText());
 }
 
 export function reportOf(name: string, relativeMse: number, more: Partial<LayerReport> = {}): LayerReport {
