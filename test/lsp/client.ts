@@ -29,9 +29,14 @@ export const vscodeCapabilities: ClientCapabilities = {
     diagnostic: { dynamicRegistration: true },
     completion: { completionItem: { snippetSupport: true } },
     definition: { linkSupport: true },
+    documentSymbol: { hierarchicalDocumentSymbolSupport: true },
+    foldingRange: { rangeLimit: 5000, lineFoldingOnly: true },
+    documentLink: { tooltipSupport: true },
+    rename: { prepareSupport: true },
   },
   workspace: {
     textDocumentContent: {}, inlayHint: { refreshSupport: true }, diagnostics: { refreshSupport: true }, didChangeWatchedFiles: { dynamicRegistration: true },
+    workspaceFolders: true, workspaceEdit: { documentChanges: true },
   },
 };
 

@@ -1,12 +1,13 @@
 import { definition as definitionAt } from '../language/definition';
 import type { Feature } from './feature';
 
-/** Targets are in the listing of the checkpoint, which a client without `workspace/textDocumentContent` cannot show. */
 export const definition: Feature = {
   capabilities: () => ({ definitionProvider: true }),
   register(context) {
-    const { textDocument: editor, workspace } = context.client;
-    context.connection.onDefinition(({ textDocument, position }, token) => context.onModel(textDocument.uri, 'definition', token, (model) =>
-      (workspace?.textDocumentContent ? definitionAt(model, position, Boolean(editor?.definition?.linkSupport)) : null)));
+    const { runtime, client: { textDocument: editor, workspace } } = context;
+    const options = {
+      linkSupport: Boolean(editor?.definition?.linkSupport), listings: Boolean(workspace?.textDocumentContent), methodDocs: runtime.methodDocs, listFolder: (path: string) => runtime.listFolder(path),
+    };
+    context.connection.onDefinition(({ textDocument, position }, token) => context.onModel(textDocument.uri, 'definition', token, (model) => definitionAt(model, position, options)));
   },
 };

@@ -8,10 +8,19 @@ import { diagnostic } from './diagnostic';
 import type { Feature, FeatureContext } from './feature';
 import { hover } from './hover';
 import { inlayHint } from './inlayHint';
+import { documentHighlight } from './documentHighlight';
+import { documentLink } from './documentLink';
+import { documentSymbol } from './documentSymbol';
+import { foldingRange } from './foldingRange';
+import { references } from './references';
+import { rename } from './rename';
+import { selectionRange } from './selectionRange';
 import { textDocumentContent } from './textDocumentContent';
+import { workspaceSymbol } from './workspaceSymbol';
 
 const features: readonly Feature[] = [
   diagnostic, completion, hover, definition, inlayHint, codeLens, codeAction, textDocumentContent,
+  documentSymbol, workspaceSymbol, foldingRange, selectionRange, documentHighlight, references, rename, documentLink,
 ];
 
 export function featureCapabilities(client: ClientCapabilities): ServerCapabilities {

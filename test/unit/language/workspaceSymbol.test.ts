@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { structureOf } from '../../../server/src/language/structure';
+import { maxSymbols, subsequenceScore, workspaceSymbols } from '../../../server/src/language/workspaceSymbol';
+import { modelOf } from './models';
+
+const a = modelOf('version: 1\ndefaults: { method: &int4 { name: rtn } }\nrules:\n  - { name: attention, layers: x, method: *int4 }\n  - { layers: y }\n  - { name: " ", layers: z }\n', { uri: 'file:///p/a.quant.yaml' });
+const b = modelOf('rules:\n  - layers: ["q\n  - { name: "mod\\nulation", layers: x }\n', { uri: 'file:///p/b.quant.yaml' });
+
+function names(query: string): string[] {
+  const found = workspaceSymbols([structureOf(a), structureOf(b)], query, (uri) => uri.slice(-12));
+  return found.map(({ name, location, containerName }) => `${name} ${containerName ?? ''}:${location.range.start.line}`);
+}
+
+describe('workspace symbols', () => {
+  it('are sections, named rules and anchors of every config', () => {
+    assert.deepEqual(names('').sort(), ['&int4 a.quant.yaml:1', 'attention a.quant.yaml:3', 'defaults a.quant.yaml:1', 'mod\\u000aulation b.quant.yaml:2', 'rules a.quant.yaml:2', 'rules b.quant.yaml:0', 'version a.quant.yaml:0']);
+  });
+
+  it('are found by letters in their order, the nearest first', () => {
+    assert.deepEqual(names('ION'), ['version a.quant.yaml:0', 'attention a.quant.yaml:3', 'mod\\u000aulation b.quant.yaml:2']);
+    assert.deepEqual(names('at n'), ['attention a.quant.yaml:3', 'mod\\u000aulation b.quant.yaml:2']);
+    assert.deepEqual(names('i4'), ['&int4 a.quant.yaml:1']);
+    assert.deepEqual(names('xyz'), []);
+  });
+
+  it('rank whole words before letters that lie apart', () => {
+    const query = 'norm';
+    const ranked = ['n-o-r-m', 'norm', 'my norm', 'north pole m'].map((name) => ({ name, score: subsequenceScore(name, query) ?? Infinity })).sort((x, y) => x.score - y.score);
+    assert.deepEqual(ranked.map(({ name }) => name).slice(0, 2), ['norm', 'my norm']);
+    assert.equal(subsequenceScore('mron', query), undefined);
+  });
+
+  it('are no more than somebody reads', () => {
+    const many = modelOf(`rules:\n${Array.from({ length: 600 }, (_, i) => `  - { name: r${i}, layers: a }\n`).join('')}`);
+    assert.equal(workspaceSymbols([structureOf(many)], 'r', () => '').length, maxSymbols);
+  });
+});
