@@ -22,6 +22,7 @@ const tools = {
     { package: 'python3-numpy', found: () => ['python3', '/usr/bin/python3'].some((program) => succeeds(program, ['-c', 'import numpy'])) },
     { package: 'fonts-dejavu-core', found: () => existsSync('/usr/share/fonts') },
     { package: 'chromium', found: () => onPath('chromium') || onPath('google-chrome') },
+    { package: 'neovim', found: () => onPath('nvim') },
   ],
 };
 
