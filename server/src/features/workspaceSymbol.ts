@@ -6,6 +6,6 @@ export const workspaceSymbol: Feature = {
   capabilities: () => ({ workspaceSymbolProvider: true }),
   register(context) {
     context.connection.onWorkspaceSymbol(({ query }, token) => context.safely('workspace symbols', null, token, async () =>
-      workspaceSymbols(await workspaceConfigs(context, token), query, (uri) => context.workspace.label(uri))));
+      workspaceSymbols(await workspaceConfigs(context, token), query)));
   },
 };

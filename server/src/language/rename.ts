@@ -29,8 +29,8 @@ export function rename(model: ConfigText, position: Position, newName: string): 
     return sameAs(here, structure).map(({ range }) => ({ range: nameOf(range), newText: newName }));
   }
   checkRule(structure, here, newName);
-  const quote = /^["']/.exec(textOf(structure, here.range))?.[0] ?? '';
-  return [{ range: here.range, newText: plainScalar(newName, { quote: quote as '"' | '\'' | '' }) }];
+  const quote = /^["']/.exec(structure.document.getText(here.range))?.[0] ?? '';
+  return [{ range: here.range, newText: written(newName, quote as '"' | '\'' | '') }];
 }
 
 function renameable(structure: Structure, position: Position): Occurrence {
@@ -68,4 +68,8 @@ function anchorName({ value }: Occurrence): string { return value.slice(0, value
 /** Behind the & or *. */
 function nameOf({ start, end }: Range): Range { return { start: { line: start.line, character: start.character + 1 }, end }; }
 
-function textOf({ document }: Structure, range: Range): string { return document.getText(range); }
+/** Several words need no quotes where one of them would need none. */
+function written(name: string, quote: '"' | '\'' | ''): string {
+  const word = name.replaceAll(' ', '_');
+  return quote === '' && name.trim() === name && plainScalar(word, { quote }) === word ? name : plainScalar(name, { quote });
+}

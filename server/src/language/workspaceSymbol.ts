@@ -9,24 +9,21 @@ import type { Structure } from './structure';
 /** Nobody reads further; a letter more narrows it down. */
 export const maxSymbols = 500;
 
-/** Best matches first. @param label of a config, such as its path in the workspace */
-export function workspaceSymbols(configs: readonly Structure[], query: string, label: (uri: string) => string): SymbolInformation[] {
-  const found = configs.flatMap((structure) => {
-    const containerName = label(structure.uri);
-    return symbolsOf(structure).flatMap(({ name, kind, range }) => {
-      const score = subsequenceScore(name, query);
-      return score === undefined || name.trim() === '' ? [] : [{ score, symbol: { name: escaped(name), kind, location: { uri: structure.uri, range }, containerName } }];
-    });
-  });
+/** Best matches first. Editors show the file beside each. */
+export function workspaceSymbols(configs: readonly Structure[], query: string): SymbolInformation[] {
+  const found = configs.flatMap((structure) => symbolsOf(structure).flatMap(({ name, kind, range, containerName }) => {
+    const score = subsequenceScore(name, query);
+    return score === undefined || name.trim() === '' ? [] : [{ score, symbol: { name: escaped(name), kind, location: { uri: structure.uri, range }, containerName } }];
+  }));
   return found.sort((a, b) => a.score - b.score).slice(0, maxSymbols).map(({ symbol }) => symbol);
 }
 
-function symbolsOf(structure: Structure): { name: string; kind: SymbolKind; range: Range }[] {
+function symbolsOf(structure: Structure): { name: string; kind: SymbolKind; range: Range; containerName: string }[] {
   const { root, config } = structure;
   return [
-    ...(root?.kind === 'map' ? root.entries : []).map(({ key, keyRange }) => ({ name: key, kind: SymbolKind.Namespace, range: keyRange })),
-    ...config.rules.flatMap(({ named }) => (named ? [{ name: named.value, kind: SymbolKind.Class, range: named.range }] : [])),
-    ...anchorUses(structure).filter(({ isAlias }) => !isAlias).map(({ name, range }) => ({ name: `&${name}`, kind: SymbolKind.Constant, range })),
+    ...(root?.kind === 'map' ? root.entries : []).map(({ key, keyRange }) => ({ name: key, kind: SymbolKind.Namespace, range: keyRange, containerName: 'section' })),
+    ...config.rules.flatMap(({ named }) => (named ? [{ name: named.value, kind: SymbolKind.Class, range: named.range, containerName: 'rule' }] : [])),
+    ...anchorUses(structure).filter(({ isAlias }) => !isAlias).map(({ name, range }) => ({ name: `&${name}`, kind: SymbolKind.Constant, range, containerName: 'anchor' })),
   ];
 }
 

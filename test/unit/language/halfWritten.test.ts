@@ -61,7 +61,7 @@ function askAll(model: Model, position: Position): Range[] {
     ...(documentHighlights(model, position) ?? []).map(({ range }) => range),
     ...(references(model, position, [structure], true) ?? []).map(({ range }) => range),
     ...documentLinks(model, listFolder).map(({ range }) => range),
-    ...workspaceSymbols([structure], '', () => '').map(({ location }) => location.range),
+    ...workspaceSymbols([structure], '').map(({ location }) => location.range),
     ...(definition(model, position, { linkSupport: true, listings: true, methodDocs: 'file:///docs', listFolder }) ?? []).flatMap((link) => ('originSelectionRange' in link ? link.originSelectionRange ?? [] : [])),
   ];
 }

@@ -19,6 +19,8 @@ function renamed(marked: string, newName: string): string {
 describe('rename', () => {
   it('gives a rule another name, written as YAML wants it', () => {
     assert.equal(renamed('rules:\n  - name: o|ne # one\n    layers: one\n', 'two'), 'rules:\n  - name: two # one\n    layers: one\n');
+    assert.equal(renamed('rules:\n  - name: o|ne\n    layers: one\n', 'embedders and heads'), 'rules:\n  - name: embedders and heads\n    layers: one\n');
+    assert.equal(renamed('rules:\n  - name: o|ne\n    layers: one\n', ' a - b '), 'rules:\n  - name: " a - b "\n    layers: one\n');
     assert.equal(renamed('rules: [{ name: one|, layers: a }]', 'a: "b", #c'), 'rules: [{ name: "a: \\"b\\", #c", layers: a }]');
     assert.equal(renamed('rules: [{ name: \'o|ne\', layers: a }]', 'it\'s'), 'rules: [{ name: \'it\'\'s\', layers: a }]');
     assert.equal(renamed('rules:\r\n  - name: "|𝒳"\r\n    layers: a\r\n', '12'), 'rules:\r\n  - name: "12"\r\n    layers: a\r\n');

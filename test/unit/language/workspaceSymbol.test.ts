@@ -7,19 +7,19 @@ const a = modelOf('version: 1\ndefaults: { method: &int4 { name: rtn } }\nrules:
 const b = modelOf('rules:\n  - layers: ["q\n  - { name: "mod\\nulation", layers: x }\n', { uri: 'file:///p/b.quant.yaml' });
 
 function names(query: string): string[] {
-  const found = workspaceSymbols([structureOf(a), structureOf(b)], query, (uri) => uri.slice(-12));
-  return found.map(({ name, location, containerName }) => `${name} ${containerName ?? ''}:${location.range.start.line}`);
+  const found = workspaceSymbols([structureOf(a), structureOf(b)], query);
+  return found.map(({ name, location, containerName }) => `${containerName ?? ''} ${name} ${location.uri.slice(-12)}:${location.range.start.line}`);
 }
 
 describe('workspace symbols', () => {
   it('are sections, named rules and anchors of every config', () => {
-    assert.deepEqual(names('').sort(), ['&int4 a.quant.yaml:1', 'attention a.quant.yaml:3', 'defaults a.quant.yaml:1', 'mod\\u000aulation b.quant.yaml:2', 'rules a.quant.yaml:2', 'rules b.quant.yaml:0', 'version a.quant.yaml:0']);
+    assert.deepEqual(names('').sort(), ['anchor &int4 a.quant.yaml:1', 'rule attention a.quant.yaml:3', 'rule mod\\u000aulation b.quant.yaml:2', 'section defaults a.quant.yaml:1', 'section rules a.quant.yaml:2', 'section rules b.quant.yaml:0', 'section version a.quant.yaml:0']);
   });
 
   it('are found by letters in their order, the nearest first', () => {
-    assert.deepEqual(names('ION'), ['version a.quant.yaml:0', 'attention a.quant.yaml:3', 'mod\\u000aulation b.quant.yaml:2']);
-    assert.deepEqual(names('at n'), ['attention a.quant.yaml:3', 'mod\\u000aulation b.quant.yaml:2']);
-    assert.deepEqual(names('i4'), ['&int4 a.quant.yaml:1']);
+    assert.deepEqual(names('ION'), ['section version a.quant.yaml:0', 'rule attention a.quant.yaml:3', 'rule mod\\u000aulation b.quant.yaml:2']);
+    assert.deepEqual(names('at n'), ['rule attention a.quant.yaml:3', 'rule mod\\u000aulation b.quant.yaml:2']);
+    assert.deepEqual(names('i4'), ['anchor &int4 a.quant.yaml:1']);
     assert.deepEqual(names('xyz'), []);
   });
 
@@ -32,6 +32,6 @@ describe('workspace symbols', () => {
 
   it('are no more than somebody reads', () => {
     const many = modelOf(`rules:\n${Array.from({ length: 600 }, (_, i) => `  - { name: r${i}, layers: a }\n`).join('')}`);
-    assert.equal(workspaceSymbols([structureOf(many)], 'r', () => '').length, maxSymbols);
+    assert.equal(workspaceSymbols([structureOf(many)], 'r').length, maxSymbols);
   });
 });
