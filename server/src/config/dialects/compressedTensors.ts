@@ -1,22 +1,19 @@
 /** compressed-tensors' `quantization_config`, and what llm-compressor's recipes share with it: groups of targets, a list to ignore, one matching rule. */
-import type { Layer, Range } from '../../protocol';
+import type { Range } from '../../protocol';
 import type { Located } from '../parse';
 import { find } from '../tree';
 import { kept, problem, quantized } from './dialect';
-import type { Decision, Dialect, DialectEntry, DialectProblem, ParsedDialect, Treatment } from './dialect';
+import type { Dialect, DialectProblem, ParsedDialect, Treatment } from './dialect';
 import { describeShare } from './evaluate';
 import { Fields } from './fields';
-import { regexOrProblem } from './patterns';
+import { decideTargets, readTarget } from './compressedTensorsTargets';
+import type { TargetEntry } from './compressedTensorsTargets';
 import { presets } from './compressedTensorsPresets';
 import { checkArgs } from './quantizationArgs';
 import { quantizationConfig, quantMethod } from './quantizationConfig';
+import { readTransforms } from './transformConfig';
 
 const formats = ['dense', 'int-quantized', 'float-quantized', 'naive-quantized', 'pack-quantized', 'nvfp4-pack-quantized', 'mxfp4-pack-quantized', 'mxfp8-quantized', 'mixed-precision', 'marlin-24', 'sparse-bitmask', 'sparse-24-bitmask'];
-
-/** Names before expressions before classes: the order in which compressed-tensors prefers the targets that take a module. */
-type Way = 'name' | 'expression' | 'class';
-const ways: readonly Way[] = ['name', 'expression', 'class'];
-interface TargetEntry extends DialectEntry { ignored: boolean; way: Way }
 
 export const compressedTensors: Dialect = {
   id: 'compressed-tensors', title: 'compressed-tensors',
@@ -36,19 +33,27 @@ export const compressedTensors: Dialect = {
     if (format === 'mixed-precision' && (fields.map('config_groups')?.node.entries.length ?? 0) < 2) {
       fields.report('ct/mixed', 'warning', fields.range('format'), 'mixed-precision is for several groups of different formats; there is one.');
     }
-    return { ...readGroups(fields, problems), problems: [...file.problems, ...problems] };
+    const groups = readGroups(fields, problems);
+    const transforms = readTransforms(fields.map('transform_config'), problems);
+    return {
+      ...groups, entries: [...groups.entries, ...transforms.entries], problems: [...file.problems, ...problems],
+      traps: (checkpoint, decisions) => [...groups.traps(checkpoint, decisions), ...transforms.traps(checkpoint)],
+    };
   },
 };
 
-/** @param fields holds config_groups, ignore, and in recipes also targets and scheme. */
-export function readGroups(fields: Fields, problems: DialectProblem[]): Omit<ParsedDialect, 'problems'> {
-  const ignored = fields.names('ignore', true).map((name) => target(name, kept, true, problems));
+type Groups = Omit<ParsedDialect, 'problems' | 'entries' | 'traps'> & { entries: TargetEntry[]; traps: NonNullable<ParsedDialect['traps']> };
+
+/** @param fields holds config_groups, ignore, and in recipes also targets and scheme. @param holder tells the entries of several modifiers apart. */
+export function readGroups(fields: Fields, problems: DialectProblem[], holder = 0): Groups {
+  const target = (name: Located<string>, treatment: Treatment, ignored: boolean): TargetEntry => ({ ...readTarget(name, problems), treatment, ignored, holder });
+  const ignored = fields.names('ignore', true).map((name) => target(name, kept, true));
   const groups = fields.map('config_groups');
   const sizes: { range: Range; group: number; entries: TargetEntry[] }[] = [];
   const targets = (groups?.node.entries ?? []).flatMap(({ key, keyRange, value }) => {
     if (value.kind === 'list') {
       const preset = readPreset(key, keyRange, fields);
-      const entries = (groups?.names(key, true) ?? []).map((name) => target(name, preset.treatment, false, problems));
+      const entries = (groups?.names(key, true) ?? []).map((name) => target(name, preset.treatment, false));
       sizes.push(...preset.group ? [{ range: keyRange, group: preset.group, entries }] : []);
       return entries;
     }
@@ -59,22 +64,21 @@ export function readGroups(fields: Fields, problems: DialectProblem[]): Omit<Par
     group.unknown(['targets', 'weights', 'input_activations', 'output_activations', 'format'], 'error', 'compressed-tensors refuses it.');
     group.mustHave('targets');
     const { treatment, groupSize } = readScheme(group);
-    const entries = group.names('targets', true).map((name) => target(name, treatment, false, problems));
+    const entries = group.names('targets', true).map((name) => target(name, treatment, false));
     sizes.push(...groupSize ? [{ range: group.map('weights')?.range('group_size') ?? keyRange, group: groupSize, entries }] : []);
     return entries;
   });
-  const scheme = fields.scalar('scheme');
-  if (typeof scheme === 'string') {
-    const preset = readPreset(scheme, fields.range('scheme'), fields);
-    const names = fields.has('targets') ? fields.names('targets', true) : [{ value: 'Linear', range: fields.range('scheme') }];
-    const entries = names.map((name) => target(name, preset.treatment, false, problems));
-    sizes.push(...preset.group ? [{ range: fields.range('scheme'), group: preset.group, entries }] : []);
+  for (const { name, range, of } of schemes(fields)) {
+    const preset = readPreset(name, range, fields);
+    const entries = of.map((each) => target(each, preset.treatment, false));
+    sizes.push(...preset.group ? [{ range, group: preset.group, entries }] : []);
     targets.push(...entries);
   }
+  const checked = fields.flag('bypass_divisibility_checks') !== true;
   return {
     entries: [...targets, ...ignored], otherwise: kept, unmatched: 'ignored',
-    decide: (_, taking) => decide(taking as readonly TargetEntry[]),
-    traps: (checkpoint, decisions) => sizes.flatMap(({ range, group, entries }) => {
+    decide: (_, taking) => decideTargets(taking as readonly TargetEntry[]),
+    traps: (checkpoint, decisions) => !checked ? [] : sizes.flatMap(({ range, group, entries }) => {
       const odd = decisions.filter(({ entry, layer }) => entries.some((each) => each === entry) && layer.inFeatures % group !== 0).map(({ layer }) => layer);
       return odd.length === 0 ? [] : [problem('ct/group-width', 'error', range,
         `Groups of ${group} do not divide the inputs of ${describeShare(odd, checkpoint)}, such as "${odd[0]?.name ?? ''}" (${odd[0]?.inFeatures ?? 0}): llm-compressor stops. Ignore them, or take another size.`)];
@@ -82,28 +86,15 @@ export function readGroups(fields: Fields, problems: DialectProblem[]): Omit<Par
   };
 }
 
-/** An ignored layer is left alone whatever takes it. */
-function decide(taking: readonly TargetEntry[]): Omit<Decision, 'layer'> {
-  const ignored = taking.find((entry) => entry.ignored);
-  const [best] = [...taking].sort((a, b) => ways.indexOf(a.way) - ways.indexOf(b.way));
-  const entry = ignored ?? best ?? null;
-  return { entry, treatment: entry?.treatment ?? kept };
-}
-
-/** `re:` starts an expression that is matched from the beginning of the name; otherwise the whole name, or the name of a module's class or of one it derives from. */
-function target({ value, range }: Located<string>, treatment: Treatment, ignored: boolean, problems: DialectProblem[]): TargetEntry {
-  const base = { text: value, range, treatment, ignored, isPath: false };
-  if (value.startsWith('re:')) {
-    const regex = regexOrProblem(value.slice(3), 'python', range, problems);
-    return { ...base, way: 'expression', takes: ({ name }) => regex?.match(name) === true, elsewhere: !regex,
-      ...(/^(?:\^|\.\*|\()/.test(value.slice(3)) ? {} : { matchesNothing: `The expression is matched from the beginning of the name: write "re:.*${value.slice(3)}" for anywhere.` }) };
+/** A preset's name for the targets, or a mapping of such names to targets of their own. */
+function schemes(fields: Fields): { name: string; range: Range; of: Located<string>[] }[] {
+  const scheme = fields.value('scheme');
+  if (scheme?.kind === 'map') {
+    const each = fields.inner(scheme, 'scheme');
+    return scheme.entries.map(({ key, keyRange }) => ({ name: key, range: keyRange, of: each.names(key, true) }));
   }
-  const isClass = /^[A-Z]\w*$/.test(value);
-  const linear = value === 'Linear' || value === 'Module' || value === 'LinearBase';
-  return {
-    ...base, way: isClass ? 'class' : 'name', isPath: !isClass, takes: ({ name }: Layer) => (isClass ? linear : name === value), elsewhere: isClass && !linear,
-    ...(isClass ? {} : { matchesNothing: 'Without "re:" it is the whole name of a layer, or of a class: containers and parts of names take nothing.' }),
-  };
+  const name = fields.text('scheme');
+  return name === undefined ? [] : [{ name, range: fields.range('scheme'), of: fields.has('targets') ? fields.names('targets', true) : [{ value: 'Linear', range: fields.range('scheme') }] }];
 }
 
 function readPreset(name: string, range: Range, fields: Fields): { treatment: Treatment; group?: number } {
