@@ -49,6 +49,9 @@ export const dialectCodes = {
   'quanto/deprecated': { meaning: 'diffusers\' quanto backend is deprecated and goes with version 1.0.0.', remedy: 'Use torchao or bitsandbytes for new models.' },
   'quanto/dotted': { meaning: 'quanto compares the last segment of a name only, so a dotted path or the name of a container never takes a layer; layers inside are quantized.', remedy: 'Write the last segment, such as `to_out` or `2`, and mind what else has that name.' },
 
+  'qmap/type': { meaning: 'optimum-quanto has no such type.', remedy: 'Take one that the message lists.' },
+  'qmap/diffusers': { meaning: 'A model that optimum-quanto saved does not load in diffusers.', remedy: 'Load it with optimum-quanto\'s own class, or quantize it with another backend.' },
+
   'modelopt/quant-type': { meaning: 'An unknown weight type becomes FP8 with no more than a line in the log.', remedy: 'Write FP8, INT8, INT4, NF4 or NVFP4.' },
   'modelopt/activation-type': { meaning: 'An unknown activation type is dropped: activations stay unquantized, although the log speaks of INT8.', remedy: 'Write FP8, INT8, INT4, NF4 or NVFP4 behind the underscore.' },
   'modelopt/weight-only': { meaning: '`quant_type` names an activation type, but `weight_only` is true, its default: activations stay unquantized.', remedy: 'Write `"weight_only": false`.' },
@@ -68,6 +71,8 @@ export const dialectCodes = {
   'hfquant/deprecated': { meaning: 'ModelOpt announces the end of `hf_quant_config.json`.', remedy: 'Read `quantization_config` in config.json.' },
   'hfquant/algorithm': { meaning: 'ModelOpt has no such `quant_algo`.', remedy: 'Take one that the message lists.' },
   'hfquant/mixed': { meaning: 'MIXED_PRECISION without `quantized_layers` says nothing.', remedy: 'Add `quantized_layers`.' },
+  'hfquant/loaders-differ': { meaning: 'Loaders read an entry of `exclude_modules` in different ways: as a glob for whole names, with what is inside, or anywhere in a name.', remedy: 'Write whole names of layers, or `container.*`.' },
+  'hfquant/group-width': { meaning: 'The groups do not divide the inputs of some layers.', remedy: 'Exclude these layers.' },
   'hfquant/group-size': { meaning: 'NVFP4 has blocks of 16.', remedy: 'Write 16.' },
 
   'ct/args': { meaning: 'Fields of one quantization contradict each other; compressed-tensors refuses them.', remedy: 'Change what the message names.' },
@@ -121,6 +126,8 @@ export const dialectCodes = {
   'viditq/bits': { meaning: 'Bits outside of 2 to 16.', remedy: 'Write a number in that range.' },
   'viditq/mixed-precision': { meaning: '`n_bits` is not one of `mixed_precision`.', remedy: 'Add it there, or take one of them.' },
   'viditq/file-name': { meaning: 'The name of the file claims other bits than it holds. The project\'s own `sigma/w4a8.yaml` says 6.', remedy: 'Correct one of the two.' },
+  'viditq/empty-regex': { meaning: 'An empty `layer_name_regex` is found in every name.', remedy: 'Remove the section, or write the expression.' },
+  'viditq/mixed-index': { meaning: 'A list of `mixed_precision` has more expressions than there are levels: one for 16 bits, and one for each of `n_bits`.', remedy: 'Add the level to `n_bits`, or remove the expression.' },
   'viditq/empty-section': { meaning: 'A section whose lines are all commented out is null.', remedy: 'Remove its key, or fill it.' },
 
   'gguf/not-saved': { meaning: 'A GGUF config is never saved in config.json and not read from there.', remedy: 'Pass `GGUFQuantizationConfig` to `from_single_file`; files with diffusers names need `config=` and `subfolder=` too.' },
@@ -129,7 +136,7 @@ export const dialectCodes = {
 
   'autoround/backend': { meaning: 'AutoRound has no such backend.', remedy: 'Take one that the message lists.' },
   'autoround/spelling': { meaning: 'diffusers spells the method with a hyphen.', remedy: 'Write `auto-round`.' },
-  'autoround/exporter-list': { meaning: 'Lists of layers belong to AutoRound\'s exporter; the loader has none.', remedy: 'Export again with the list, or remove it here.' },
+  'autoround/exporter-list': { meaning: '`layer_config` and `ignore_layers` belong to AutoRound\'s exporter; the loader reads `extra_config`, `block_name_to_quantize` and `modules_to_not_convert`.', remedy: 'Export again with the list, or remove it here.' },
   'autoround/group': { meaning: 'The group size does not divide the inputs of some layers.', remedy: 'Take a size that does, or -1 for whole rows.' },
 
   'nunchaku/section': { meaning: 'Neither `svdq_w4a4` nor `awq_w4a16` is there.', remedy: 'Add one with its targets.' },

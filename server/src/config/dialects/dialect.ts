@@ -72,6 +72,8 @@ export interface ParsedDialect {
   problems: (DialectProblem | ConfigProblem)[];
   /** What the tool does about an entry that takes nothing. */
   unmatched: 'ignored' | 'error';
+  /** Called before entries are asked, where what they take depends on which layers there are. */
+  prepare?(checkpoint: Checkpoint): void;
   /** Entries that the tool adds for this checkpoint. */
   builtin?(checkpoint: Checkpoint): DialectEntry[];
   /** What becomes of a layer, given the entries that take it in file order, the tool's own last. Without it the first decides. */

@@ -13,6 +13,7 @@ export interface Evaluation {
 }
 
 export function evaluate(parsed: ParsedDialect, checkpoint: Checkpoint): Evaluation {
+  parsed.prepare?.(checkpoint);
   const written = parsed.entries;
   const entries = [...written, ...parsed.builtin?.(checkpoint) ?? []];
   const matches = entries.map((entry) => checkpoint.layers.filter((layer) => entry.takes(layer)));

@@ -1,21 +1,25 @@
 /** `hf_quant_config.json`, which ModelOpt's export writes beside a checkpoint. */
+import type { Checkpoint } from '../../protocol';
 import { find } from '../tree';
 import { kept, problem, quantized } from './dialect';
 import type { Dialect, DialectEntry, DialectProblem, Treatment } from './dialect';
 import { Fields } from './fields';
 import { matcher } from './modelopt';
+import { widthTraps } from './sizes';
 
 /** Bits of weights and activations. */
 const algorithms: Readonly<Record<string, readonly [weights: number, activations: number]>> = {
   FP8: [8, 8], FP8_PER_CHANNEL_PER_TOKEN: [8, 8], NVFP4: [4, 4], NVFP4_SVD: [4, 4], NVFP4_AWQ: [4, 4], W4A16_AWQ: [4, 16], W4A16_NVFP4: [4, 16], W4A8_AWQ: [4, 8], W8A16: [8, 16], W8A8_SQ_PER_CHANNEL: [8, 8],
-  MXFP8: [8, 8], W4A8_NVFP4_FP8: [4, 8], W4A8_MXFP4_FP8: [4, 8],
+  MXFP8: [8, 8], FP8_PB_WO: [8, 16], W4A8_NVFP4_FP8: [4, 8], W4A8_MXFP4_FP8: [4, 8],
+  // Those that ModelOpt has no name for are written as they are called inside.
+  fp8_pb_wo: [8, 16], fp8_pb_real: [8, 8], mxfp4: [4, 16],
 };
 const mixed = 'MIXED_PRECISION';
 
 export const hfQuantConfig: Dialect = {
   id: 'modelopt-hf', title: 'hf_quant_config.json of ModelOpt',
   file: 'JSON with `quantization.quant_algo`',
-  rule: '`exclude_modules` is compared by `fnmatch` with names of layers; `quantized_layers` holds whole names.',
+  rule: '`exclude_modules` holds whole names and globs such as `block*` and `block.*`, compared by `fnmatch`, as ModelOpt writes them; vLLM takes an entry also where it stands anywhere in a name, TensorRT-LLM since 2026 also where it names something the layer is in. `quantized_layers` holds whole names.',
   unmatched: 'Passed over without a word.',
   codes: ['hfquant/'],
   detect: ({ root }) => find(find(root, 'quantization')?.value, 'quant_algo') !== undefined,
@@ -44,11 +48,26 @@ export const hfQuantConfig: Dialect = {
       const inner = layers?.map(key)?.text('quant_algo', Object.keys(algorithms), 'hfquant/algorithm');
       return { text: key, range: keyRange, treatment: treatment(inner, group), isPath: true, takes: ({ name }) => name === key };
     });
-    return { entries: [...excluded, ...named], otherwise: algorithm === mixed ? kept : treatment(algorithm, group), unmatched: 'ignored', problems: [...file.problems, ...problems] };
+    return {
+      entries: [...excluded, ...named], otherwise: algorithm === mixed ? kept : treatment(algorithm, group), unmatched: 'ignored', problems: [...file.problems, ...problems],
+      traps: (checkpoint) => [...excluded.flatMap((entry) => loadersDiffer(entry, checkpoint)),
+        ...group === undefined ? [] : widthTraps('hfquant/group-width', fields.range('group_size'), group, checkpoint.layers.filter((layer) => !excluded.some((entry) => entry.takes(layer))), checkpoint, 'exclude them, or take another size.', 'warning')],
+    };
   },
 };
 
 function treatment(algorithm: string | undefined, group: number | undefined): Treatment {
   const [weights, activations] = algorithms[algorithm ?? ''] ?? [null, null];
   return quantized(`${algorithm ?? 'unknown'}${group === undefined ? '' : ` per group ${group}`}`, weights, activations);
+}
+
+/** The same list is read in three ways. Quiet where all agree. */
+function loadersDiffer({ text, range, takes }: DialectEntry, { layers }: Checkpoint): DialectProblem[] {
+  const matches = matcher(text);
+  const ancestors = (name: string): string[] => name.split('.').map((_, i, parts) => parts.slice(0, i + 1).join('.'));
+  const glob = layers.filter(takes);
+  const vllm = layers.filter((layer) => takes(layer) || layer.name.includes(text));
+  const tensorrt = layers.filter(({ name }) => ancestors(name).some((each) => matches(each) || (text.endsWith('.*') && each === text.slice(0, -2))));
+  return vllm.length === glob.length && tensorrt.length === glob.length ? [] : [problem('hfquant/loaders-differ', 'warning', range,
+    `Loaders read "${text}" differently: ${glob.length} layers as a glob for whole names (ModelOpt, TensorRT-LLM until 2025), ${tensorrt.length} with what is inside (TensorRT-LLM since 2026), ${vllm.length} where it stands anywhere (vLLM). A glob such as "${text.replace(/[.*]+$/, '')}.*" for a container says the same to all.`)];
 }

@@ -2,17 +2,18 @@
 import type { Layer } from '../../protocol';
 import { find } from '../tree';
 import { kept, problem, quantized } from './dialect';
-import type { Dialect, DialectEntry, DialectFile, DialectProblem } from './dialect';
+import type { Decision, Dialect, DialectEntry, DialectFile, DialectProblem, Treatment } from './dialect';
+import type { Located } from '../parse';
 import { Fields } from './fields';
 import { regexOrProblem } from './patterns';
 
 export const viditq: Dialect = {
   id: 'vidit-q', title: 'ViDiT-Q',
   file: 'YAML with `quant.weight.quantizer.n_bits`, `remain_fp_regex`, or bits layer by layer',
-  rule: '`remain_fp_regex` is an expression for `re.search` on the whole name; files of bits hold exact names with `model.` in front.',
+  rule: '`remain_fp_regex` and every `layer_name_regex` are expressions for `re.search`, found anywhere in the name; what `remain_fp_regex` finds is kept whatever the others say. Files of bits hold exact names with `model.` in front.',
   unmatched: 'Passed over without a word.',
   codes: ['viditq/'],
-  detect: (file) => weightQuantizer(file) !== undefined || find(file.root, 'remain_fp_regex') !== undefined || levels(file) !== undefined,
+  detect: (file) => weightQuantizer(file) !== undefined || ['remain_fp_regex', ...methods].some((key) => find(file.root, key) !== undefined && (key === 'remain_fp_regex' || find(find(file.root, key)?.value, 'layer_name_regex') !== undefined)) || levels(file) !== undefined,
   parse(file) {
     const problems: DialectProblem[] = [];
     if (!file.root || file.root.kind !== 'map') {
@@ -27,13 +28,75 @@ export const viditq: Dialect = {
     const [weight, activation] = [readBits(quant, 'weight', root), readBits(quant, 'activation', root) ?? readBits(quant, 'act', root)];
     checkName(file, weight?.bits, problems, quant);
     emptySections(quant);
-    const entries = root.names('remain_fp_regex', true).flatMap(({ value, range }): DialectEntry[] => {
-      const regex = regexOrProblem(value, 'python', range, problems);
-      return [{ text: value, range, treatment: kept, isPath: false, elsewhere: !regex, takes: ({ name }: Layer) => regex?.search(name) === true }];
-    });
-    return { entries, otherwise: quantized(`int${weight?.bits ?? '?'} weights, int${activation?.bits ?? '?'} activations`, weight?.bits ?? null, activation?.bits ?? null), unmatched: 'ignored', problems: [...file.problems, ...problems] };
+    const entries = [...remaining(root, problems), ...mixedPrecision(root, weight?.levels ?? [], activation?.levels ?? [], problems), ...methods.flatMap((method) => methodEntry(root, method, problems))];
+    const otherwise = quantized(`int${weight?.bits ?? '?'} weights, int${activation?.bits ?? '?'} activations`, weight?.bits ?? null, activation?.bits ?? null);
+    return { entries, otherwise, unmatched: 'ignored', problems: [...file.problems, ...problems], decide: (_, taking) => decide(taking as readonly RegexEntry[], otherwise),
+      ...root.has('quant') ? { builtin: () => alwaysFull.map((text) => ({ text, range: root.keyRange('quant'), part: 'keep', bits: 16, treatment: kept, isPath: false, takes: ({ name }: Layer) => name.split('.')[0] === text, builtin: 'the list of ViDiT-Q\'s scripts' }) satisfies RegexEntry) } : {} };
   },
 };
+
+/** Of the newer form, from the one that gives way to the one that wins. */
+const methods = ['smooth_quant', 'quarot', 'viditq'];
+/** `fp_layer_list` of the scripts of 2024. */
+const alwaysFull = ['x_embedder', 't_embedder', 't_block', 'y_embedder', 'csize_embedder', 'ar_embedder'];
+
+interface RegexEntry extends DialectEntry { part: 'keep' | 'weight' | 'act' | 'method'; bits: number | null }
+
+function regexEntry({ value, range }: Located<string>, part: RegexEntry['part'], treatment: Treatment, problems: DialectProblem[]): RegexEntry[] {
+  const regex = regexOrProblem(value, 'python', range, problems);
+  return [{ text: value, range, part, bits: treatment.weightBits, treatment, isPath: false, elsewhere: !regex, aside: part === 'method', takes: ({ name }: Layer) => regex?.search(name) === true }];
+}
+
+function remaining(root: Fields, problems: DialectProblem[]): RegexEntry[] {
+  const value = root.text('remain_fp_regex');
+  return value === undefined ? [] : regexEntry({ value, range: root.range('remain_fp_regex') }, 'keep', kept, problems);
+}
+
+/** Rotation or smoothing of some layers. An empty expression is found in every name. */
+function methodEntry(root: Fields, method: string, problems: DialectProblem[]): RegexEntry[] {
+  const fields = root.map(method);
+  const value = fields?.text('layer_name_regex');
+  if (fields && value === undefined) {
+    fields.mustHave('layer_name_regex');
+    return [];
+  }
+  if (fields && value === '') {
+    fields.report('viditq/empty-regex', 'warning', fields.range('layer_name_regex'), `An empty expression is found in every name, so ${method} takes all layers. Remove the section if it is to take none.`);
+  }
+  return fields && value ? regexEntry({ value, range: fields.range('layer_name_regex') }, 'method', quantized(method, null, null), problems) : [];
+}
+
+/** Lists of expressions, one for each level: the first for 16 bits, the next for the first of `n_bits`, and so on. Empty ones take nothing. */
+function mixedPrecision(root: Fields, weights: readonly number[], activations: readonly number[], problems: DialectProblem[]): RegexEntry[] {
+  const lists: [part: 'weight' | 'act', levels: readonly number[]][] = [['weight', weights], ['act', activations]];
+  return lists.flatMap(([part, bits]) => {
+    const fields = root.map('mixed_precision')?.map(part);
+    return (fields?.list('layer_name_regex') ?? []).flatMap((item, i) => {
+      const value = item.kind === 'scalar' && typeof item.value === 'string' ? item.value : '';
+      if (value === '') {
+        return [];
+      }
+      const level = bits[i - 1];
+      if (i > 0 && level === undefined) {
+        fields?.report('viditq/mixed-index', 'error', item.range, `This is expression ${i + 1} of the list, but n_bits has ${bits.length} levels: the first is for 16 bits, then one for each of them.`);
+      }
+      const what = part === 'weight' ? 'weights' : 'activations';
+      return regexEntry({ value, range: item.range }, i === 0 ? 'keep' : part, i === 0 ? kept : quantized(`int${level ?? '?'} ${what}`, part === 'weight' ? level ?? null : null, part === 'act' ? level ?? null : null), problems)
+        .map((entry) => ({ ...entry, bits: level ?? null }));
+    });
+  });
+}
+
+/** What is kept before all; then the last expression of each list. */
+function decide(taking: readonly RegexEntry[], otherwise: Treatment): Omit<Decision, 'layer'> {
+  const keep = taking.find(({ part }) => part === 'keep');
+  if (keep) {
+    return { entry: keep, treatment: kept };
+  }
+  const [weight, act] = (['weight', 'act'] as const).map((part) => taking.filter((entry) => entry.part === part).at(-1));
+  const [w, a] = [weight ? weight.bits : otherwise.weightBits, act ? act.bits : otherwise.activationBits];
+  return { entry: weight ?? act ?? null, also: act ?? null, treatment: weight || act ? quantized(`int${w ?? '?'} weights, int${a ?? '?'} activations`, w, a) : otherwise };
+}
 
 function weightQuantizer({ root }: DialectFile): unknown {
   return find(find(find(find(root, 'quant')?.value, 'weight')?.value, 'quantizer')?.value, 'n_bits');
@@ -57,26 +120,31 @@ function layerBits(root: Fields, level: string): DialectEntry[] {
   });
 }
 
-function readBits(quant: Fields, part: string, root: Fields): { bits: number } | undefined {
+function readBits(quant: Fields, part: string, root: Fields): { bits: number | undefined; levels: number[] } | undefined {
   const holder = quant.map(part);
   const quantizer = holder?.map('quantizer') ?? holder;
-  const bits = quantizer?.number('n_bits');
-  if (!quantizer || bits === undefined) {
+  const written = quantizer?.value('n_bits');
+  const items = written?.kind === 'list' ? written.items : written ? [written] : [];
+  const levels = items.flatMap((item) => (item.kind === 'scalar' && typeof item.value === 'number' ? [{ bits: item.value, range: item.range }] : []));
+  if (!quantizer || levels.length === 0) {
     return undefined;
   }
-  const mixed = root.list('mixed_precision')?.flatMap((item) => (item.kind === 'scalar' && typeof item.value === 'number' ? [item.value] : []));
-  if (!Number.isInteger(bits) || bits < 2 || bits > 16) {
-    quantizer.report('viditq/bits', 'error', quantizer.range('n_bits'), `n_bits goes from 2 to 16, not ${bits}.`);
-  } else if (mixed && mixed.length > 0 && !mixed.includes(bits)) {
-    quantizer.report('viditq/mixed-precision', 'error', quantizer.range('n_bits'), `n_bits ${bits} is not one of mixed_precision: ${mixed.join(', ')}.`);
+  const mixed = quant === root ? undefined : root.list('mixed_precision')?.flatMap((item) => (item.kind === 'scalar' && typeof item.value === 'number' ? [item.value] : []));
+  for (const { bits, range } of levels) {
+    if (!Number.isInteger(bits) || bits < 2 || bits > 16) {
+      quantizer.report('viditq/bits', 'error', range, `n_bits goes from 2 to 16, not ${bits}.`);
+    } else if (mixed && mixed.length > 0 && !mixed.includes(bits)) {
+      quantizer.report('viditq/mixed-precision', 'error', range, `n_bits ${bits} is not one of mixed_precision: ${mixed.join(', ')}.`);
+    }
   }
-  return { bits };
+  return { bits: levels.length === 1 ? levels[0]?.bits : undefined, levels: levels.map(({ bits }) => bits) };
 }
 
 /** A file called w4a8.yaml that says 6 bits is a copy that somebody forgot to change. */
 function checkName({ name }: DialectFile, bits: number | undefined, problems: DialectProblem[], quant: Fields): void {
   const [claim, written] = /(?:^|[^a-z])w(\d+)a\d+/i.exec(name) ?? [];
-  const quantizer = quant.map('weight')?.map('quantizer');
+  const weight = quant.map('weight');
+  const quantizer = weight?.map('quantizer') ?? weight;
   if (claim !== undefined && bits !== undefined && Number(written) !== bits && quantizer) {
     problems.push(problem('viditq/file-name', 'warning', quantizer.range('n_bits'), `The file is called ${name}, but weights have ${bits} bits.`));
   }

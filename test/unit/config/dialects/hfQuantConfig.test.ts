@@ -11,6 +11,9 @@ describe('hf_quant_config.json of ModelOpt', () => {
     ['hfquant/algorithm', text({ quant_algo: 'NVFP' }), '"NVFP"', text({})],
     ['hfquant/mixed', text({ quant_algo: 'MIXED_PRECISION' }), '"MIXED_PRECISION"', text({ quant_algo: 'MIXED_PRECISION', quantized_layers: { proj_out: { quant_algo: 'FP8' } } })],
     ['hfquant/group-size', text({ group_size: 32 }), '32', text({})],
+    ['hfquant/loaders-differ', text({ exclude_modules: ['norm_out'] }), '"norm_out"', text({ exclude_modules: ['norm_out.*', 'time_text_embed*'] })],
+    ['hfquant/loaders-differ', text({ exclude_modules: ['x_embedder', 'proj_out'] }), '"proj_out"', text({ exclude_modules: ['x_embedder', '*proj_out'] })],
+    ['hfquant/group-width', text({ quant_algo: 'W4A16_AWQ', group_size: 128 }), '128', text({ quant_algo: 'W4A16_AWQ', group_size: 128, exclude_modules: ['x_embedder'] })],
     ['dialect/matches-nothing', text({ exclude_modules: ['blocks*'] }), '"blocks*"', text({ exclude_modules: ['lm_head', 'single_transformer_blocks*'] })],
   ], flux);
 

@@ -1,0 +1,44 @@
+/** optimum-quanto's `quanto_qmap.json`: what each layer became, by its whole name, as `save_pretrained` of its own model classes writes it. */
+import type { TreeNode } from '../tree';
+import { find } from '../tree';
+import { kept, problem, quantized } from './dialect';
+import type { Dialect, DialectEntry, DialectFile, DialectProblem, Treatment } from './dialect';
+import { Fields } from './fields';
+
+const types = ['none', 'qint2', 'qint4', 'qint8', 'qfloat8', 'qfloat8_e4m3fn', 'qfloat8_e4m3fnuz', 'qfloat8_e5m2'];
+
+export const quantoMap: Dialect = {
+  id: 'optimum-quanto', title: 'optimum-quanto map',
+  file: '`quanto_qmap.json`: JSON of layer names, each with `weights` and `activations`; `include` and `exclude` of its Python function are written nowhere',
+  rule: 'A key is the whole name of a layer. (`include` and `exclude` of `quantize` are compared by `fnmatch` with whole names.)',
+  unmatched: 'Passed over without a word, and `load_state_dict` is not strict: the layer keeps random weights.',
+  codes: ['qmap/'],
+  detect: (file) => layers(file).length > 0,
+  parse(file) {
+    const problems: DialectProblem[] = [];
+    const all = layers(file);
+    const [first] = all;
+    if (first) {
+      problems.push(problem('qmap/diffusers', 'info', first.keyRange, 'diffusers does not load a model that optimum-quanto saved: load it with optimum-quanto\'s own class, or quantize it anew with torchao or bitsandbytes.'));
+    }
+    const entries = all.map(({ key, keyRange, value }): DialectEntry => ({
+      text: key, range: keyRange, treatment: treatmentOf(key, value, problems, file), isPath: true, takes: ({ name }) => name === key, matchesNothing: 'Keys are whole names of layers.',
+    }));
+    return { entries, otherwise: kept, unmatched: 'ignored', problems: [...file.problems, ...problems] };
+  },
+};
+
+function layers({ root }: DialectFile): { key: string; keyRange: DialectEntry['range']; value: TreeNode }[] {
+  const all = root?.kind === 'map' ? root.entries : [];
+  return all.every(({ value }) => find(value, 'weights') !== undefined && find(value, 'activations') !== undefined) ? all : [];
+}
+
+function treatmentOf(key: string, value: TreeNode, problems: DialectProblem[], { document }: DialectFile): Treatment {
+  if (value.kind !== 'map') {
+    return kept;
+  }
+  const fields = new Fields(value, `"${key}"`, problems, document);
+  const [weights, activations] = ['weights', 'activations'].map((part) => fields.text(part, types, 'qmap/type') ?? 'none');
+  const bits = (type: string | undefined): number => (type === undefined || type === 'none' ? 16 : Number(/\d+/.exec(type)?.[0] ?? 16));
+  return weights === 'none' && activations === 'none' ? kept : quantized(`${weights ?? ''} weights${activations === 'none' ? '' : `, ${activations ?? ''} activations`}`, bits(weights), bits(activations));
+}
