@@ -3,6 +3,7 @@ import { TextDocument } from 'vscode-languageserver-textdocument';
 import { URI } from 'vscode-uri';
 import { readValues } from '../checkpoint/values';
 import { describeShare, share } from '../config/dialects/evaluate';
+import { headerText } from '../config/dialects/header';
 import { loadDialect, whyNoDialect } from '../config/dialects/load';
 import type { LoadedDialect } from '../config/dialects/load';
 import type { Treatment } from '../config/dialects/dialect';
@@ -46,7 +47,7 @@ async function lintConfig(context: CommandContext, path: string): Promise<Proble
 
 async function lintDialect(context: CommandContext, path: string): Promise<Problem[]> {
   const given = context.values['checkpoint'];
-  const document = /\.safetensors$/.test(path) ? await comfyDocument(context, path) : await context.document(path);
+  const document = /\.safetensors$/.test(path) ? await headerDocument(context, path) : await context.document(path);
   const loaded = await loadDialect(document, path, context.store, typeof given === 'string' ? resolve(given) : /\.safetensors$/.test(path) ? path : undefined);
   if (!loaded) {
     throw new UsageError(`${path}: ${whyNoDialect(document, path)}. QuantScope reads *.quant.yaml and the files of other tools that docs/cli.md lists.`);
@@ -61,14 +62,11 @@ async function lintDialect(context: CommandContext, path: string): Promise<Probl
   return problems;
 }
 
-/** ComfyUI's metadata of a checkpoint as text: from the header, or put together from the tensors that hold it layer by layer. */
-async function comfyDocument(context: CommandContext, path: string): Promise<TextDocument> {
-  const { metadata, tensors } = await context.store.get(path);
-  const notes = tensors.filter(({ name, dtype, bytes }) => name.endsWith('.comfy_quant') && dtype === 'U8' && bytes <= 65536);
-  const layers = await Promise.all(notes.map(async (tensor) => `    ${JSON.stringify(tensor.name.slice(0, -'.comfy_quant'.length))}: ${Buffer.from((await readValues(tensor)).data).toString('utf8')}`));
-  const text = metadata['_quantization_metadata'] ?? (layers.length > 0 ? `{\n  "format_version": "1.0",\n  "layers": {\n${layers.join(',\n')}\n  }\n}\n` : undefined);
+/** The quantization metadata in a checkpoint's header as a text. */
+async function headerDocument(context: CommandContext, path: string): Promise<TextDocument> {
+  const text = await headerText(await context.store.get(path), async (tensor) => Buffer.from((await readValues(tensor)).data).toString('utf8'));
   if (text === undefined) {
-    throw new UsageError(`${path}: holds no quantization metadata of ComfyUI (neither _quantization_metadata in its header nor .comfy_quant tensors).`);
+    throw new UsageError(`${path}: holds no quantization metadata (no _quantization_metadata or quantization_config in its header, no .comfy_quant or scaled_fp8 tensors).`);
   }
   return TextDocument.create(URI.file(path).toString(), 'json', 1, text);
 }

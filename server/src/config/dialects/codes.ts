@@ -110,6 +110,11 @@ export const dialectCodes = {
   'comfy/no-metadata': { meaning: 'A layer has scales but no entry and is loaded as unquantized.', remedy: 'Add an entry with its format.' },
   'comfy/scaled-fp8': { meaning: 'The file carries the marker of an older format too.', remedy: 'Save it again with a current ComfyUI.' },
   'comfy/storage': { meaning: 'The weight is stored in another type than its format has.', remedy: 'Correct the format.' },
+  'comfy/side-tensor': { meaning: 'A layer lacks a tensor that its format needs.', remedy: 'Write it, or correct the format.' },
+  'comfy/scale-order': { meaning: 'Scales of nvfp4 and mxfp8 have to lie in tiles of 128 × 4 for ComfyUI. Their shape shows plain ones only where rows or columns do not fill whole tiles; elsewhere nothing in a file says which it is, and ModelOpt writes both.', remedy: 'Export with the tiled ("swizzled") layout, or convert the file with a tool of ComfyUI.' },
+  'comfy/scale-shape': { meaning: 'The scales of a layer have a shape that fits neither order.', remedy: 'Check which tool wrote the file, and whether it is whole.' },
+  'comfy/detection': { meaning: 'A layer is packed whose width ComfyUI measures to recognise the model: FLUX nvfp4 files (pull request 15273) and Z-Image with a packed `cap_embedder` were taken for other models.', remedy: 'Keep embedders and final layers in 16 bits.' },
+  'comfy/group-width': { meaning: 'The groups of a format do not divide the inputs of a layer.', remedy: 'Take another format for this layer.' },
   'comfy/convrot-group': { meaning: 'A ConvRot group must be a power of four and divide the inputs: 256 fits neither 1152 nor 1920, 64 fits both.', remedy: 'Write 64, or leave these layers unrotated.' },
 
   'deepcompressor/role': { meaning: 'Lists of deepcompressor hold keys of a fixed vocabulary, never names or patterns; another one is a KeyError.', remedy: 'Take a key that the message lists.' },
@@ -148,6 +153,16 @@ export const dialectCodes = {
   'nunchaku/fused': { meaning: 'A target looks like a fused projection; the checkpoint\'s keys must be those of the diffusers model.', remedy: 'Name `to_q`, `to_k` and `to_v`, and convert the checkpoint accordingly.' },
   'nunchaku/gpu': { meaning: 'The precision does not run on every GPU.', remedy: 'Check the capability of the GPU that the model is for.' },
   'nunchaku/width': { meaning: 'The groups do not divide a target\'s inputs.', remedy: 'Leave such layers out.' },
+
+  'svdq/method': { meaning: 'nunchaku knows the method `svdquant` alone.', remedy: 'Check which tool wrote the file.' },
+  'svdq/dtype': { meaning: 'nunchaku has int4 and fp4_e2m1_all.', remedy: 'Write one of them, as the tensors are.' },
+  'svdq/group-size': { meaning: 'nunchaku has groups of 64 for int4 and of 16 for fp4.', remedy: 'Write that size, or pack the weights again.' },
+  'svdq/rank': { meaning: 'The rank in the header is missing, which means 32, or differs from that of the low-rank branches in the file.', remedy: 'Write the second dimension of `proj_down` (or `lora_down`).' },
+  'svdq/tensors': { meaning: 'The header names another precision or group than the tensors have. It is made by looking for FP8 tensors, and one of them is enough to mislead it.', remedy: 'Merge the file again from its parts, or correct the header.' },
+  'svdq/model-class': { meaning: 'nunchaku has no such class.', remedy: 'Take one that the message lists.' },
+  'svdq/skip-refiners': { meaning: '`skip_refiners` contradicts the file, or is written for another model than Z-Image.', remedy: 'Write true when the refiners are not quantized.' },
+  'svdq/header': { meaning: 'The header lacks a part that a loader needs.', remedy: 'Merge the file again with `nunchaku.merge_safetensors`.' },
+  'svdq/gpu': { meaning: 'A precision runs on some GPUs alone, and newer classes take it from the GPU instead of from the file.', remedy: 'Take the int4 file for Turing, Ampere and Ada, the fp4 file for Blackwell.' },
 
   'sdnq/dtype': { meaning: 'SDNQ has no such dtype.', remedy: 'Write int8, uint4, float8_e4m3fn or another that SDNQ lists.' },
   'sdnq/codebook': { meaning: 'Codebooks go with unsigned integers only.', remedy: 'Write uint4 and its like, or leave `use_codebook` out.' },

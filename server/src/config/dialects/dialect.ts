@@ -97,6 +97,8 @@ export interface DialectFacts {
 }
 
 export interface Dialect extends DialectFacts {
+  /** Is about the packed weights themselves, so that they are no reason for a warning. */
+  ofPacked?: true;
   detect(file: DialectFile): boolean;
   /** Never throws. */
   parse(file: DialectFile): ParsedDialect;

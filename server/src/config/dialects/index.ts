@@ -17,6 +17,7 @@ import { llmCompressor } from './llmCompressor';
 import { modelopt } from './modelopt';
 import { modeloptRecipe } from './modeloptRecipe';
 import { nunchakuLite } from './nunchakuLite';
+import { nunchakuMetadata } from './nunchakuMetadata';
 import { quanto } from './quanto';
 import { quantoMap } from './quantoMap';
 import { sdnq } from './sdnq';
@@ -27,7 +28,7 @@ import { unknownBackend } from './unknownBackend';
 import { viditq } from './viditq';
 
 /** In the order in which they are asked: the particular before the general. */
-export const dialects: readonly Dialect[] = [bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, sdnq, compressedTensors, unknownBackend, modeloptRecipe, hfQuantConfig, quantoMap, fqnToConfig, llmCompressor, deepcompressor, viditq, comfy, convertToQuant, stableDiffusionCpp, llamaQuantize];
+export const dialects: readonly Dialect[] = [bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, nunchakuMetadata, sdnq, compressedTensors, unknownBackend, modeloptRecipe, hfQuantConfig, quantoMap, fqnToConfig, llmCompressor, deepcompressor, viditq, comfy, convertToQuant, stableDiffusionCpp, llamaQuantize];
 
 /** Reads a text as JSON or rules of `expression=type` or YAML, by what stands in it. @param name base name of the file */
 export function readDialectFile(name: string, document: TextDocument): DialectFile {

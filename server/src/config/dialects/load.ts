@@ -38,7 +38,7 @@ export async function loadDialect(document: TextDocument, path: string, store: C
   }
   const parsed = dialect.parse(file);
   const checkpointPath = given ?? await checkpointBeside(path);
-  const { checkpoint, problems } = await open(checkpointPath, store);
+  const { checkpoint, problems } = await open(checkpointPath, store, dialect);
   const { entries, decisions, problems: found } = checkpoint ? evaluate(parsed, checkpoint) : { entries: withoutLayers(parsed), decisions: [], problems: [] };
   const uncovered = { treatment: parsed.otherwise, layers: decisions.filter(({ entry }) => entry === null).map(({ layer }) => layer) };
   return { dialect, parsed, checkpointPath, checkpoint, entries, decisions, uncovered, problems: [...parsed.problems, ...problems, ...found].sort(byPlace) };
@@ -51,13 +51,13 @@ export function whyNoDialect(document: TextDocument, path: string): string {
   return first ? `line ${(first.range?.start.line ?? 0) + 1}: ${first.message}` : 'no tool known here reads a file like this';
 }
 
-async function open(path: string | undefined, store: CheckpointStore): Promise<{ checkpoint?: Checkpoint; problems: Problem[] }> {
+async function open(path: string | undefined, store: CheckpointStore, { ofPacked }: Dialect): Promise<{ checkpoint?: Checkpoint; problems: Problem[] }> {
   if (path === undefined) {
     return { problems: [problem('dialect/no-checkpoint', 'info', top, 'No checkpoint stands beside this file, so nothing says what its entries take. Name one: --checkpoint folder.')] };
   }
   try {
     const checkpoint = await store.get(path);
-    const packed = checkpoint.problems.some(({ code }) => code === 'checkpoint/packed-weights') || checkpoint.layers.length === 0;
+    const packed = !ofPacked && checkpoint.problems.some(({ code }) => code === 'checkpoint/packed-weights') || (!ofPacked && checkpoint.layers.length === 0);
     return { checkpoint, problems: packed ? [problem('dialect/packed-checkpoint', 'warning', top,
       `Weights of ${path} are packed already, so only ${checkpoint.layers.length} layers can be seen. Name the unquantized original: --checkpoint folder.`)] : [] };
   } catch (error) {

@@ -1,3 +1,6 @@
+import assert from 'node:assert/strict';
+import { headerText } from '../../../../server/src/config/dialects/header';
+import type { Checkpoint } from '../../../../server/src/protocol';
 import { checkpointOf } from '../../../fixtures/checkpoints';
 import { describeTraps } from './support';
 
@@ -6,7 +9,12 @@ const text = (layers: Record<string, unknown>, version: unknown = '1.0'): string
 describe('ComfyUI quantization metadata', () => {
   const bf16 = { dtype: 'BF16', shape: [8, 1152] } as const;
   const original = checkpointOf({ 'a.weight': { ...bf16, shape: [8, 1152] }, 'b.weight': { ...bf16, shape: [8, 1024] } });
-  const packed = checkpointOf({ 'a.weight': { dtype: 'I8', shape: [8, 576] }, 'a.weight_scale': { dtype: 'F32', shape: [8] }, 'b.weight': { dtype: 'F8_E4M3', shape: [8, 1024] }, 'b.weight_scale': { dtype: 'F32', shape: [] }, 'scaled_fp8': { dtype: 'F8_E4M3', shape: [2] } });
+  const packed = checkpointOf({ 'a.weight': { dtype: 'I8', shape: [8, 576] }, 'a.weight_scale': { dtype: 'F32', shape: [8] }, 'b.weight': { dtype: 'F8_E4M3', shape: [8, 1024] }, 'b.weight_scale': { dtype: 'F32', shape: [] }, 'scaled_fp8': { dtype: 'F8_E4M3', shape: [2] },
+    'n.weight': { dtype: 'U8', shape: [8, 64] }, 'cap_embedder.1.weight': { dtype: 'U8', shape: [8, 64] }, 'odd.weight': { dtype: 'I8', shape: [8, 40] } });
+  const nvfp4 = text({ n: { format: 'nvfp4' } });
+  /** One nvfp4 layer with 128 inputs, and its scales in the given shape. */
+  const scaled = (rows: number, columns: number, out = 64, metadata: Record<string, string> = {}): Checkpoint =>
+    ({ ...checkpointOf({ 'n.weight': { dtype: 'U8', shape: [out, 64] }, 'n.weight_scale': { dtype: 'F8_E4M3', shape: [rows, columns] }, 'n.weight_scale_2': { dtype: 'F32', shape: [] } }), metadata });
   const good = text({ a: { format: 'convrot_w4a4', convrot_groupsize: 64 }, b: { format: 'float8_e4m3fn' } });
   describeTraps('comfy/', 'comfyui', [
     ['comfy/version', text({}, 1), '1', good],
@@ -19,5 +27,19 @@ describe('ComfyUI quantization metadata', () => {
     ['comfy/convrot-group', text({ a: { format: 'convrot_w4a4' } }), '"convrot_w4a4"', good],
     ['comfy/convrot-group', text({ a: { format: 'convrot_w4a4', convrot_groupsize: 128 } }), '128', good],
     ['comfy/convrot-group', text({ b: { format: 'int8_tensorwise', convrot: true, convrot_groupsize: 2048 } }), '2048', text({ b: { format: 'int8_tensorwise', convrot: true } })],
+    ['comfy/side-tensor', text({ n: { format: 'nvfp4' } }), '"n"', nvfp4, scaled(128, 8)],
+    ['comfy/side-tensor', text({ a: { format: 'awq_w4a16' } }), '"a"', text({ a: { format: 'convrot_w4a4', convrot_groupsize: 64 } })],
+    ['comfy/detection', text({ 'cap_embedder.1': { format: 'nvfp4' } }), '"cap_embedder.1"', text({ 'cap_embedder.1': { format: 'nvfp4' } }), checkpointOf({ 'cap_embedder.1.weight': { dtype: 'BF16', shape: [8, 128] } })],
+    ['comfy/group-width', text({ odd: { format: 'awq_w4a16' } }), '"awq_w4a16"', text({ a: { format: 'awq_w4a16' } })],
+    ['comfy/group-width', text({ a: { format: 'asym_w4a8_int8', group_size: 20 } }), '20', text({ a: { format: 'asym_w4a8_int8', group_size: 16 } })],
+    ['comfy/scale-order', nvfp4, '"n"', nvfp4, scaled(128, 8), scaled(64, 8)],
+    ['comfy/scale-order', nvfp4, '"layers"', nvfp4, scaled(128, 8, 128), scaled(128, 8, 128, { quantization_config: '{"producer": {"name": "modelopt"}}' })],
+    ['comfy/scale-shape', nvfp4, '"n"', nvfp4, scaled(128, 8), scaled(64, 12)],
   ], packed);
+
+  it('reads the old marker as entries', async () => {
+    const old = await headerText(checkpointOf({ 'a.weight': { dtype: 'F8_E5M2', shape: [8, 8] }, 'a.scale_weight': { dtype: 'F32', shape: [] }, 'model.scaled_fp8': { dtype: 'F8_E5M2', shape: [2] } }), () => Promise.resolve('')) ?? '';
+    assert.deepEqual(JSON.parse(old), { format_version: '1.0', layers: { a: { format: 'float8_e5m2', full_precision_matrix_mult: true } } });
+    assert.equal(await headerText(original, () => Promise.resolve('')), undefined);
+  });
 });

@@ -37,15 +37,15 @@ export function config(quantization: Record<string, unknown>): string {
   return JSON.stringify({ _class_name: 'FluxTransformer2DModel', quantization_config: quantization }, null, 2);
 }
 
-/** A trap: its code, a text that falls into it, the place it marks, and a text that does not, on a checkpoint of its own where one is given. */
-export type Trap = [code: string, bad: string, marked: string, good: string, goodCheckpoint?: Checkpoint];
+/** A trap: its code, a text that falls into it, the place it marks, and a text that does not, each on a checkpoint of its own where one is given. */
+export type Trap = [code: string, bad: string, marked: string, good: string, goodCheckpoint?: Checkpoint | undefined, badCheckpoint?: Checkpoint];
 
 /** Declares one test per trap, and one that says that every code with this prefix has a trap. */
 export function describeTraps(prefix: string, id: string | null, traps: readonly Trap[], checkpoint: Checkpoint, name?: string): void {
-  for (const [code, bad, marked, good, goodCheckpoint] of traps) {
+  for (const [code, bad, marked, good, goodCheckpoint, badCheckpoint] of traps) {
     it(`${code}: ${marked}`, () => {
       const places = (text: string, problems: readonly Problem[]): string[] => problems.filter((problem) => problem.code === code).map(({ range }) => (range ? documentOf(text).getText(range) : ''));
-      const { all } = evaluated(id, bad, checkpoint, name);
+      const { all } = evaluated(id, bad, badCheckpoint ?? checkpoint, name);
       assert.ok(places(bad, all).includes(marked), `${JSON.stringify(codes(bad, all))} holds no ${code} at ${marked}`);
       assert.deepEqual(places(good, evaluated(null, good, goodCheckpoint ?? checkpoint, name).all), []);
     });

@@ -1,0 +1,97 @@
+/** The header of a single-file nunchaku checkpoint: `quantization_config` beside `config`, `comfy_config` and `model_class`. It names no layers; the tensors do. */
+import type { Checkpoint, TensorInfo } from '../../protocol';
+import { find } from '../tree';
+import type { TreeNode } from '../tree';
+import { kept, problem, quantized } from './dialect';
+import type { Dialect, DialectFile, DialectProblem } from './dialect';
+import { Fields } from './fields';
+
+const dtypes: Readonly<Record<string, { group: number; scales: string }>> = { int4: { group: 64, scales: '16-bit' }, fp4_e2m1_all: { group: 16, scales: 'F8_E4M3' } };
+const classes = ['NunchakuFluxTransformer2dModel', 'NunchakuFluxTransformer2DModelV2', 'NunchakuQwenImageTransformer2DModel', 'NunchakuSanaTransformer2DModel', 'NunchakuZImageTransformer2DModel', 'NunchakuSDXLUNet2DConditionModel'];
+/** Classes that take int4 or fp4 from the GPU, whatever the file says. */
+const fromGpu = /V2$|QwenImage|ZImage|SDXL/;
+
+export const nunchakuMetadata: Dialect = {
+  id: 'nunchaku', title: 'nunchaku metadata',
+  file: 'The header of a single-file nunchaku `.safetensors`: `quantization_config` with `method` and `rank`, beside `model_class`, `config` and `comfy_config`',
+  rule: 'It names no layers: a layer is quantized when the file holds a `qweight` for it.',
+  unmatched: 'There are no entries.',
+  codes: ['svdq/'],
+  ofPacked: true,
+  detect: (file) => find(config(file), 'method') !== undefined && find(config(file), 'quant_method') === undefined,
+  parse(file) {
+    const problems: DialectProblem[] = [];
+    const node = config(file);
+    if (node?.kind !== 'map' || file.root?.kind !== 'map') {
+      return { entries: [], otherwise: kept, unmatched: 'ignored', problems: file.problems };
+    }
+    const [root, fields] = [new Fields(file.root, 'the header', problems, file.document), new Fields(node, 'quantization_config', problems, file.document)];
+    fields.text('method', ['svdquant'], 'svdq/method');
+    const weight = fields.map('weight');
+    const dtype = weight?.text('dtype', Object.keys(dtypes), 'svdq/dtype');
+    for (const part of ['weight', 'activation'].map((key) => fields.map(key))) {
+      const known = dtypes[part?.scalar('dtype') as string];
+      if (part && known && part.has('group_size') && part.number('group_size') !== known.group) {
+        part.report('svdq/group-size', 'error', part.range('group_size'), `${String(part.scalar('dtype'))} has groups of ${known.group} in nunchaku.`);
+      }
+    }
+    checkHeader(root, fields);
+    const modelClass = root.text('model_class');
+    if (weight && dtype) {
+      weight.report('svdq/gpu', 'info', weight.range('dtype'), `${dtype === 'int4' ? 'int4 runs on GPUs of compute capability 7.5, 8.0, 8.6 and 8.9' : 'fp4 runs on GPUs of compute capability 12.0 and 12.1'} alone, Hopper runs neither.` +
+        `${modelClass !== undefined && fromGpu.test(modelClass) ? ` ${modelClass} takes the precision from the GPU, not from here: on another GPU it fails with hundreds of shape mismatches.` : ''}`);
+    }
+    const bits = dtype === undefined ? null : 4;
+    return {
+      entries: [], otherwise: quantized(`SVDQuant ${dtype ?? 'of unknown type'}, rank ${String(fields.scalar('rank') ?? 32)}`, bits, bits), unmatched: 'ignored', problems: [...file.problems, ...problems],
+      traps: (checkpoint) => tensorTraps(fields, dtype, checkpoint),
+    };
+  },
+};
+
+function config({ root }: DialectFile): TreeNode | undefined {
+  return find(root, 'quantization_config')?.value;
+}
+
+function checkHeader(root: Fields, fields: Fields): void {
+  const modelClass = root.text('model_class');
+  if (modelClass !== undefined && !classes.includes(modelClass)) {
+    root.refuse('model_class', modelClass, classes, 'svdq/model-class', 'warning');
+  }
+  if (fields.has('skip_refiners') && modelClass !== undefined && !modelClass.includes('ZImage')) {
+    fields.report('svdq/skip-refiners', 'info', fields.keyRange('skip_refiners'), 'skip_refiners is read for Z-Image alone.');
+  }
+  if (!fields.has('rank')) {
+    fields.report('svdq/rank', 'warning', fields.keyRange('method'), 'Without rank nunchaku takes 32.');
+  }
+  const keys = root.value('header_keys') ? root.names('header_keys', false).map(({ value }) => value) : undefined;
+  const missing = keys ? [...root.has('model_class') ? [] : ['model_class'], ...['config', 'comfy_config'].filter((key) => !keys.includes(key))] : [];
+  if (missing.length > 0) {
+    fields.report('svdq/header', 'warning', fields.keyRange('method'), `The header lacks ${missing.join(' and ')}. nunchaku builds the model from "config", ComfyUI-nunchaku from "comfy_config" and "model_class".`);
+  }
+}
+
+/** The header is put together by looking at the types of tensors; one wrong tensor, and it says another precision. */
+function tensorTraps(fields: Fields, dtype: string | undefined, { tensors }: Checkpoint): DialectProblem[] {
+  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
+  const packed = tensors.filter(({ name, dtype: type }) => name.endsWith('.qweight') && type === 'I8').map((weight) => {
+    const layer = weight.name.slice(0, -'.qweight'.length);
+    return { layer, weight, scales: byName.get(`${layer}.wscales`), down: byName.get(`${layer}.proj_down`) ?? byName.get(`${layer}.lora_down`) };
+  });
+  const known = dtypes[dtype ?? ''];
+  const weight = fields.map('weight');
+  const rank = fields.number('rank');
+  const isFp8 = (scales: TensorInfo | undefined): boolean => scales?.dtype.startsWith('F8') === true;
+  const wrongType = known ? packed.find(({ scales }) => scales && isFp8(scales) !== (dtype !== 'int4')) : undefined;
+  const group = ({ weight: { shape }, scales }: typeof packed[number]): number => (2 * (shape[1] ?? 0)) / (scales?.shape[0] ?? NaN);
+  const wrongGroup = known && !wrongType ? packed.find((each) => each.scales && group(each) !== known.group) : undefined;
+  const wrongRank = rank === undefined ? undefined : packed.find(({ down }) => down && down.shape[1] !== rank);
+  const refiners = packed.some(({ layer }) => layer.includes('refiner'));
+  const skips = fields.flag('skip_refiners');
+  return [
+    ...wrongType && weight ? [problem('svdq/tensors', 'error', weight.range('dtype'), `The file says ${dtype ?? ''}, whose scales are ${known?.scales ?? ''}, but "${wrongType.layer}.wscales" is ${wrongType.scales?.dtype ?? ''}: it is ${dtype === 'int4' ? 'fp4_e2m1_all' : 'int4'}.`)] : [],
+    ...wrongGroup && weight ? [problem('svdq/tensors', 'error', weight.range('group_size'), `"${wrongGroup.layer}" has groups of ${group(wrongGroup)} by the shape of its scales, not of ${known?.group ?? 0}.`)] : [],
+    ...wrongRank ? [problem('svdq/rank', 'error', fields.range('rank'), `The low-rank branch of "${wrongRank.layer}" has rank ${wrongRank.down?.shape[1] ?? 0}, not ${rank ?? 0}: the file does not load.`)] : [],
+    ...skips !== undefined && packed.length > 0 && skips === refiners ? [problem('svdq/skip-refiners', 'error', fields.range('skip_refiners'), refiners ? 'The file holds quantized refiners, so skip_refiners must be false.' : 'The file holds no quantized refiners, so skip_refiners must be true.')] : [],
+  ];
+}
