@@ -21,6 +21,7 @@ export const dialectCodes = {
     meaning: 'An entry ends in a block number, and the tool\'s rule takes other blocks too: `transformer_blocks.1` also `single_transformer_blocks.1`, and with some tools 10 to 19.',
     remedy: 'Write what stands before and behind the number, as far as the tool\'s rule allows.',
   },
+  'dialect/no-such-block': { meaning: 'An entry names blocks that the checkpoint does not have, as a list written for 40 blocks (0–2 and 37–39) does on a model of 30: the last ones are then not protected.', remedy: 'Write the numbers of this model.' },
   'dialect/shadowed': { meaning: 'Other entries decide every layer that this one takes.', remedy: 'Remove it, narrow the others, or move it: the message names the entry that decides.' },
   'dialect/rank': { meaning: 'A low-rank branch has a higher rank than a layer can have, the smaller of its inputs and outputs.', remedy: 'Take a smaller rank, or leave such layers out.' },
   'dialect/repeated': { meaning: 'The same entry stands twice.', remedy: 'Remove one.' },
@@ -43,6 +44,7 @@ export const dialectCodes = {
   'torchao/unknown-type': { meaning: 'The class is not one of torchao\'s known configs. It must live in one of the modules that torchao allows.', remedy: 'Check its spelling.' },
   'torchao/intx-dtype': { meaning: '`IntxWeightOnlyConfig` has no field `dtype`: a TypeError on current torchao.', remedy: 'Write `weight_dtype`.' },
   'torchao/safetensors': { meaning: 'The weights beside the file are torchao tensors in safetensors, which torchao before 0.16 cannot read.', remedy: 'Load them with torchao 0.16 or later and a diffusers with pull request 13719.' },
+  'torchao/group-width': { meaning: 'A config does not fit the width of some layers. Int4WeightOnlyConfig (groups of 128 unless said) and float8 with dynamic activations leave them in high precision with a line in the log; others stop.', remedy: 'Take a smaller `group_size`, or name these layers in `modules_to_not_convert`.' },
   'fqn/default': { meaning: '`_default` of FqnToConfig is deprecated.', remedy: 'Write `re:.*` as the last key.' },
   'torchao/fqn': { meaning: 'diffusers hands torchao one module after the other, without its name, so the names in an FqnToConfig take nothing there.', remedy: 'Use FqnToConfig with torchao itself, or one config and `modules_to_not_convert`.' },
 
@@ -66,6 +68,7 @@ export const dialectCodes = {
   'recipe/num-bits': { meaning: '`num_bits` is neither a whole number nor an ExMy format.', remedy: 'Write 4, 8, e2m1, e4m3 or their like.' },
   'recipe/axis-and-blocks': { meaning: '`axis` and `block_sizes` exclude each other.', remedy: 'Keep one.' },
   'recipe/block-sizes': { meaning: 'A key of `block_sizes` is no axis and none of the named ones.', remedy: 'Write -1 for the inputs.' },
+  'recipe/block-width': { meaning: 'Blocks along the inputs do not divide them.', remedy: 'Switch the quantizers of these layers off, or take another size.' },
   'recipe/import': { meaning: 'An imported part is not read, so its entries are not counted.', remedy: 'Look at the imported file itself.' },
 
   'hfquant/deprecated': { meaning: 'ModelOpt announces the end of `hf_quant_config.json`.', remedy: 'Read `quantization_config` in config.json.' },
@@ -101,6 +104,8 @@ export const dialectCodes = {
   'llama/overlap': { meaning: 'Two rules give one layer different types, and which of them counts depends on the version.', remedy: 'Write rules that do not overlap.' },
   'llama/ignored': { meaning: 'Some versions ignore rules without a word.', remedy: 'Check the types in the file that was written.' },
   'llama/iq': { meaning: 'The build for diffusion models refuses IQ types.', remedy: 'Take K types.' },
+  'llama/five-dimensions': { meaning: 'A tensor has more than four dimensions, such as `patch_embedding.weight` of Wan. It is written to a file beside the GGUF and has to be put back after quantizing.', remedy: 'Run `fix_5d_tensors.py` on the result.' },
+  'llama/long-name': { meaning: 'The name of a tensor is longer than GGUF takes.', remedy: 'Convert a file with shorter names.' },
   'llama/diffusers-names': { meaning: 'The converter for diffusion models refuses files with diffusers names.', remedy: 'Convert a file with the original names.' },
 
   'comfy/version': { meaning: 'The version of the metadata is not "1.0".', remedy: 'Check which ComfyUI wrote it.' },

@@ -2,6 +2,7 @@
 import { quoted } from '../../checkpoint/errors';
 import type { Checkpoint, Layer } from '../../protocol';
 import { nearest } from '../nearest';
+import { lastBlocks, noSuchBlock } from './blocks';
 import { problem, replaceBy } from './dialect';
 import type { Decision, DialectEntry, DialectProblem, EntryResult, ParsedDialect } from './dialect';
 
@@ -26,7 +27,8 @@ export function evaluate(parsed: ParsedDialect, checkpoint: Checkpoint): Evaluat
     text: entry.text, range: entry.range, treatment: entry.treatment, builtin: entry.builtin ?? null, matchedLayers: matches[i]?.length ?? 0,
     matchedParamsPercent: share(matches[i] ?? [], total), decidedLayers: decisions.filter((decision) => decides(decision, entry)).length,
   }));
-  const problems = checkpoint.layers.length === 0 ? [] : written.flatMap((entry, i) => entryProblems(entry, matches[i] ?? [], parsed, checkpoint, decisions, written.slice(0, i)));
+  const context = { parsed, checkpoint, decisions, last: lastBlocks(checkpoint) };
+  const problems = checkpoint.layers.length === 0 ? [] : written.flatMap((entry, i) => entryProblems(entry, matches[i] ?? [], context, written.slice(0, i)));
   return { entries: results, decisions, problems: [...problems, ...parsed.traps?.(checkpoint, decisions) ?? []] };
 }
 
@@ -44,15 +46,19 @@ export function describeShare(layers: readonly Layer[], checkpoint: Checkpoint):
   return `${layers.length} ${layers.length === 1 ? 'layer' : 'layers'}, ${share(layers, total).toFixed(2)} % of the weights`;
 }
 
-function entryProblems(entry: DialectEntry, matches: readonly Layer[], parsed: ParsedDialect, checkpoint: Checkpoint, decisions: readonly Decision[], before: readonly DialectEntry[]): DialectProblem[] {
+interface Context { parsed: ParsedDialect; checkpoint: Checkpoint; decisions: readonly Decision[]; last: ReadonlyMap<string, number> }
+
+function entryProblems(entry: DialectEntry, matches: readonly Layer[], { parsed, checkpoint, decisions, last }: Context, before: readonly DialectEntry[]): DialectProblem[] {
   const twin = before.find(({ text, treatment }) => text === entry.text && treatment.label === entry.treatment.label);
   if (twin) {
     return [problem('dialect/repeated', 'warning', entry.range, `${quoted(entry.text)} stands in line ${twin.range.start.line + 1} already.`)];
   }
+  const silence = parsed.unmatched === 'error' ? 'The tool stops with an error.' : 'The tool passes over it without a word.';
+  const tooHigh = noSuchBlock(entry.text, last);
   if (matches.length === 0) {
-    return entry.elsewhere ? [] : [nothing(entry, parsed, checkpoint)];
+    return entry.elsewhere ? [] : [nothing(tooHigh ? { ...entry, matchesNothing: tooHigh } : entry, parsed, checkpoint, silence)];
   }
-  const wider = entry.isPath ? beyondThePath(entry, matches, checkpoint) : [];
+  const wider = [...tooHigh ? [problem('dialect/no-such-block', 'warning', entry.range, `${tooHigh} The rest of ${quoted(entry.text)} takes ${describeShare(matches, checkpoint)}.`)] : [], ...entry.isPath ? beyondThePath(entry, matches, checkpoint) : []];
   if (entry.aside || decisions.some((decision) => decides(decision, entry))) {
     return wider;
   }
@@ -62,8 +68,7 @@ function entryProblems(entry: DialectEntry, matches: readonly Layer[], parsed: P
     `Other entries decide all ${matches.length} layers that this one takes; for ${quoted(matches[0]?.name ?? '')} it is ${deciding.builtin ? `${quoted(deciding.text)} (${deciding.builtin})` : `${quoted(deciding.text)} in line ${deciding.range.start.line + 1}`}.`)];
 }
 
-function nothing(entry: DialectEntry, parsed: ParsedDialect, checkpoint: Checkpoint): DialectProblem {
-  const silence = parsed.unmatched === 'error' ? 'The tool stops with an error.' : 'The tool passes over it without a word.';
+function nothing(entry: DialectEntry, parsed: ParsedDialect, checkpoint: Checkpoint, silence: string): DialectProblem {
   const close = entry.isPath && !entry.matchesNothing ? suggestion(entry, checkpoint) : undefined;
   return problem('dialect/matches-nothing', parsed.unmatched === 'error' ? 'error' : 'warning', entry.range,
     `${quoted(entry.text)} takes no layer of this checkpoint. ${entry.matchesNothing ?? ''}${entry.matchesNothing ? ' ' : ''}${silence}${close ? ` Did you mean ${quoted(close)}?` : ''}`,

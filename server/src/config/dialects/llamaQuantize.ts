@@ -44,7 +44,7 @@ export const llamaQuantize: Dialect = {
     }
     return {
       entries, otherwise: quantized('as the base type says', null, 16), unmatched: 'ignored', problems: [...file.problems, ...problems],
-      traps: (checkpoint, decisions) => [...overlaps(entries, checkpoint), ...blockTraps(entries, decisions, checkpoint, 'they become F16 with a warning.'), ...refusals(entries, checkpoint, decisions)],
+      traps: (checkpoint, decisions) => [...overlaps(entries, checkpoint), ...blockTraps(entries, decisions, checkpoint, 'they become F16 with a warning.'), ...refusals(entries, checkpoint, decisions), ...writerLimits(entries[0], checkpoint)],
     };
   },
 };
@@ -65,4 +65,18 @@ function refusals(entries: readonly TypeEntry[], { architecture, layers }: Check
   const named = refused.test(architecture) && layers.some(({ name }) => name.startsWith('transformer_blocks.')) && decisions.length > 0;
   return [...iq, ...first && named ? [problem('llama/diffusers-names', 'warning', first.range,
     'City96\'s converter refuses files of this model with diffusers names: convert one with the original names (double_blocks…), and write the rules for those.')] : []];
+}
+
+/** What city96's converter cannot write: tensors of five dimensions, long names. */
+function writerLimits(first: TypeEntry | undefined, { architecture, tensors }: Checkpoint): DialectProblem[] {
+  if (!first || architecture === 'unknown') {
+    return [];
+  }
+  const deep = tensors.find(({ shape }) => shape.length > 4);
+  const long = tensors.find(({ name }) => Buffer.byteLength(name) > 127);
+  return [
+    ...deep ? [problem('llama/five-dimensions', 'warning', first.range,
+      `"${deep.name}" has ${deep.shape.length} dimensions, GGUF takes four: City96's converter writes it to a file beside, and without fix_5d_tensors.py, which puts it back after quantizing, the result does not work.`)] : [],
+    ...long ? [problem('llama/long-name', 'error', first.range, `The name "${long.name}" has ${Buffer.byteLength(long.name)} characters; City96's build takes 127, ggml's own 63.`)] : [],
+  ];
 }

@@ -1,11 +1,12 @@
 /** ModelOpt's own recipes and configs: `quant_cfg` as a list of entries (0.44 and later) or as a mapping (before). */
-import type { Layer, Range } from '../../protocol';
+import type { Checkpoint, Layer, Range } from '../../protocol';
 import { find } from '../tree';
 import type { MapNode, TreeNode } from '../tree';
 import { kept, problem, quantized } from './dialect';
 import type { Decision, Dialect, DialectEntry, DialectFile, DialectProblem, Treatment } from './dialect';
 import { Fields } from './fields';
 import { disabledByDefault, matcher } from './modelopt';
+import { rankTraps, widthTraps } from './sizes';
 
 const classes = ['nn.Linear', 'nn.Embedding', 'nn.LeakyReLU', ...['BatchNorm', 'Conv', 'ConvTranspose', 'InstanceNorm', 'AvgPool', 'MaxPool'].flatMap((name) => [1, 2, 3].map((n) => `nn.${name}${n}d`)),
   ...[1, 2, 3].map((n) => `nn.AdaptiveAvgPool${n}d`), 'nn.LSTM', 'nn.GRU', 'nn.RNN'];
@@ -40,7 +41,9 @@ export const modeloptRecipe: Dialect = {
       })],
       otherwise: untouched, unmatched: 'ignored', problems: [...file.problems, ...problems],
       decide: (layer, taking) => decide(layer, taking as readonly RecipeEntry[]),
-      traps: ({ layers }) => replacements(entries, layers),
+      traps: (checkpoint, decisions) => [...replacements(entries, checkpoint.layers), ...entries.flatMap((each) => blockTraps(each, decisions, checkpoint)),
+        ...algorithm?.kind === 'map' && find(algorithm, 'lowrank') ? rankTraps(new Fields(algorithm, 'algorithm', problems, file.document), 'lowrank',
+          decisions.filter(({ treatment, layer }) => treatment.weightBits !== 16 && !skips.some(({ value: text }) => matcher(text)(layer.name))).map(({ layer }) => layer), checkpoint) : []],
     };
   },
 };
@@ -179,6 +182,14 @@ function decide(layer: Layer, taking: readonly RecipeEntry[]): Omit<Decision, 'l
   const bits = ({ on, cfg }: typeof weights): number | null => (on ? cfg ? bitsOf(cfg) : 8 : 16);
   const treatment: Treatment = !weights.on && !inputs.on ? kept : { kind: 'quantize', label: `weights ${label(weights)}, activations ${label(inputs)}`, weightBits: bits(weights), activationBits: bits(inputs) };
   return { entry: weights.by ?? inputs.by, also: inputs.by, treatment: weights.by || inputs.by ? treatment : untouched };
+}
+
+/** Blocks along the inputs that do not divide them. ModelOpt fills up while it simulates, and refuses when it packs. */
+function blockTraps({ cfg, takesQuantizer }: RecipeEntry, decisions: readonly Decision[], checkpoint: Checkpoint): DialectProblem[] {
+  const blocks = cfg?.map('block_sizes');
+  const key = ['-1', '1'].find((each) => typeof blocks?.scalar(each) === 'number');
+  const layers = decisions.filter(({ layer, treatment }) => treatment.weightBits !== 16 && takesQuantizer(layer, 'weight_quantizer')).map(({ layer }) => layer);
+  return blocks && key !== undefined ? widthTraps('recipe/block-width', blocks.range(key), blocks.number(key) ?? 0, layers, checkpoint, 'they are filled up while simulating, and refused when packed.', 'warning') : [];
 }
 
 /** Attributes of an earlier entry that a later one drops without saying so. */

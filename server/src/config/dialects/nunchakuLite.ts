@@ -4,6 +4,7 @@ import { kept, problem, quantized } from './dialect';
 import type { DialectEntry, DialectProblem } from './dialect';
 import type { Fields } from './fields';
 import { backend } from './quantizationConfig';
+import { rankTraps } from './sizes';
 
 const operations = ['svdq_w4a4', 'awq_w4a16'] as const;
 type Operation = typeof operations[number];
@@ -38,7 +39,8 @@ export const nunchakuLite = backend({
       }
     }
   }
-  return { entries: sections.flatMap(entriesOf), otherwise: kept, unmatched: 'error', traps: ({ layers }) => sections.flatMap((section) => groupTraps(section, layers)) };
+  return { entries: sections.flatMap(entriesOf), otherwise: kept, unmatched: 'error', traps: (checkpoint) => sections.flatMap((section) => [...groupTraps(section, checkpoint.layers),
+    ...rankTraps(section.fields, 'rank', checkpoint.layers.filter(({ name }) => section.targets.some(({ value }) => value === name)), checkpoint)]) };
 });
 
 function entriesOf({ operation, precision, group, targets }: Section): DialectEntry[] {

@@ -7,6 +7,7 @@ import type { Fields } from './fields';
 import { keptInFp32, sdnqCommonSkips, sdnqSkips, skippedByCasting } from './models';
 import { backend } from './quantizationConfig';
 import { compileRegex, RegexFault } from './regex';
+import { rankTraps } from './sizes';
 
 const known = [
   'quant_method', 'weights_dtype', 'quantized_matmul_dtype', 'hadamard_group_size', 'group_size', 'svd_rank', 'svd_steps', 'codebook_steps', 'dynamic_loss_threshold', 'use_svd', 'use_hadamard', 'use_codebook', 'use_grad_ckpt',
@@ -56,7 +57,8 @@ export const sdnq = backend({
     entries, otherwise: base, unmatched: 'ignored',
     builtin: (checkpoint) => (adds ? ownSkips(checkpoint, fields) : []),
     decide: (layer, taking) => decide(layer, taking as readonly SdnqEntry[], base, dtype, least),
-    traps: (checkpoint, decisions) => [...adds ? ownSkipTrap(checkpoint, decisions, fields) : [], ...hadamardTrap(checkpoint, decisions, fields)],
+    traps: (checkpoint, decisions) => [...adds ? ownSkipTrap(checkpoint, decisions, fields) : [], ...hadamardTrap(checkpoint, decisions, fields),
+      ...fields.flag('use_svd') === true ? rankTraps(fields, 'svd_rank', decisions.filter(({ treatment }) => treatment.kind === 'quantize').map(({ layer }) => layer), checkpoint) : []],
   };
 });
 

@@ -1,5 +1,7 @@
-import type { Treatment } from './dialect';
-import { problem, quantized } from './dialect';
+import type { Checkpoint, Layer, Range } from '../../protocol';
+import type { DialectProblem, Treatment } from './dialect';
+import { kept, problem, quantized } from './dialect';
+import { describeShare } from './evaluate';
 import type { Fields } from './fields';
 import { backend, fp32Modules, skipList } from './quantizationConfig';
 
@@ -28,13 +30,40 @@ export const torchao = backend({
 }, (fields) => {
   fields.unknown(['quant_method', 'quant_type', 'modules_to_not_convert'], 'warning', 'It has no effect.');
   const otherwise = quantType(fields);
+  const config = fields.map('quant_type')?.map('default');
+  const group = config && groupOf(config);
+  const fits = ({ inFeatures, outFeatures }: Layer): boolean => (group ? inFeatures % group.size === 0 && (!group.both || outFeatures % group.size === 0) : true);
+  const entries = skipList(fields.names('modules_to_not_convert', true), takesParameter, (entry) => (/[*?[]/.test(entry) ? 'torchao knows no wildcards.' : undefined));
   return {
-    entries: skipList(fields.names('modules_to_not_convert', true), takesParameter, (entry) => (/[*?[]/.test(entry) ? 'torchao knows no wildcards.' : undefined)),
-    otherwise, unmatched: 'ignored', builtin: fp32Modules(fields, takesParameter),
-    traps: ({ tensors }) => (tensors.some(({ name }) => name.endsWith('._weight_qdata')) ? [problem('torchao/safetensors', 'info', fields.keyRange('quant_method'),
-      'The weights beside this file are torchao tensors in safetensors: loading them needs torchao 0.16 or later.')] : []),
+    entries, otherwise, unmatched: 'ignored', builtin: fp32Modules(fields, takesParameter),
+    decide: (layer, [first]) => (first ? { entry: first, treatment: first.treatment } : { entry: null, treatment: group?.skips && !fits(layer) ? { ...kept, label: 'kept: its width does not fit' } : otherwise }),
+    traps: (checkpoint, decisions) => [
+      ...checkpoint.tensors.some(({ name }) => name.endsWith('._weight_qdata')) ? [problem('torchao/safetensors', 'info', fields.keyRange('quant_method'),
+        'The weights beside this file are torchao tensors in safetensors: loading them needs torchao 0.16 or later.')] : [],
+      ...group ? widths(group, decisions.filter(({ entry, layer }) => entry === null && !fits(layer)).map(({ layer }) => layer), checkpoint) : [],
+    ],
   };
 });
+
+/** What a config wants of a layer's width. `both`: of its outputs too. `skips`: torchao leaves a layer alone that does not fit, and says so in the log; otherwise it stops. */
+interface Group { size: number; both: boolean; skips: boolean; range: Range }
+
+function groupOf(config: Fields): Group | undefined {
+  const [type, data] = [config.scalar('_type'), config.map('_data')];
+  const granularity = data?.map('granularity')?.map('_data');
+  const holder = [data, granularity].find((each) => each?.scalar('group_size') !== undefined);
+  const size = holder?.number('group_size') ?? (type === 'Int4WeightOnlyConfig' ? 128 : undefined);
+  if (type === 'Float8DynamicActivationFloat8WeightConfig') {
+    return { size: 16, both: true, skips: true, range: config.range('_type') };
+  }
+  return size === undefined || size <= 0 ? undefined : { size, both: false, skips: type === 'Int4WeightOnlyConfig', range: holder?.range('group_size') ?? config.range('_type') };
+}
+
+function widths({ size, both, skips, range }: Group, odd: readonly Layer[], checkpoint: Checkpoint): DialectProblem[] {
+  const [first] = odd;
+  return !first ? [] : [problem('torchao/group-width', skips ? 'warning' : 'error', range,
+    `${size} does not divide the inputs${both ? ' or outputs' : ''} of ${describeShare(odd, checkpoint)}, such as "${first.name}" (${first.inFeatures}${both ? ` to ${first.outFeatures}` : ''}): ${skips ? 'torchao leaves them as they are, with no more than a line in the log.' : 'torchao stops.'}`)];
+}
 
 function quantType(fields: Fields): Treatment {
   const none = quantized('as quant_type says', null, null);

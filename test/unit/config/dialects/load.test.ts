@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CheckpointStore } from '../../../../server/src/checkpoint';
-import { dialectCodes } from '../../../../server/src/config/dialects/codes';
 import { loadDialect } from '../../../../server/src/config/dialects/load';
 import { temporaryFolders } from '../../../fixtures/folder';
 import { safetensors } from '../../../fixtures/safetensors';
@@ -35,10 +34,5 @@ describe('checkpoints beside files of other tools', () => {
     assert.deepEqual(await load({ 'config.json': text, 'model.safetensors': weights }, 'config.json'), ['', []]);
     assert.deepEqual(await load({ 'config.json': text, 'model.safetensors': safetensors({ 'proj_out.weight': { dtype: 'U8', shape: [16, 1] } }) }, 'config.json'), ['', ['dialect/packed-checkpoint']]);
     assert.deepEqual(await load({ 'config.json': text }, 'config.json'), [undefined, ['dialect/checkpoint']]);
-  });
-
-  it('every code that holds for all tools is reported somewhere', () => {
-    const sources = ['bitsandbytes', 'evaluate', 'fields', 'jsonTree', 'load', 'patterns', 'unknownBackend'].map((name) => readFileSync(join(__dirname, `../../../../server/src/config/dialects/${name}.ts`), 'utf8')).join('');
-    assert.deepEqual(Object.keys(dialectCodes).filter((code) => code.startsWith('dialect/') && !sources.includes(`'${code}'`)), []);
   });
 });

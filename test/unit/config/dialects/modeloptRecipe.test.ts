@@ -21,6 +21,8 @@ describe('ModelOpt recipes', () => {
     ['recipe/axis-and-blocks', recipe('{quantizer_name: "*weight_quantizer", cfg: {axis: 0, block_sizes: {-1: 16}}}'), 'block_sizes', good],
     ['recipe/block-sizes', recipe('{quantizer_name: "*weight_quantizer", cfg: {block_sizes: {inputs: 16}}}'), 'inputs', good],
     ['recipe/import', recipe('{$import: units/base}', weights), '{$import: units/base}', good],
+    ['recipe/block-width', recipe(off, weights.replace('16', '384')), '384', recipe(off, weights.replace('16', '384'), '{quantizer_name: "*_embedder*", enable: false}')],
+    ['dialect/rank', good.replace('32', '80').replace('    - {quantizer_name: "*proj_out*", enable: false}\n', ''), '80', good.replace('32', '80').replace('proj_out', '_embedder').replace('["*norm*"]', '["proj_out"]')],
     ['dialect/matches-nothing', recipe(off, '{quantizer_name: "*blocks.38.*", enable: false}'), '"*blocks.38.*"', recipe(off, '{quantizer_name: "*lm_head*", enable: false}', '{quantizer_name: "*blocks.37.*", enable: false}')],
     ['dialect/shadowed', recipe('{quantizer_name: "*proj_out*", enable: false}', weights, '{quantizer_name: "*input_quantizer", enable: false}'), '"*proj_out*"', good],
     ['dialect/unknown-key', recipe('{quantizer_name: "*", enabled: false}'), 'enabled', good],

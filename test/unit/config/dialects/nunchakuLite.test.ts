@@ -19,6 +19,7 @@ describe('nunchaku_lite in diffusers', () => {
     ['nunchaku/fused', text({ targets: ['layers.0.attention.qkv'] }), '"layers.0.attention.qkv"', text()],
     ['nunchaku/gpu', text({ precision: 'nvfp4', group_size: 16 }), '"nvfp4"', config({ load_in_8bit: true })],
     ['nunchaku/width', text({ targets: ['layers.0.attention.to_q'] }, { ...awq, group_size: 100 }), '100', text({ targets: ['a.to_q'] }), narrow],
+    ['dialect/rank', text({ targets: ['layers.0.attention.to_q', 'all_x_embedder.2-1'], rank: 128 }), '128', text({ targets: ['layers.0.attention.to_q'], rank: 128 })],
     ['dialect/missing-key', text({}, { precision: 'int4', group_size: 64 }), '{', text()],
     ['dialect/matches-nothing', text({ targets: ['layers.30.attention.to_q'] }), '"layers.30.attention.to_q"', text()],
     ['dialect/matches-nothing', text({ targets: ['layers.*.attention.to_q'] }), '"layers.*.attention.to_q"', text()],

@@ -13,6 +13,8 @@ describe('SDNQ', () => {
     ['sdnq/builtin-skips', text({ add_skip_keys: true }), '"quant_method"', text({})],
     ['sdnq/builtin-skips', config({ quant_method: 'sdnq' }), '"quant_method"', config({ quant_method: 'sdnq', sdnq_version: '0.2.5' })],
     ['sdnq/hadamard', text({ use_hadamard: true, hadamard_group_size: 2048 }), '"hadamard_group_size"', text({ use_hadamard: true, hadamard_group_size: 64 })],
+    ['dialect/rank', text({ use_svd: true, svd_rank: 96 }), '96', text({ use_svd: true, svd_rank: 96, modules_to_not_convert: ['x_embedder', '.proj_out'] })],
+    ['dialect/no-such-block', text({ modules_to_not_convert: ['*transformer_blocks.(18|38).*'] }), '"*transformer_blocks.(18|38).*"', text({ modules_to_not_convert: ['*transformer_blocks.(18|37).*'] })],
     ['dialect/pattern', text({ modules_to_not_convert: ['(norm*'] }), '"(norm*"', text({ modules_to_not_convert: ['norm*', '*norm*'] })],
     ['dialect/matches-nothing', text({ modules_to_not_convert: ['.ff'] }), '".ff"', text({ modules_to_not_convert: ['ff'] })],
     ['dialect/matches-nothing', text({ modules_to_not_convert: ['ff.net'] }), '"ff.net"', text({ modules_to_not_convert: ['*ff.net*'] })],

@@ -14,6 +14,8 @@ describe('stable-diffusion.cpp tensor type rules', () => {
     ['sdcpp/never-converted', 'embedder=q8_0,w1=q4_K', 'embedder=q8_0', good],
     ['dialect/pattern', '*attention=q8_0,w1=q4_K', '*attention=q8_0', good],
     ['dialect/matches-nothing', 'attn=q8_0,w1=q4_K', 'attn=q8_0', good],
+    ['dialect/pattern-not-read', '(at)ten\\1ion=q8_0,w1=q4_K', '(at)ten\\1ion=q8_0', good],
+    ['dialect/no-such-block', 'layers\\.(2|30)\\.=q8_0,w1=q4_K', 'layers\\.(2|30)\\.=q8_0', 'layers\\.(2|29)\\.=q8_0,w1=q4_K'],
     ['dialect/shadowed', 'attention=q8_0,attention.to_q=q4_K', 'attention.to_q=q4_K', 'attention.to_q=q4_K,attention=q8_0'],
   ], zimage, 'rules.txt');
 
@@ -40,6 +42,8 @@ describe('llama-quantize tensor types', () => {
     ['llama/overlap', 'img_attn=q6_k img_attn\\.proj=q8_0', 'img_attn\\.proj=q8_0', 'img_attn\\.qkv=q6_k img_attn\\.proj=q8_0'],
     ['llama/ignored', good, 'double_blocks\\.[0-9]+\\.img_attn=q6_k', 'a=q8_0,b=q8_0'],
     ['llama/iq', 'img_attn=iq4_xs single=q4_k', 'img_attn=iq4_xs', good],
+    ['llama/five-dimensions', 'attn=q8_0 ffn=q4_k', 'attn=q8_0', 'attn=q8_0 ffn=q4_k', original, publishedCheckpoint('Wan2.1-1.3B')],
+    ['llama/long-name', good, 'double_blocks\\.[0-9]+\\.img_attn=q6_k', good, named, { ...named, tensors: [...named.tensors, ...named.tensors.slice(0, 1).map((tensor) => ({ ...tensor, name: 'x'.repeat(128) }))] }],
     ['llama/diffusers-names', 'single=q4_k img_attn=q4_k', 'single=q4_k', 'single=q4_k img_attn=q4_k', original],
     ['dialect/matches-nothing', `${good}img_mlp=q4_k`, 'img_mlp=q4_k', good],
   ], named, 'types.txt');

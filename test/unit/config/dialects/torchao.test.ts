@@ -16,6 +16,9 @@ describe('torchao in diffusers', () => {
     ['torchao/grammar', text({ quant_type: type('torchao.quantization.Int8WeightOnlyConfig') }), '"torchao.quantization.Int8WeightOnlyConfig"', text({})],
     ['torchao/unknown-type', text({ quant_type: type('Int8WeightOnlyConfg') }), '"Int8WeightOnlyConfg"', text({})],
     ['torchao/intx-dtype', text({ quant_type: type('IntxWeightOnlyConfig', { dtype: { _type: 'torch.dtype', _data: 'uint4' } }) }), '"dtype"', text({ quant_type: type('IntxWeightOnlyConfig', { weight_dtype: { _type: 'torch.dtype', _data: 'uint4' } }) })],
+    ['torchao/group-width', text({ quant_type: type('Int4WeightOnlyConfig') }), '"Int4WeightOnlyConfig"', text({ quant_type: type('Int4WeightOnlyConfig', { group_size: 64 }) })],
+    ['torchao/group-width', text({ quant_type: type('IntxWeightOnlyConfig', { granularity: { _type: 'PerGroup', _data: { group_size: 128 } } }) }), '128', text({ quant_type: type('IntxWeightOnlyConfig', { granularity: { _type: 'PerGroup', _data: { group_size: 128 } } }), modules_to_not_convert: ['x_embedder'] })],
+    ['torchao/group-width', text({ quant_type: type('Float8DynamicActivationFloat8WeightConfig') }), '"Float8DynamicActivationFloat8WeightConfig"', text({ quant_type: type('Float8DynamicActivationFloat8WeightConfig') }), flux, layersNamed('a')],
     ['torchao/fqn', text({ quant_type: type('FqnToConfig', { fqn_to_config: {} }) }), '"FqnToConfig"', text({})],
     ['torchao/safetensors', text({}), '"quant_method"', text({}), flux],
     ['dialect/missing-key', config({ quant_method: 'torchao' }), '{', text({})],
@@ -34,7 +37,7 @@ describe('torchao in diffusers', () => {
   it('reads bits from the config object', () => {
     const bits = (name: string, data?: Record<string, unknown>): unknown => {
       const { decisions, all } = evaluated('diffusers-torchao', text({ quant_type: type(name, data) }), flux);
-      assert.deepEqual(codes('', all), []);
+      assert.deepEqual(codes('', all.filter(({ code }) => code !== 'torchao/group-width')), []);
       return [decisions[0]?.treatment.label, decisions[0]?.treatment.weightBits, decisions[0]?.treatment.activationBits];
     };
     assert.deepEqual(bits('Int4WeightOnlyConfig', { group_size: 128 }), ['int4 weights per group 128', 4, 16]);
