@@ -3,23 +3,49 @@ import type { Checkpoint, Layer } from '../../protocol';
 import type { Located } from '../parse';
 import { kept, quantized } from './dialect';
 import type { Decision, DialectEntry, DialectProblem, Treatment } from './dialect';
+import type { FieldTable, NameRule } from './field';
 import type { Fields } from './fields';
+import { expressions, names } from './offers';
 import { regexOrProblem } from './patterns';
 import { backend } from './quantizationConfig';
+import { compileRegex } from './regex';
 import { widthTraps } from './sizes';
 
 const exporterKeys = ['layer_config', 'ignore_layers'];
+
+const search: NameRule = { doc: 'An expression for `re.search`, found anywhere in the name.', takes: (entry) => { const regex = compileRegex(entry, 'python'); return ({ name }) => regex.search(name); }, offers: expressions('', '$', ['', '']) };
+const wholeFirst: NameRule = {
+  doc: 'A whole name; where no layer has it, an expression for `re.search`.', offers: (checkpoint) => [...names(checkpoint), ...search.offers(checkpoint)],
+  takes: (entry) => { const regex = compileRegex(entry, 'python'); return ({ name }) => (/^[\w.-]+$/.test(entry) && name === entry) || regex.search(name); },
+};
+const start: NameRule = { doc: 'The beginning of a name, dots or not.', takes: (entry) => ({ name }) => name.startsWith(entry), offers: (checkpoint) => [...new Set(checkpoint?.layers.flatMap(({ block }) => (block === null ? [] : [block.replace(/\.\d+$/, '')])))] };
+const precision: FieldTable = {
+  bits: { type: 'number', default: 4, examples: [4, 8], doc: 'Bits of the packed weights; 16 keeps them.' }, group_size: { type: 'number', default: 128, examples: [32, 64, 128, -1], doc: 'Inputs that share a scale and a zero point; -1 for whole rows.' },
+  sym: { type: 'flag', default: true, doc: 'No zero points.' },
+};
+const fields: FieldTable = {
+  ...precision,
+  backend: {
+    type: 'text', default: 'auto', refusal: ['autoround/backend', 'error'], doc: 'The kernel that multiplies.',
+    values: { auto: 'the best that is there', torch: 'plain PyTorch, CPU too', tritonv2: 'CUDA', exllamav2: 'CUDA, gptqmodel 5.8.0 or later', marlin: 'CUDA, gptqmodel 5.8.0 or later; fastest' },
+  },
+  block_name_to_quantize: { type: 'names', names: start, doc: 'Blocks that were packed: a list, or a text with commas. Without it all repeated blocks.' }, to_quant_block_names: { type: 'any', silent: true, doc: 'The older name of `block_name_to_quantize`.' },
+  extra_config: { type: 'map', names: wholeFirst, doc: 'Layers with settings of their own.', each: { type: 'map', doc: 'Settings of these layers.', fields: precision } },
+  modules_to_not_convert: { type: 'names', names: search, doc: 'Layers that were left alone.' },
+  ...Object.fromEntries(exporterKeys.map((key) => [key, { type: 'any', silent: true, doc: 'Belongs to AutoRound\'s exporter; the loader has no such list.' } as const])),
+};
 
 /** Later kinds give way to earlier ones. */
 type Kind = 'skip' | 'settings' | 'block';
 interface RoundEntry extends DialectEntry { kind: Kind; group: number; find?(name: string): boolean }
 
 export const autoRound = backend({
+  fields, source: 'diffusers 0.40, `AutoRoundConfig`, and AutoRound\'s inference (2026-08)',
   id: 'diffusers-auto-round', title: 'AutoRound in diffusers', methods: ['auto-round', 'auto_round'], codes: ['autoround/'],
   rule: '`block_name_to_quantize` is compared with the beginning of a name, dots or not; a key of `extra_config` is a whole name, and where it is none an expression for `re.search`; `modules_to_not_convert` holds expressions for `re.search` and wins over all.',
   unmatched: 'Passed over without a word.',
 }, (fields, problems) => {
-  fields.text('backend', ['auto', 'torch', 'tritonv2', 'exllamav2', 'marlin'], 'autoround/backend');
+  fields.text('backend');
   fields.flag('sym');
   const bits = fields.number('bits') ?? 4;
   const group = fields.number('group_size') ?? 128;

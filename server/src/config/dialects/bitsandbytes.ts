@@ -1,18 +1,33 @@
 import { kept, quantized } from './dialect';
+import { named } from './field';
+import type { FieldTable } from './field';
 import type { Fields } from './fields';
-import { backend, fp32Modules, skipList } from './quantizationConfig';
-
-const known = [
-  'quant_method', 'load_in_8bit', 'load_in_4bit', '_load_in_8bit', '_load_in_4bit', 'llm_int8_threshold', 'llm_int8_skip_modules', 'llm_int8_enable_fp32_cpu_offload', 'llm_int8_has_fp16_weight',
-  'bnb_4bit_compute_dtype', 'bnb_4bit_quant_type', 'bnb_4bit_use_double_quant', 'bnb_4bit_quant_storage',
-];
+import { modules } from './offers';
+import { backend, byName, fp32Modules, skipList } from './quantizationConfig';
 
 /** A layer is kept when its last segment is the entry, when the entry and a dot stand anywhere in its path, or when the path is the entry. No anchors, no wildcards. */
 function takes(entry: string, layer: string): boolean {
   return layer.slice(layer.lastIndexOf('.') + 1) === entry || layer.includes(`${entry}.`) || layer === entry;
 }
 
+const fields: FieldTable = {
+  load_in_4bit: { type: 'flag', default: false, doc: 'Replaces linear layers by `Linear4bit`: weights in blocks of 64 with one scale each. Excludes `load_in_8bit`.' },
+  load_in_8bit: { type: 'flag', default: false, doc: 'Replaces linear layers by `Linear8bitLt` (LLM.int8()): weights and activations in int8, channels of large activations apart. Excludes `load_in_4bit`.' },
+  bnb_4bit_quant_type: { type: 'text', default: 'fp4', values: { nf4: '16 levels at the quantiles of a normal distribution; usually the better', fp4: '4-bit floats' }, refusal: ['bitsandbytes/quant-type', 'warning'], doc: 'The 16 levels of 4-bit weights. Any text passes, but only these two mean something.' },
+  bnb_4bit_compute_dtype: { type: 'text', default: 'float32', open: true, values: { bfloat16: 'for a model that runs in bfloat16', float16: '', float32: 'slow for 16-bit inputs' }, doc: 'What the unpacked weights are multiplied in.' },
+  bnb_4bit_use_double_quant: { type: 'flag', default: false, doc: 'Quantizes the scales of 4-bit weights to 8 bits too: about 0.4 bits per weight less.' },
+  bnb_4bit_quant_storage: { type: 'text', default: 'uint8', values: named('uint8', 'int8', 'float16', 'bfloat16', 'float32', 'float64'), doc: 'The dtype in whose tensors the packed 4-bit codes are kept. FSDP wants that of the other weights.' },
+  llm_int8_skip_modules: { type: 'names', names: byName(takes, modules), doc: 'Layers to keep, for 4 bits as for 8. A list, never a text alone.' },
+  llm_int8_threshold: { type: 'number', default: 6.0, examples: [6.0], doc: 'Activations above it are multiplied in 16 bits (8-bit only). A float: `6` alone is a TypeError.' },
+  llm_int8_enable_fp32_cpu_offload: { type: 'flag', default: false, doc: 'Layers that a `device_map` puts on the CPU stay in float32 there instead of stopping with an error.' },
+  llm_int8_has_fp16_weight: { type: 'flag', default: false, doc: 'Keeps 16-bit weights beside the int8 ones, for fine-tuning.' },
+  _load_in_4bit: { type: 'flag', silent: true, doc: 'A copy of `load_in_4bit` that diffusers writes when it saves.' },
+  _load_in_8bit: { type: 'flag', silent: true, doc: 'A copy of `load_in_8bit` that diffusers writes when it saves.' },
+  compute_dtype: { type: 'any', silent: true, doc: 'No field of bitsandbytes: `bnb_4bit_compute_dtype` is meant.' },
+};
+
 export const bitsandbytes = backend({
+  fields, source: 'diffusers 0.40, `BitsAndBytesConfig`',
   id: 'diffusers-bitsandbytes', title: 'bitsandbytes in diffusers', methods: ['bitsandbytes', 'bitsandbytes_4bit', 'bitsandbytes_8bit'], codes: ['bitsandbytes/'],
   file: '`quantization_config` in a component\'s `config.json` with `load_in_4bit` or `load_in_8bit` true, or `quant_method` `bitsandbytes`',
   rule: 'A layer is kept when the last segment of its name is the entry, when the entry followed by a dot stands anywhere in its path, or when the path is the entry; nothing is anchored, and there are no wildcards.',
@@ -56,16 +71,9 @@ function check(fields: Fields): void {
   if (fields.has('llm_int8_threshold') && typeof fields.number('llm_int8_threshold') === 'number' && Number.isInteger(threshold) && fields.source('llm_int8_threshold').match(/^-?\d+$/)) {
     fields.report('bitsandbytes/threshold', 'error', fields.range('llm_int8_threshold'), `llm_int8_threshold must be a float: write ${String(threshold)}.0.`);
   }
-  const type = fields.text('bnb_4bit_quant_type');
-  if (type !== undefined && type !== 'fp4' && type !== 'nf4') {
-    fields.refuse('bnb_4bit_quant_type', type, ['fp4', 'nf4'], 'bitsandbytes/quant-type', 'warning');
-  }
-  fields.text('bnb_4bit_quant_storage', ['float16', 'float32', 'int8', 'uint8', 'float64', 'bfloat16']);
-  fields.text('bnb_4bit_compute_dtype');
-  ['llm_int8_enable_fp32_cpu_offload', 'llm_int8_has_fp16_weight', 'bnb_4bit_use_double_quant'].forEach((key) => fields.flag(key));
   if (fields.has('compute_dtype')) {
     fields.report('bitsandbytes/compute-dtype-key', 'warning', fields.keyRange('compute_dtype'), 'compute_dtype is passed over, and float32 stays. Write bnb_4bit_compute_dtype.',
       fields.has('bnb_4bit_compute_dtype') ? undefined : 'bnb_4bit_compute_dtype');
   }
-  fields.unknown([...known, 'compute_dtype'], 'warning', 'diffusers passes over it with a warning.');
+  fields.check('warning', 'diffusers passes over it with a warning.');
 }

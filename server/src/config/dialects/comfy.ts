@@ -5,11 +5,31 @@ import { problem, quantized, replaceBy } from './dialect';
 import type { Dialect, DialectEntry, DialectProblem } from './dialect';
 import { formats, scaleOrder, tensorTraps } from './comfyTensors';
 import type { LayerNote } from './comfyTensors';
+import { named } from './field';
+import type { Field } from './field';
 import { Fields } from './fields';
+import { names } from './offers';
 
 const prefix = 'model.diffusion_model.';
 
+const layerField: Field = {
+  type: 'map', doc: 'How this layer is stored.',
+  fields: {
+    format: { type: 'text', required: true, values: Object.fromEntries(Object.entries(formats).map(([name, { weights, activations, dtypes }]) => [name, `${weights}-bit weights (${dtypes.join(', ')}), ${activations === 16 ? 'activations as they are' : `${activations}-bit activations`}`])), refusal: ['comfy/format', 'error'], doc: 'The layout of weight and scales.' },
+    full_precision_matrix_mult: { type: 'flag', default: false, doc: 'Unpacks weights and multiplies in 16 bits.' }, convrot: { type: 'flag', default: false, doc: 'Inputs are rotated in groups by a Hadamard matrix (int8_tensorwise).' },
+    convrot_groupsize: { type: 'number', default: 256, examples: [64, 256], doc: 'Inputs of a group: a power of four that divides them.' }, group_size: { type: 'number', examples: [16, 64], doc: 'Inputs that share a scale (asym_w4a8_int8, awq_w4a16).' }, linear_dtype: { type: 'text', values: named('int4', 'int8'), doc: 'What convrot_w4a4 multiplies in.' },
+  },
+};
+const rootField: Field = {
+  type: 'map', doc: 'What ComfyUI reads of a quantized file.', source: 'ComfyUI, comfy/quant_ops.py and comfy/utils.py (2026-08)',
+  fields: {
+    format_version: { type: 'text', values: named('1.0'), open: true, doc: 'Of the metadata.' },
+    layers: { type: 'map', names: { takes: (entry) => ({ name }) => name === entry, offers: names }, doc: 'Layers by their whole names in the file.', each: layerField },
+  },
+};
+
 export const comfy: Dialect = {
+  root: () => rootField,
   id: 'comfyui', title: 'ComfyUI quantization metadata',
   file: 'JSON with `format_version` and `layers`, as in the header of a `.safetensors` under `_quantization_metadata`',
   rule: 'A key is the whole name of a layer as the file has it, prefix included.',
@@ -19,7 +39,7 @@ export const comfy: Dialect = {
   detect: ({ root }) => find(root, 'format_version') !== undefined && find(root, 'layers')?.value.kind === 'map',
   parse(file) {
     const problems: DialectProblem[] = [];
-    const root = file.root?.kind === 'map' ? new Fields(file.root, 'the metadata', problems, file.document) : undefined;
+    const root = file.root?.kind === 'map' ? new Fields(file.root, 'the metadata', problems, file.document, rootField) : undefined;
     const version = root?.scalar('format_version');
     if (root && version !== '1.0') {
       root.report('comfy/version', 'warning', root.range('format_version'), `ComfyUI writes format_version "1.0" as text; what "${String(version)}" means is not known.`);
@@ -28,7 +48,7 @@ export const comfy: Dialect = {
     const notes = (layers?.node.entries ?? []).flatMap(({ key, keyRange }): LayerNote[] => {
       const fields = layers?.map(key);
       fields?.mustHave('format');
-      return fields ? [{ name: key, range: keyRange, fields, format: fields.text('format', Object.keys(formats), 'comfy/format') }] : [];
+      return fields ? [{ name: key, range: keyRange, fields, format: fields.text('format') }] : [];
     });
     return {
       entries: notes.map(({ name, range, format }): DialectEntry => {

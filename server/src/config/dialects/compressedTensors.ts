@@ -5,17 +5,52 @@ import { find } from '../tree';
 import { kept, problem, quantized } from './dialect';
 import type { Dialect, DialectProblem, ParsedDialect, Treatment } from './dialect';
 import { describeShare } from './evaluate';
+import { named } from './field';
+import type { Field, FieldTable } from './field';
 import { Fields } from './fields';
-import { decideTargets, readTarget } from './compressedTensorsTargets';
+import { decideTargets, readTarget, targetRule as rule } from './compressedTensorsTargets';
 import type { TargetEntry } from './compressedTensorsTargets';
-import { presets } from './compressedTensorsPresets';
-import { checkArgs } from './quantizationArgs';
-import { quantizationConfig, quantMethod } from './quantizationConfig';
-import { readTransforms } from './transformConfig';
+import { presetDocs, presets } from './compressedTensorsPresets';
+import { argsFields, checkArgs } from './quantizationArgs';
+import { inConfig, methodField, quantizationConfig, quantMethod } from './quantizationConfig';
+import { readTransforms, transformField } from './transformConfig';
 
-const formats = ['dense', 'int-quantized', 'float-quantized', 'naive-quantized', 'pack-quantized', 'nvfp4-pack-quantized', 'mxfp4-pack-quantized', 'mxfp8-quantized', 'mixed-precision', 'marlin-24', 'sparse-bitmask', 'sparse-24-bitmask'];
+const targets: Field = { type: 'names', names: rule, doc: 'Layers that this takes: names, `re:` expressions, or classes such as `Linear`.' };
+const scheme: Field = {
+  type: 'map', doc: 'Targets and how they are quantized. A list of targets under the name of a preset (`"W4A16": ["Linear"]`) does too.', source: 'compressed-tensors, `QuantizationScheme` and `QuantizationArgs` (2026-08)',
+  fields: {
+    targets: { ...targets, required: true }, weights: { type: 'map', fields: argsFields, doc: 'How weights are quantized; missing: not at all.' },
+    input_activations: { type: 'map', fields: argsFields, doc: 'How inputs are quantized; missing: not at all.' }, output_activations: { type: 'map', fields: argsFields, doc: 'How outputs are quantized.' },
+    format: { type: 'text', doc: 'How this group is packed.', open: true, values: {} },
+  },
+};
+
+/** What a `quantization_config` and a modifier of llm-compressor share. */
+export const groupFields: FieldTable = {
+  config_groups: { type: 'map', doc: 'Groups of targets, each with its scheme.', values: { group_0: 'a group of your own', ...presetDocs }, each: { ...scheme, type: 'any', names: rule } },
+  ignore: { type: 'names', names: rule, doc: 'Layers to leave alone, whatever takes them.' },
+};
+
+const section: Field = {
+  type: 'map', doc: 'How compressed-tensors quantized this model.', source: 'compressed-tensors, `QuantizationConfig` (2026-08)',
+  fields: {
+    quant_method: methodField,
+    format: {
+      type: 'text', doc: 'How weights are packed.',
+      values: {
+        'pack-quantized': 'integer codes packed into int32', 'int-quantized': 'int8', 'float-quantized': 'float8', 'naive-quantized': 'codes as they are', 'nvfp4-pack-quantized': 'NVFP4', 'mxfp4-pack-quantized': 'MXFP4', 'mxfp8-quantized': 'MXFP8',
+        'mixed-precision': 'a format for each group', dense: 'not packed', ...named('marlin-24', 'sparse-bitmask', 'sparse-24-bitmask'),
+      },
+    },
+    ...groupFields,
+    kv_cache_scheme: { type: 'map', fields: argsFields, doc: 'For keys and values that are kept.' }, quantization_status: { type: 'text', open: true, values: named('compressed', 'frozen'), doc: 'How far the model is.' },
+    global_compression_ratio: { type: 'number', silent: true, doc: 'Written by the tool.' }, sparsity_config: { type: 'map', silent: true, doc: 'Of sparse weights.' },
+    transform_config: transformField,
+  },
+};
 
 export const compressedTensors: Dialect = {
+  root: (file) => inConfig(file, section),
   id: 'compressed-tensors', title: 'compressed-tensors',
   file: '`quantization_config` in `config.json` with `quant_method` `compressed-tensors`, or with `config_groups`',
   rule: '`re:` starts an expression for `re.match`, anchored at the start only; anything else is the whole name of a layer, or the name of a class or of one it derives from. Names win over expressions, expressions over classes, and `ignore` over all.',
@@ -28,8 +63,8 @@ export const compressedTensors: Dialect = {
     if (!node) {
       return { entries: [], otherwise: kept, unmatched: 'ignored', problems: file.problems };
     }
-    const fields = new Fields(node, 'quantization_config', problems, file.document);
-    const format = fields.text('format', formats);
+    const fields = new Fields(node, 'quantization_config', problems, file.document, section);
+    const format = fields.text('format');
     if (format === 'mixed-precision' && (fields.map('config_groups')?.node.entries.length ?? 0) < 2) {
       fields.report('ct/mixed', 'warning', fields.range('format'), 'mixed-precision is for several groups of different formats; there is one.');
     }
@@ -61,8 +96,7 @@ export function readGroups(fields: Fields, problems: DialectProblem[], holder = 
     if (!group) {
       return [];
     }
-    group.unknown(['targets', 'weights', 'input_activations', 'output_activations', 'format'], 'error', 'compressed-tensors refuses it.');
-    group.mustHave('targets');
+    group.check('error', 'compressed-tensors refuses it.');
     const { treatment, groupSize } = readScheme(group);
     const entries = group.names('targets', true).map((name) => target(name, treatment, false));
     sizes.push(...groupSize ? [{ range: group.map('weights')?.range('group_size') ?? keyRange, group: groupSize, entries }] : []);

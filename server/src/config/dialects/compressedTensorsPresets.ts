@@ -5,3 +5,7 @@ export const presets: Readonly<Record<string, readonly [weights: number, activat
   ...Object.fromEntries([[2, 4], [2, 8], [2, 16], [3, 4], [3, 8], [3, 16], [4, 4], [4, 8], [4, 16], [5, 8], [5, 16], [6, 8], [6, 16], [7, 8], [7, 16], [8, 16]]
     .map(([weights = 0, activations = 0]) => [`W${weights}A${activations}`, [weights, activations, 128] as const])),
 };
+
+/** What each means, in words. */
+export const presetDocs: Readonly<Record<string, string>> = Object.fromEntries(Object.entries(presets).map(([name, [weights, activations, group]]) =>
+  [name, weights === 16 ? 'not quantized' : `${weights}-bit weights, ${activations === 16 ? 'activations as they are' : `${activations}-bit activations`}${group ? `, groups of ${group}` : ''}`]));

@@ -3,7 +3,10 @@ import type { Layer } from '../../protocol';
 import type { Located } from '../parse';
 import { kept } from './dialect';
 import type { Decision, DialectEntry, DialectProblem } from './dialect';
+import type { NameRule } from './field';
+import { expressions, names } from './offers';
 import { regexOrProblem } from './patterns';
+import { compileRegex } from './regex';
 
 /** Names before expressions before classes: the order in which compressed-tensors prefers the targets that take a module. */
 type Way = 'name' | 'expression' | 'class';
@@ -30,6 +33,17 @@ export function decideTargets(taking: readonly TargetEntry[]): Omit<Decision, 'l
   return { entry: also ?? taking.find(({ ignored }) => ignored) ?? null, treatment: kept };
 }
 
+const isLinear = (name: string): boolean => name === 'Linear' || name === 'Module' || name === 'LinearBase';
+
+/** `re:` for an expression; otherwise the whole name, or a class. */
+export const targetRule: NameRule = {
+  takes(entry) {
+    const regex = entry.startsWith('re:') ? compileRegex(entry.slice(3), 'python') : undefined;
+    return ({ name }) => (regex ? regex.match(name) : name === entry || isLinear(entry));
+  },
+  offers: (checkpoint) => ['Linear', ...expressions('re:', '$', ['.*', ''])(checkpoint), ...names(checkpoint)],
+};
+
 /** `re:` starts an expression that is matched from the beginning of the name; otherwise the whole name, or the name of a module's class or of one it derives from. */
 export function readTarget({ value, range }: Located<string>, problems: DialectProblem[]): Omit<TargetEntry, 'treatment' | 'ignored' | 'holder'> {
   const base = { text: value, range, isPath: false };
@@ -39,7 +53,7 @@ export function readTarget({ value, range }: Located<string>, problems: DialectP
       ...(/^(?:\^|\.\*|\()/.test(value.slice(3)) ? {} : { matchesNothing: `The expression is matched from the beginning of the name: write "re:.*${value.slice(3)}" for anywhere.` }) };
   }
   const isClass = /^[A-Z]\w*$/.test(value);
-  const linear = value === 'Linear' || value === 'Module' || value === 'LinearBase';
+  const linear = isLinear(value);
   return {
     ...base, way: isClass ? 'class' : 'name', isPath: !isClass, takes: ({ name }: Layer) => (isClass ? linear : name === value), elsewhere: isClass && !linear,
     ...(isClass ? {} : { matchesNothing: 'Without "re:" it is the whole name of a layer, or of a class: containers and parts of names take nothing.' }),

@@ -4,8 +4,12 @@ import { find } from '../tree';
 import type { Entry } from '../tree';
 import { kept, problem, quantized } from './dialect';
 import type { Decision, Dialect, DialectEntry, DialectProblem, Treatment } from './dialect';
+import { named } from './field';
+import type { Field, NameRule } from './field';
 import { Fields } from './fields';
+import { expressions } from './offers';
 import { regexOrProblem } from './patterns';
+import { compileRegex } from './regex';
 
 /** Bits of weights and activations. */
 const formats: Readonly<Record<string, readonly [weights: number, activations: number]>> = {
@@ -14,7 +18,21 @@ const formats: Readonly<Record<string, readonly [weights: number, activations: n
 
 interface LayerEntry extends DialectEntry { tier: number; literal: number }
 
+const keyRule: NameRule = { takes: (entry) => { const regex = compileRegex(entry, 'python'); return ({ name }) => regex.search(name); }, offers: expressions('', '$', ['', '']) };
+const settings: Field = {
+  type: 'map', doc: 'What becomes of these layers.',
+  fields: {
+    format: { type: 'text', values: named(...Object.keys(formats)), refusal: ['ctq/format', 'error'], doc: 'What weights become.' }, skip: { type: 'flag', default: false, doc: 'Keeps them; `format` is not needed then.' },
+    full_precision_matrix_mult: { type: 'flag', doc: 'Multiplies in 16 bits.' }, block_size: { type: 'number', examples: [128], doc: 'Of block-wise formats.' }, simple: { type: 'flag', doc: 'Rounds to nearest instead of learning the rounding.' },
+  },
+};
+const rootField: Field = {
+  type: 'map', doc: 'Expressions on names of layers; the most specific decides.', source: 'convert_to_quant, config/layer_config.py (2026-08)', names: keyRule, each: settings,
+  fields: { _default: { ...settings, doc: 'Layers that no expression takes.' }, _exclusions: { type: 'any', silent: true, doc: 'Written by the template; not read.' } },
+};
+
 export const convertToQuant: Dialect = {
+  root: () => rootField,
   id: 'convert-to-quant', title: 'convert_to_quant layer config',
   file: 'JSON of expressions, each with `format` or `skip`',
   rule: 'A key is an expression for `re.search` on the name without `.weight`; of those that match, the most specific decides by the length of its plain text, and `_default` takes the rest.',
@@ -64,7 +82,7 @@ function treatmentOf({ key, keyRange, value }: Entry, problems: DialectProblem[]
     problems.push(problem('dialect/type', 'error', value.range, `"${key}" must be a mapping with "format" or "skip".`));
     return kept;
   }
-  const fields = new Fields(value, `"${key}"`, problems, document);
+  const fields = new Fields(value, `"${key}"`, problems, document, settings);
   if (fields.flag('skip') === true) {
     return kept;
   }
@@ -72,9 +90,6 @@ function treatmentOf({ key, keyRange, value }: Entry, problems: DialectProblem[]
   if (format === undefined || format === '') {
     fields.report('ctq/format', 'error', format === undefined ? keyRange : fields.range('format'), `"${key}" needs a format, or "skip": true.`);
     return kept;
-  }
-  if (!formats[format]) {
-    fields.refuse('format', format, Object.keys(formats), 'ctq/format');
   }
   const [weights, activations] = formats[format] ?? [null, null];
   return quantized(format, weights, activations);

@@ -4,6 +4,8 @@ import { find } from '../tree';
 import { hasRole, isRoleKey, models, roleKeys, vocabulary } from './deepcompressorRoles';
 import { kept, problem, quantized } from './dialect';
 import type { Decision, Dialect, DialectEntry, DialectProblem, Treatment } from './dialect';
+import { named } from './field';
+import type { Field, FieldTable, NameRule } from './field';
 import { Fields } from './fields';
 import { rankTraps, widthTraps } from './sizes';
 
@@ -11,7 +13,51 @@ type Part = 'wgts' | 'ipts' | 'extra_wgts';
 interface RoleEntry extends DialectEntry { part: Part; key: string }
 interface ReadPart { part: Part; bits: number | null; label: string; written: boolean; group: number | undefined; entries: RoleEntry[]; fields: Fields | undefined }
 
+const roleRule: NameRule = { takes: (entry) => (layer) => hasRole(layer, entry), offers: () => vocabulary };
+const skips = (doc: string): Field => ({ type: 'names', names: roleRule, doc });
+const floats = { 'sfp8_e4m3_nan': '8-bit floats', 'sfp4_e2m1_all': '4-bit floats, as in NVFP4' };
+const dtypes: Field = { type: 'text', open: true, values: { sint4: 'signed whole numbers', sint8: '', uint4: 'whole numbers from 0', ...floats }, doc: 'What values become: `s` or `u`, then `int4`, `fp4_e2m1_all`, `fp8_e4m3_nan` and their like. null: not quantized.' };
+const search: FieldTable = {
+  degree: { type: 'number', default: 2, examples: [2], doc: 'The power of the error that is added up.' }, objective: { type: 'text', values: named('OutputsError', 'ProductsError', 'TensorError'), open: true, doc: 'Which error is to be least.' },
+  strategy: { type: 'text', values: named('Manual', 'GridSearch'), open: true, doc: 'Whether a range of settings is tried.' }, granularity: { type: 'text', values: named('Layer', 'ChannelGroup', 'Group'), open: true, doc: 'For what the error is compared.' },
+  num_grids: { type: 'number', examples: [20], doc: 'Settings to try.' }, sample_batch_size: { type: 'number', examples: [16, 64], doc: 'Memory against time.' }, sample_size: { type: 'number', examples: [-1], doc: 'Samples; -1 for all.' },
+};
+const common: FieldTable = {
+  dtype: dtypes, zero_point: { type: 'any', examples: [null, 'PostScale', 'PreScale'], doc: 'Zero points of unsigned values.' },
+  group_shapes: { type: 'list', examples: [[[1, 64, 1, 1, 1]], [[-1, -1, -1], [1, 16, 1, 1, 1]]], doc: 'What shares a scale, from coarse to fine; -1 is a whole axis.' }, scale_dtypes: { type: 'list', examples: [[null], [null, 'sfp8_e4m3_nan']], doc: 'The dtype of the scales of each group shape; null is that of the model.' },
+  enable_calib_range: { type: 'flag', default: false, doc: 'Shrinks ranges where that makes the error less.' }, calib_range: { type: 'map', doc: 'How ranges are searched.', fields: { ...search, skips: skips('Roles whose ranges are not searched.') } },
+};
+const lowRank: FieldTable = {
+  rank: { type: 'number', default: 32, examples: [16, 32, 64], doc: 'Columns of the branch.' }, num_iters: { type: 'number', default: 1, examples: [100], doc: 'Rounds of decomposing what quantizing leaves.' }, early_stop: { type: 'flag', default: false, doc: 'Stops when the error grows.' },
+  exclusive: { type: 'flag', default: false, doc: 'A branch for each of q, k and v.' }, compensate: { type: 'flag', default: false, doc: 'The branch stands beside the full weight instead of taking its part out.' }, ...search, skips: skips('Roles without a branch.'),
+};
+const smooth: FieldTable = {
+  ...search, alpha: { type: 'number', examples: [0.5], doc: 'Share of the activations in the smoothing scale.' }, beta: { type: 'number', examples: [-1, -2], doc: 'Share of the weights; -1 is 1 − alpha, -2 searches.' },
+  spans: { type: 'list', examples: [[['AbsMax', 'AbsMax']]], doc: 'What is measured of activations and weights.' }, allow_low_rank: { type: 'flag', default: false, doc: 'Counts the low-rank branch in.' }, fuse_when_possible: { type: 'flag', doc: 'Puts scales into the layers before.' }, skips: skips('Roles that are not smoothed.'),
+};
+const quantField: Field = {
+  type: 'map', doc: 'How the model is quantized.', source: 'deepcompressor 0.1.0, `DiffusionQuantConfig`',
+  fields: {
+    wgts: {
+      type: 'map', doc: 'Weights.',
+      fields: { ...common, skips: skips('Roles whose weights stay as they are.'), enable_low_rank: { type: 'flag', default: false, doc: 'A low-rank branch beside the codes (SVDQuant).' }, low_rank: { type: 'map', doc: 'The branch.', fields: lowRank }, enable_kernel_gptq: { type: 'flag', default: false, doc: 'Rounds with GPTQ.' }, kernel_gptq: { type: 'map', doc: 'Options of GPTQ.', fields: { damp_percentage: { type: 'number', default: 0.01, examples: [0.01], doc: 'Of the mean of the Hessian\'s diagonal, added to it.' }, block_size: { type: 'number', default: 128, examples: [128], doc: 'Columns that are updated together.' }, skips: skips('Roles that are rounded to nearest.') } } },
+    },
+    ipts: { type: 'map', doc: 'Inputs of layers.', fields: { ...common, static: { type: 'flag', default: false, doc: 'Ranges fixed beforehand; needs -1 as the first number of the last, finest group shape.' }, allow_unsigned: { type: 'flag', default: false, doc: 'No sign where inputs have none.' }, skips: skips('Roles whose inputs stay as they are.') } },
+    opts: { type: 'any', silent: true, doc: 'Outputs of layers: not implemented.' },
+    enable_extra_wgts: { type: 'flag', default: false, doc: 'Whether `extra_wgts` counts.' }, extra_wgts: { type: 'map', doc: 'Another format for some roles, instead of leaving them out.', fields: { ...common, includes: skips('Roles that get it.') } },
+    enable_smooth: { type: 'flag', default: false, doc: 'Smooths activations into weights.' }, smooth: { type: 'map', doc: 'How.', fields: { enable_proj: { type: 'flag', doc: 'Smooths projections.' }, proj: { type: 'map', doc: 'Of projections.', fields: smooth }, enable_attn: { type: 'flag', doc: 'Smooths q and k.' }, attn: { type: 'map', doc: 'Of q and k.', fields: smooth } } },
+    enable_rotation: { type: 'flag', default: false, doc: 'Rotates inputs.' }, rotation: { type: 'map', doc: 'How.', fields: { transforms: skips('Roles that are rotated.'), random: { type: 'flag', default: false, doc: 'Random signs.' } } },
+    calib: { type: 'map', doc: 'Calibration data.', fields: { data: { type: 'text', doc: 'Its name.' }, path: { type: 'text', doc: 'Where it lies.' }, num_samples: { type: 'number', default: 128, examples: [128], doc: 'Samples.' }, batch_size: { type: 'number', examples: [16], doc: 'Samples at once.' }, num_workers: { type: 'number', default: 8, doc: 'Loading processes.' } } },
+    develop_dtype: { type: 'text', default: 'torch.float32', values: named('torch.float32', 'torch.bfloat16'), open: true, doc: 'In which scales are searched.' },
+  },
+};
+const rootField: Field = {
+  type: 'map', doc: 'A config; several files are merged in the order in which they are given.',
+  fields: { quant: quantField, pipeline: { type: 'map', doc: 'The model.', fields: { name: { type: 'text', values: named('flux.1-dev', 'flux.1-schnell', 'pixart-sigma', 'sana-1.6b'), open: true, doc: 'Its name.' }, dtype: { type: 'text', values: named('torch.bfloat16', 'torch.float16'), open: true, doc: 'In which it runs.' }, shift_activations: { type: 'flag', default: false, doc: 'Shifts inputs so that unsigned codes can hold them.' } } } },
+};
+
 export const deepcompressor: Dialect = {
+  root: () => rootField,
   id: 'deepcompressor', title: 'deepcompressor',
   file: 'YAML with `quant.wgts`, `quant.ipts`, `quant.extra_wgts` or `quant.smooth`; the tool merges the `__default__.yaml` of every folder on the way to its files, then the files in order, and each is read by itself here',
   rule: 'An entry is a key of a fixed vocabulary of roles, such as `embed` or `ffn_down_proj`; never a name or a pattern.',
@@ -24,7 +70,7 @@ export const deepcompressor: Dialect = {
     if (node?.kind !== 'map') {
       return { entries: [], otherwise: kept, unmatched: 'error', problems: file.problems };
     }
-    const quant = new Fields(node, 'quant', problems, file.document);
+    const quant = new Fields(node, 'quant', problems, file.document, quantField);
     if (quant.has('opts') && quant.map('opts')?.scalar('dtype')) {
       quant.report('deepcompressor/opts', 'error', quant.keyRange('opts'), 'Quantization of outputs (opts) raises NotImplementedError.');
     }

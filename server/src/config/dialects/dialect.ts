@@ -7,6 +7,7 @@ import type { Checkpoint, EntryMatch, Layer, Problem, ProblemData, Range, Severi
 import type { ConfigProblem } from '../codes';
 import type { TreeNode } from '../tree';
 import type { DialectCode } from './codes';
+import type { Field, NameRule } from './field';
 
 /** A file as detection sees it. `root` is null for plain text and for files that hold nothing that can be read. */
 export interface DialectFile {
@@ -99,6 +100,10 @@ export interface DialectFacts {
 export interface Dialect extends DialectFacts {
   /** Is about the packed weights themselves, so that they are no reason for a warning. */
   ofPacked?: true;
+  /** What may stand in the file, from its root on. */
+  root(file: DialectFile): Field;
+  /** Of a text that is a list of rules: how their expressions are compared. */
+  names?: NameRule;
   detect(file: DialectFile): boolean;
   /** Never throws. */
   parse(file: DialectFile): ParsedDialect;

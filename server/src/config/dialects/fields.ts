@@ -8,12 +8,16 @@ import type { MapNode, Scalar, TreeNode } from '../tree';
 import type { DialectCode } from './codes';
 import { problem, replaceBy } from './dialect';
 import type { DialectProblem } from './dialect';
+import type { Field } from './field';
 
 const nouns = { text: 'text in quotes', flag: 'true or false', number: 'a number', list: 'a list', map: 'a mapping' };
 
 export class Fields {
-  /** @param where for messages: "quantization_config". */
-  constructor(readonly node: MapNode, readonly where: string, private readonly problems: DialectProblem[], private readonly document: TextDocument) {}
+  /**
+   * @param where for messages: "quantization_config".
+   * @param field what may stand in the mapping. Without it nothing is known of its keys.
+   */
+  constructor(readonly node: MapNode, readonly where: string, private readonly problems: DialectProblem[], private readonly document: TextDocument, readonly field?: Field) {}
 
   has(key: string): boolean {
     return find(this.node, key) !== undefined;
@@ -42,13 +46,15 @@ export class Fields {
     return this.document.getText(this.range(key)).trim();
   }
 
-  text(key: string, allowed?: readonly string[], code: DialectCode = 'dialect/value'): string | undefined {
+  /** undefined also for one that the tool refuses. @param code of the problem then, where the field says none */
+  text(key: string, code: DialectCode = 'dialect/value'): string | undefined {
     const value = this.typed(key, 'text', (scalar): scalar is string => typeof scalar === 'string');
-    if (value === undefined || !allowed || allowed.includes(value)) {
+    const { values, open, refusal: [own, severity] = [code, 'error'] as const } = this.fieldOf(key) ?? {};
+    if (value === undefined || !values || open || Object.hasOwn(values, value)) {
       return value;
     }
-    this.refuse(key, value, allowed, code);
-    return undefined;
+    this.refuse(key, value, Object.keys(values), own, severity);
+    return severity === 'error' ? undefined : value;
   }
 
   flag(key: string): boolean | undefined {
@@ -62,7 +68,7 @@ export class Fields {
   map(key: string): Fields | undefined {
     const value = this.value(key);
     if (value?.kind === 'map') {
-      return this.inner(value, key);
+      return this.inner(value, key, this.fieldOf(key));
     }
     if (value && !(value.kind === 'scalar' && value.value === null)) {
       this.wrongType(key, 'map');
@@ -71,8 +77,8 @@ export class Fields {
   }
 
   /** Fields of another mapping of the same file. */
-  inner(node: MapNode, where: string): Fields {
-    return new Fields(node, where, this.problems, this.document);
+  inner(node: MapNode, where: string, field?: Field): Fields {
+    return new Fields(node, where, this.problems, this.document, field);
   }
 
   list(key: string): readonly TreeNode[] | undefined {
@@ -103,14 +109,19 @@ export class Fields {
     });
   }
 
-  /** Keys that the tool does not know. */
-  unknown(known: readonly string[], severity: Severity, effect: string): void {
+  /** Everything that the fields alone say: keys that the tool does not know, keys that are missing, values of a wrong type, values that it refuses. */
+  check(severity: Severity, effect: string): void {
+    const fields = this.field?.fields ?? {};
     for (const { key, keyRange } of this.node.entries) {
-      if (!known.includes(key)) {
-        const close = nearest(key, known);
+      if (!Object.hasOwn(fields, key) && !this.field?.each) {
+        const close = nearest(key, Object.keys(fields));
         this.report('dialect/unknown-key', severity, keyRange, `"${key}" is no field of ${this.where}${close ? `; did you mean "${close}"?` : '.'} ${effect}`,
           close && !this.has(close) ? close : undefined);
       }
+    }
+    this.mustHave(...Object.keys(fields).filter((key) => fields[key]?.required));
+    for (const [key, { type }] of Object.entries(fields)) {
+      ({ text: () => this.text(key), flag: () => this.flag(key), number: () => this.number(key), list: () => this.list(key), map: () => this.map(key), names: () => undefined, any: () => undefined })[type]();
     }
   }
 
@@ -128,10 +139,16 @@ export class Fields {
     this.report(code, severity, range, `"${key}" cannot be "${value}": ${allowed.join(', ')}.${close ? ` Did you mean "${close}"?` : ''}`, close);
   }
 
-  /** @param replacement for what stands in the range, offered as a quick fix. */
+  /** Says a thing once, however often a field is read. @param replacement for what stands in the range, offered as a quick fix. */
   report(code: DialectCode, severity: Severity, range: Range, message: string, replacement?: string): void {
-    this.problems.push(problem(code, severity, range, message,
-      replacement === undefined ? undefined : replaceBy(range, replacement)));
+    if (!this.problems.some((known) => known.code === code && known.message === message && known.range.start.line === range.start.line && known.range.start.character === range.start.character)) {
+      this.problems.push(problem(code, severity, range, message,
+        replacement === undefined ? undefined : replaceBy(range, replacement)));
+    }
+  }
+
+  private fieldOf(key: string): Field | undefined {
+    return this.field?.fields && Object.hasOwn(this.field.fields, key) ? this.field.fields[key] : this.field?.each;
   }
 
   private typed<T extends Scalar>(key: string, noun: keyof typeof nouns, is: (scalar: Scalar) => scalar is T): T | undefined {

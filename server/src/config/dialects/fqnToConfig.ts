@@ -3,16 +3,33 @@ import { find } from '../tree';
 import type { Entry, MapNode, TreeNode } from '../tree';
 import { kept } from './dialect';
 import type { Dialect, DialectEntry, DialectFile, DialectProblem, Treatment } from './dialect';
+import type { Field, NameRule } from './field';
 import { Fields } from './fields';
+import { expressions, names } from './offers';
 import { regexOrProblem } from './patterns';
-import { readTorchaoConfig } from './torchao';
+import { compileRegex } from './regex';
+import { readTorchaoConfig, torchaoConfig } from './torchao';
 
 /** Order of precedence. */
 type Rank = 'parameter' | 'module' | 'parameter expression' | 'module expression' | 'default';
 const ranks: readonly Rank[] = ['parameter', 'module', 'parameter expression', 'module expression', 'default'];
 interface FqnEntry extends DialectEntry { ranks(layer: string): Rank | undefined }
 
+const keyRule: NameRule = {
+  takes(entry) {
+    const regex = entry.startsWith('re:') ? compileRegex(entry.slice(3), 'python') : undefined;
+    return ({ name }) => entry === '_default' || (regex ? regex.full(`${name}.weight`) || regex.full(name) : entry === name || entry === `${name}.weight`);
+  },
+  offers: (checkpoint) => [...expressions('re:', '', ['.*', '.*'])(checkpoint), ...names(checkpoint)],
+};
+const keysField: Field = { type: 'map', doc: 'A config for each name; null keeps.', names: keyRule, values: { 're:.*': 'every layer that no other key takes' }, each: { ...torchaoConfig, type: 'any' } };
+const rootField: Field = {
+  type: 'map', doc: 'torchao\'s `FqnToConfig`.', source: 'torchao 0.19, `FqnToConfig`',
+  fields: { _type: { type: 'text', doc: 'The class.', values: { FqnToConfig: '' } }, _version: { type: 'number', examples: [1], doc: 'Of the class.' }, _data: { type: 'map', doc: 'Its fields.', fields: { fqn_to_config: keysField, module_fqn_to_config: { ...keysField, silent: true } } } },
+};
+
 export const fqnToConfig: Dialect = {
+  root: ({ root }) => (find(root, '_type') ? rootField : keysField),
   id: 'torchao-fqn', title: 'FqnToConfig of torchao',
   file: 'JSON of an `FqnToConfig`, or a mapping of names to torchao config objects',
   rule: 'A key is the whole name of a parameter or of a layer; `re:` starts an expression for `re.fullmatch`. Names win over expressions, `_default` comes last.',
@@ -48,7 +65,7 @@ function mapping({ root }: DialectFile): MapNode | undefined {
 }
 
 function read({ key, keyRange, value }: Entry, fields: Fields, problems: DialectProblem[], file: DialectFile): FqnEntry[] {
-  const treatment: Treatment = value.kind === 'map' ? readTorchaoConfig(new Fields(value, `the config of "${key}"`, problems, file.document)) : kept;
+  const treatment: Treatment = value.kind === 'map' ? readTorchaoConfig(new Fields(value, `the config of "${key}"`, problems, file.document, torchaoConfig)) : kept;
   if (key === '_default') {
     fields.report('fqn/default', 'info', keyRange, '"_default" is deprecated; torchao warns, and says that it needs a filter_fn. Write "re:.*" last instead.');
     return [{ text: key, range: keyRange, treatment, isPath: false, takes: () => true, ranks: () => 'default', elsewhere: true }];

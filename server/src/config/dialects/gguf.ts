@@ -1,4 +1,5 @@
 import { quantized } from './dialect';
+import type { FieldTable } from './field';
 import { backend, fp32Modules, skipList } from './quantizationConfig';
 
 /** Equal to any dotted segment: the walk does not go into a module of that name. */
@@ -6,8 +7,15 @@ function takes(entry: string, layer: string): boolean {
   return layer.split('.').includes(entry);
 }
 
+const fields: FieldTable = {
+  compute_dtype: { type: 'text', default: 'float32', open: true, values: { bfloat16: 'for a model that runs in bfloat16', float16: '', float32: '' }, doc: 'What the unpacked weights are multiplied in.' },
+  modules_to_not_convert: { type: 'any', silent: true, doc: 'Not taken: what is packed in the file is unpacked as it is.' },
+  pre_quantized: { type: 'flag', silent: true, doc: 'Written by diffusers; always true.' },
+};
+
 /** Which weights are packed, and how, is in the GGUF file; the config only says what to compute in. */
 export const gguf = backend({
+  fields, source: 'diffusers 0.40, `GGUFQuantizationConfig`',
   id: 'diffusers-gguf', title: 'GGUF in diffusers', methods: ['gguf'], codes: ['gguf/'],
   rule: 'There is no list to write; what a model class keeps in float32 is compared with every dotted segment of a name.',
   unmatched: 'There are no entries.',
@@ -22,6 +30,6 @@ export const gguf = backend({
   if (fields.has('modules_to_not_convert')) {
     fields.report('gguf/skip-list', 'warning', fields.keyRange('modules_to_not_convert'), 'diffusers takes no such list for GGUF: what is packed in the file is unpacked as it is. It has no effect.');
   }
-  fields.unknown(['quant_method', 'compute_dtype', 'modules_to_not_convert', 'pre_quantized'], 'warning', 'It is a TypeError.');
+  fields.check('warning', 'It is a TypeError.');
   return { entries: skipList([], takes), otherwise: quantized('as the GGUF file stores it', null, 16), unmatched: 'ignored', builtin: fp32Modules(fields, takes) };
 });

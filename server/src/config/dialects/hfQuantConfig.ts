@@ -3,7 +3,10 @@ import type { Checkpoint } from '../../protocol';
 import { find } from '../tree';
 import { kept, problem, quantized } from './dialect';
 import type { Dialect, DialectEntry, DialectProblem, Treatment } from './dialect';
+import { named } from './field';
+import type { Field, NameRule } from './field';
 import { Fields } from './fields';
+import { globs, names } from './offers';
 import { matcher } from './modelopt';
 import { widthTraps } from './sizes';
 
@@ -16,7 +19,23 @@ const algorithms: Readonly<Record<string, readonly [weights: number, activations
 };
 const mixed = 'MIXED_PRECISION';
 
+const algorithmField: Field = { type: 'text', values: named(...Object.keys(algorithms)), refusal: ['hfquant/algorithm', 'error'], doc: 'What is quantized to what.' };
+const excludeRule: NameRule = { doc: '`fnmatch` on the names of layers.', takes: (entry) => { const matches = matcher(entry); return ({ name }) => matches(name); }, offers: globs('') };
+const layerRule: NameRule = { doc: 'A key is the whole name of a layer.', takes: (entry) => ({ name }) => name === entry, offers: names };
+const groupSize: Field = { type: 'number', examples: [16, 32, 128], doc: 'Inputs that share a scale; NVFP4 has 16.' };
+const section: Field = {
+  type: 'map', doc: 'What the export did.', source: 'ModelOpt, unified export (2026-08)',
+  fields: {
+    quant_algo: { ...algorithmField, values: { ...algorithmField.values, [mixed]: 'by layer, in `quantized_layers`' } }, kv_cache_quant_algo: { type: 'any', examples: [null, 'FP8'], doc: 'For keys and values that are kept.' }, group_size: groupSize,
+    exclude_modules: { type: 'names', names: excludeRule, doc: 'Layers that stay as they are.' },
+    quantized_layers: { type: 'map', names: layerRule, doc: 'Layers with an algorithm of their own.', each: { type: 'map', doc: 'How this layer is quantized.', fields: { quant_algo: algorithmField, group_size: groupSize } } },
+    has_zero_point: { type: 'flag', doc: 'Of AWQ.' }, pre_quant_scale: { type: 'flag', doc: 'Of AWQ.' },
+  },
+};
+const rootField: Field = { type: 'map', doc: 'What ModelOpt\'s export writes beside a checkpoint.', fields: { producer: { type: 'map', doc: 'Which ModelOpt.', fields: { name: { type: 'text', doc: 'Its name.' }, version: { type: 'text', doc: 'Its version.' } } }, quantization: section } };
+
 export const hfQuantConfig: Dialect = {
+  root: () => rootField,
   id: 'modelopt-hf', title: 'hf_quant_config.json of ModelOpt',
   file: 'JSON with `quantization.quant_algo`',
   rule: '`exclude_modules` holds whole names and globs such as `block*` and `block.*`, compared by `fnmatch`, as ModelOpt writes them; vLLM takes an entry also where it stands anywhere in a name, TensorRT-LLM since 2026 also where it names something the layer is in. `quantized_layers` holds whole names.',
@@ -26,12 +45,12 @@ export const hfQuantConfig: Dialect = {
   parse(file) {
     const problems: DialectProblem[] = [];
     const node = find(file.root, 'quantization')?.value;
-    const fields = node?.kind === 'map' ? new Fields(node, 'quantization', problems, file.document) : undefined;
+    const fields = node?.kind === 'map' ? new Fields(node, 'quantization', problems, file.document, section) : undefined;
     if (!fields) {
       return { entries: [], otherwise: kept, unmatched: 'ignored', problems: file.problems };
     }
     fields.report('hfquant/deprecated', 'hint', fields.keyRange('quant_algo'), 'ModelOpt announces the end of this file: the same stands in quantization_config of config.json.');
-    const algorithm = fields.text('quant_algo', [...Object.keys(algorithms), mixed], 'hfquant/algorithm');
+    const algorithm = fields.text('quant_algo');
     const group = fields.number('group_size');
     const layers = fields.map('quantized_layers');
     if (algorithm === mixed && !layers) {
@@ -45,7 +64,7 @@ export const hfQuantConfig: Dialect = {
       return { text: value, range, treatment: kept, isPath: !/[*?[]/.test(value), takes: ({ name }) => takes(name), elsewhere: value === 'lm_head' };
     });
     const named = (layers?.node.entries ?? []).map(({ key, keyRange }): DialectEntry => {
-      const inner = layers?.map(key)?.text('quant_algo', Object.keys(algorithms), 'hfquant/algorithm');
+      const inner = layers?.map(key)?.text('quant_algo');
       return { text: key, range: keyRange, treatment: treatment(inner, group), isPath: true, takes: ({ name }) => name === key };
     });
     return {

@@ -4,7 +4,7 @@ import { problem, quantized } from './dialect';
 import type { Decision, Dialect, DialectProblem } from './dialect';
 import { describeShare } from './evaluate';
 import { ggmlName } from './ggmlTypes';
-import { blockTraps, isRuleText, pieces, typeEntry } from './tensorTypes';
+import { blockTraps, isRuleText, pieces, tensorRule, typeEntry, typeField } from './tensorTypes';
 import type { TypeEntry } from './tensorTypes';
 
 /** Models whose files with diffusers names city96's converter refuses. */
@@ -12,6 +12,7 @@ const refused = /^(?:Flux|SD3|AuraFlow)Transformer2DModel$/;
 
 /** A file for `--tensor-type-file`: `expression=type`, split at white space. Expressions are lower-cased; the 2026 code stops at the first match, that of 2025 took the last. */
 export const llamaQuantize: Dialect = {
+  root: () => typeField, names: tensorRule((expression) => expression.toLowerCase()),
   id: 'llama-quantize', title: 'llama-quantize tensor types',
   file: 'Text of `expression=type`, parted by white space, as for `--tensor-type-file`',
   rule: '`std::regex_search` with the lower-cased expression on the name of the tensor; of several rules that match, the first counts in versions of 2026, the last in those of 2025.',

@@ -2,17 +2,47 @@
 import type { Checkpoint, Layer, Range } from '../../protocol';
 import type { Entry, TreeNode } from '../tree';
 import { find } from '../tree';
-import { readGroups } from './compressedTensors';
+import { groupFields, readGroups } from './compressedTensors';
+import { presetDocs } from './compressedTensorsPresets';
 import { decideTargets } from './compressedTensorsTargets';
 import type { TargetEntry } from './compressedTensorsTargets';
 import { kept, problem } from './dialect';
 import type { Dialect, DialectProblem } from './dialect';
 import { describeShare } from './evaluate';
+import { named } from './field';
+import type { Field, FieldTable } from './field';
 import { Fields } from './fields';
+import { argsFields } from './quantizationArgs';
 
 const quantizes = /^(?:Quantization|GPTQ|AutoRound|AWQ)Modifier$/;
 
+const observer = { type: 'text', values: named('minmax', 'mse', 'static_minmax', 'memoryless_minmax', 'memoryless_mse'), open: true } as const;
+const shared: FieldTable = {
+  targets: { type: 'names', names: groupFields['ignore']?.names as NonNullable<Field['names']>, default: ['Linear'], doc: 'Layers that `scheme` is for: names, `re:` expressions, or classes such as `Linear`.' },
+  scheme: { type: 'any', values: presetDocs, open: true, doc: 'A preset, for `targets`.' },
+  ...groupFields,
+  kv_cache_scheme: { type: 'map', fields: argsFields, doc: 'For keys and values that are kept.' },
+  weight_observer: { ...observer, doc: 'How ranges of weights are found.' }, input_observer: { ...observer, doc: 'How ranges of inputs are found.' }, output_observer: { ...observer, doc: 'How ranges of outputs are found.' },
+  observer: { type: 'map', doc: 'The same for several: keys `weights`, `input`, `output`.' },
+  bypass_divisibility_checks: { type: 'flag', default: false, doc: 'Does not stop at inputs that groups do not divide.' },
+};
+const modifier = (doc: string, more: FieldTable = {}): Field => ({ type: 'map', doc, fields: { ...shared, ...more }, source: 'llm-compressor, `QuantizationMixin` (2026-08)' });
+const known: FieldTable = {
+  QuantizationModifier: modifier('Rounds to nearest.'),
+  AWQModifier: { ...modifier('Scales channels by activations; current versions take its mappings alone.', { mappings: { type: 'any', doc: 'Layers that are smoothed into others.' }, duo_scaling: { type: 'any', default: true, doc: 'Counts weights in.' } }), silent: true },
+  GPTQModifier: modifier('Rounds with GPTQ.', {
+    block_size: { type: 'number', default: 128, doc: 'Columns that are updated together.' }, dampening_frac: { type: 'number', default: 0.01, doc: 'Of the mean of the Hessian\'s diagonal, added to it.' },
+    actorder: { type: 'any', examples: ['static', 'weight', 'group'], doc: 'The order of the inputs.' }, offload_hessians: { type: 'flag', default: false, doc: 'Keeps Hessians on the CPU.' },
+  }),
+  AutoRoundModifier: modifier('Learns the rounding by signed gradients.', { iters: { type: 'number', default: 200, doc: 'Steps for each block.' } }),
+};
+/** Modifiers stand directly in the file or below any names of stages. */
+const stage: { type: 'map'; doc: string; fields: FieldTable; each?: Field; items?: Field } = { type: 'map', doc: 'A recipe: modifiers, or stages that hold them.', fields: known };
+stage.each = stage;
+stage.items = stage;
+
 export const llmCompressor: Dialect = {
+  root: () => stage,
   id: 'llm-compressor', title: 'llm-compressor recipe',
   file: 'YAML with `QuantizationModifier`, `GPTQModifier` or `AutoRoundModifier`',
   rule: 'As compressed-tensors: `re:` starts an expression anchored at the start only; anything else is the whole name of a layer or of a class.',
@@ -21,7 +51,7 @@ export const llmCompressor: Dialect = {
   detect: ({ root }) => modifiers(root).length > 0,
   parse(file) {
     const problems: DialectProblem[] = [];
-    const found = modifiers(file.root).flatMap(({ key, keyRange, value }, holder) => (value.kind === 'map' ? [readModifier(new Fields(value, key, problems, file.document), keyRange, problems, holder)] : []));
+    const found = modifiers(file.root).flatMap(({ key, keyRange, value }, holder) => (value.kind === 'map' ? [readModifier(new Fields(value, key, problems, file.document, known[key]), keyRange, problems, holder)] : []));
     return {
       entries: found.flatMap(({ groups }) => groups.entries), otherwise: kept, unmatched: 'ignored', problems: [...file.problems, ...problems],
       decide: (_, taking) => decideTargets(taking as readonly TargetEntry[]),

@@ -2,17 +2,14 @@
 import type { Range } from '../../protocol';
 import { kept, problem, quantized } from './dialect';
 import type { DialectEntry } from './dialect';
+import type { FieldTable } from './field';
 import type { Fields } from './fields';
 import { compileFnmatch } from './fnmatch';
-import { backend, fp32Modules, skipList } from './quantizationConfig';
+import { modules } from './offers';
+import { backend, byName, fp32Modules, skipList } from './quantizationConfig';
 import { describeShare } from './evaluate';
 
 const types = { FP8: 8, INT8: 8, INT4: 4, NF4: 4, NVFP4: 4 } as const;
-const known = [
-  'quant_method', 'quant_type', 'modules_to_not_convert', 'weight_only', 'channel_quantize', 'block_quantize', 'scale_channel_quantize', 'scale_block_quantize', 'algorithm', 'calib_cfg', 'forward_loop',
-  'modelopt_config', 'disable_conv_quantization',
-];
-
 /** Names that ModelOpt never quantizes unless a later entry says otherwise: those of its default list that can be linear layers. */
 export const disabledByDefault = [
   '*block_sparse_moe.gate*', '*linear_attn.conv1d*', '*linear_attn.in_proj_a*', '*linear_attn.in_proj_b*', '*lm_head*', '*mixer.conv1d*', '*mlp.gate.*', '*mlp.shared_expert_gate.*', '*output_layer*', '*proj_out.*',
@@ -33,12 +30,31 @@ export function matcher(glob: string): (name: string) => boolean {
   return found;
 }
 
+const fields: FieldTable = {
+  quant_type: {
+    type: 'text', required: true, open: true, doc: 'Weights, or weights and activations joined by `_`. Unknown names become FP8 with a line in the log.',
+    values: { FP8: 'float8 weights', INT8: 'int8 weights', INT4: 'int4 weights', NF4: '4-bit weights', NVFP4: '4-bit floats in blocks of 16', FP8_FP8: 'weights and activations', INT8_INT8: 'weights and activations', NVFP4_NVFP4: 'weights and activations' },
+  },
+  weight_only: { type: 'flag', default: true, doc: 'Leaves activations alone, whatever `quant_type` says of them.' },
+  modules_to_not_convert: { type: 'names', names: byName(takes, modules), doc: 'Layers to keep: each entry becomes the glob `*entry*` and switches off every quantizer whose name it stands in.' },
+  channel_quantize: { type: 'number', examples: [0, -1], doc: 'The axis with one scale each; with `block_quantize` the axis that is cut into blocks.' },
+  block_quantize: { type: 'number', examples: [16, 32, 128], doc: 'Elements of a block along `channel_quantize`, which must be set too.' },
+  scale_channel_quantize: { type: 'number', examples: [-1], doc: 'The axis along which scales are quantized themselves (NF4 and NVFP4).' },
+  scale_block_quantize: { type: 'number', examples: [16], doc: 'Scales of a block along `scale_channel_quantize`.' },
+  algorithm: { type: 'text', default: 'max', open: true, values: { max: 'the one that diffusers supports' }, doc: 'How ranges are found.' },
+  modelopt_config: { type: 'any', doc: 'A config of ModelOpt itself, taken instead of all the fields above, with its own `quant_cfg`.' },
+  disable_conv_quantization: { type: 'flag', default: false, doc: 'Leaves convolutions alone.' },
+  calib_cfg: { type: 'any', silent: true, doc: 'Written by diffusers: the algorithm.' },
+  forward_loop: { type: 'any', silent: true, doc: 'A Python function for calibration; has no form in JSON.' },
+};
+
 export const modelopt = backend({
+  fields, source: 'diffusers 0.40, `NVIDIAModelOptConfig`',
   id: 'diffusers-modelopt', title: 'ModelOpt in diffusers', methods: ['modelopt'], codes: ['modelopt/'],
   rule: 'An entry becomes the glob `*entry*`, compared by `fnmatch` with the names of quantizers, which end in `.weight_quantizer`: it takes what it stands in, anywhere.',
   unmatched: 'Passed over without a word.',
 }, (fields) => {
-  fields.unknown(known, 'info', 'It is taken as a parameter of calibration.');
+  fields.check('info', 'It is taken as a parameter of calibration.');
   const otherwise = readType(fields);
   if (!fields.has('modelopt_config')) {
     fields.report('modelopt/list-config', 'info', fields.keyRange('quant_method'), 'With ModelOpt 0.44 or later this raises "TypeError: \'list\' object is not a mapping": pin an older one, or use a diffusers with pull request 14536.');
@@ -64,7 +80,7 @@ export function ownExclusions(range: Range): DialectEntry[] {
 
 /** `W` or `W_A`, as diffusers splits it. */
 function readType(fields: Fields): ReturnType<typeof quantized> {
-  const written = fields.mustHave('quant_type') ? fields.text('quant_type') : undefined;
+  const written = fields.text('quant_type');
   const [weights = 'FP8', activations, surplus] = written?.split('_') ?? [];
   const isType = (type: string): type is keyof typeof types => type in types;
   const all = Object.keys(types).join(', ');

@@ -4,7 +4,10 @@ import { find } from '../tree';
 import type { MapNode, TreeNode } from '../tree';
 import { kept, problem, quantized } from './dialect';
 import type { Decision, Dialect, DialectEntry, DialectFile, DialectProblem, Treatment } from './dialect';
+import { named } from './field';
+import type { Field, FieldTable, NameRule } from './field';
 import { Fields } from './fields';
+import { globs } from './offers';
 import { disabledByDefault, matcher } from './modelopt';
 import { rankTraps, widthTraps } from './sizes';
 
@@ -20,7 +23,53 @@ interface RecipeEntry extends DialectEntry {
   takesQuantizer(layer: Layer, quantizer: Quantizer): boolean;
 }
 
+const quantizerRule: NameRule = {
+  takes: (entry) => { const matches = matcher(entry); return ({ name }) => quantizers.some((quantizer) => matches(`${name}.${quantizer}`)); },
+  offers: (checkpoint) => ['*', '*weight_quantizer', '*input_quantizer', ...globs('*')(checkpoint)],
+};
+const layerRule: NameRule = { doc: '`fnmatch` on the names of layers.', takes: (entry) => { const matches = matcher(entry); return ({ name }) => matches(name); }, offers: globs('') };
+const bits: Field = { type: 'any', default: 8, examples: [4, 8, 'e2m1', 'e4m3'], doc: 'Whole bits, or a float as ExMy or [exponent, mantissa].' };
+const attributes: FieldTable = {
+  num_bits: bits, enable: { type: 'flag', default: true, doc: 'Off lets inputs through as they are.' }, axis: { type: 'any', examples: [0, -1, null], doc: 'The axis with one scale each; null is one scale. Excludes `block_sizes`.' },
+  block_sizes: {
+    type: 'map', doc: 'Blocks with scales of their own: axis numbers (-1 for the inputs) with the size.', values: { '-1': 'elements of a block along the inputs' }, each: { type: 'number', examples: [16, 32, 128], doc: 'Elements of a block along this axis.' },
+    fields: { type: { type: 'text', values: named('static', 'dynamic'), open: true, doc: 'Whether scales are found while the model runs.' }, scale_bits: bits, scale_block_sizes: { type: 'any', doc: 'Blocks of scales.' }, four_over_six: { type: 'flag', doc: 'Chooses between 4 and 6 as the largest value of a block.' } },
+  },
+  type: { type: 'text', default: 'static', values: named('static', 'dynamic'), open: true, doc: 'Whether scales are found while the model runs.' }, unsigned: { type: 'flag', default: false, doc: 'No sign.' }, narrow_range: { type: 'flag', default: false, doc: 'Leaves the lowest code out.' },
+  fake_quant: { type: 'flag', default: true, doc: 'Keeps floats that hold the rounded values.' }, rotate: { type: 'any', default: false, examples: [true], doc: 'Rotates inputs by a Hadamard matrix before.' }, calibrator: { type: 'any', default: 'max', examples: ['max', 'histogram'], doc: 'How ranges are found.' },
+};
+const attributesField: Field = { type: 'any', doc: 'Attributes of these quantizers, instead of all that earlier entries said.', fields: attributes };
+const entryField: Field = {
+  type: 'map', doc: 'One entry; entries run in order.',
+  fields: {
+    quantizer_name: { type: 'text', names: quantizerRule, doc: 'Quantizers, as a glob.' }, cfg: attributesField, enable: { type: 'flag', default: true, doc: 'Switches them on or off.' },
+    parent_class: { type: 'text', values: named('nn.Linear', 'nn.Conv2d', 'nn.Embedding'), open: true, doc: 'Only quantizers of this class of module.' },
+    $import: { type: 'any', silent: true, doc: 'A part from `imports`.' },
+  },
+};
+const quantizeField: Field = {
+  type: 'map', doc: 'What is quantized and how.', source: 'ModelOpt, `QuantizeConfig` (2026-08)',
+  fields: {
+    algorithm: {
+      type: 'any', examples: ['max'], doc: 'How ranges and codes are found: a name, or a mapping with its options.',
+      fields: {
+        method: { type: 'text', values: named('max', 'mse', 'smoothquant', 'awq_lite', 'awq_clip', 'awq_full', 'svdquant', 'gptq', 'local_hessian', 'lsq'), open: true, doc: 'Its name.' },
+        lowrank: { type: 'number', default: 32, examples: [32], doc: 'Rank of the branch (svdquant).' }, skip_layers: { type: 'names', names: layerRule, doc: 'Layers that are quantized without smoothing and branch (svdquant).' },
+      },
+    },
+    quant_cfg: { type: 'any', doc: 'Entries of quantizers and their attributes; the last that takes a quantizer decides.', items: entryField, names: quantizerRule, each: attributesField },
+  },
+};
+const rootField: Field = {
+  ...quantizeField,
+  fields: {
+    ...quantizeField.fields, quantize: quantizeField, imports: { type: 'map', doc: 'Names of parts and where they lie.' },
+    metadata: { type: 'map', doc: 'What the recipe is.', fields: { recipe_type: { type: 'text', values: named('ptq', 'qat'), open: true, doc: 'Its kind.' }, description: { type: 'text', doc: 'In words.' } } },
+  },
+};
+
 export const modeloptRecipe: Dialect = {
+  root: () => rootField,
   id: 'modelopt', title: 'ModelOpt recipe',
   file: 'YAML or JSON with `quant_cfg`, at the top or under `quantize`',
   rule: '`quantizer_name` is compared by `fnmatch` with the names of quantizers (`…weight_quantizer`, `…input_quantizer`); entries run in order, and the last that takes a quantizer decides.',
@@ -68,7 +117,7 @@ function readEntries(value: TreeNode, holder: Fields, problems: DialectProblem[]
       holder.report('recipe/entry', 'error', item.range, 'An entry is a mapping with quantizer_name and cfg or enable.');
       return [];
     }
-    const fields = new Fields(item, 'an entry of quant_cfg', problems, file.document);
+    const fields = new Fields(item, 'an entry of quant_cfg', problems, file.document, entryField);
     const [only] = item.entries;
     if (fields.has('$import')) {
       fields.report('recipe/import', 'info', item.range, 'What is imported here is not read, so its entries are not counted.');
@@ -78,7 +127,7 @@ function readEntries(value: TreeNode, holder: Fields, problems: DialectProblem[]
       fields.report('recipe/legacy-mapping', 'warning', only.keyRange, 'Entries with the pattern as key are deprecated. Write {quantizer_name: …, cfg: …}.');
       return legacy(only.key, only.keyRange, only.value, problems, file);
     }
-    fields.unknown(['quantizer_name', 'parent_class', 'cfg', 'enable'], 'error', 'ModelOpt refuses it.');
+    fields.check('error', 'ModelOpt refuses it.');
     const name = fields.text('quantizer_name');
     if (name === undefined) {
       fields.mustHave('quantizer_name');

@@ -2,23 +2,45 @@ import type { Layer } from '../../protocol';
 import type { Located } from '../parse';
 import { kept, problem, quantized } from './dialect';
 import type { DialectEntry, DialectProblem } from './dialect';
+import { named } from './field';
+import type { Field, FieldTable } from './field';
 import type { Fields } from './fields';
-import { backend } from './quantizationConfig';
+import { names } from './offers';
+import { backend, byName } from './quantizationConfig';
 import { rankTraps } from './sizes';
 
 const operations = ['svdq_w4a4', 'awq_w4a16'] as const;
 type Operation = typeof operations[number];
 
+const targets: Field = { type: 'names', required: true, names: byName((entry, name) => entry === name, names), doc: 'Full paths of the layers, each in one section alone. All of them must be there.' };
+
+const fields: FieldTable = {
+  compute_dtype: { type: 'text', default: 'bfloat16', open: true, values: named('bfloat16', 'float16'), doc: 'Of the parts that stay floating point: scales, low-rank branches, biases.' },
+  svdq_w4a4: {
+    type: 'map', doc: 'Layers with 4-bit weights and activations beside a low-rank branch (SVDQuant).',
+    fields: {
+      precision: { type: 'text', required: true, values: { int4: 'compute capability 7.5 and later, but not Hopper', nvfp4: 'compute capability 10.0 and later' }, refusal: ['nunchaku/precision', 'error'], doc: 'Of weights and activations.' },
+      group_size: { type: 'number', required: true, examples: [64, 16], doc: '64 for int4, 16 for nvfp4; nothing else.' },
+      rank: { type: 'number', required: true, examples: [32], doc: 'Columns of the low-rank branch; 0 or more.' }, targets,
+    },
+  },
+  awq_w4a16: {
+    type: 'map', doc: 'Layers with 4-bit weights and 16-bit activations (AWQ), usually the modulation.',
+    fields: { precision: { type: 'text', required: true, values: named('int4'), refusal: ['nunchaku/precision', 'error'], doc: 'Of weights.' }, group_size: { type: 'number', required: true, examples: [64], doc: 'Inputs that share a scale and a zero point.' }, targets },
+  },
+  pre_quantized: { type: 'flag', silent: true, doc: 'Written by diffusers; always true.' },
+};
+
 interface Section { operation: Operation; fields: Fields; precision: string; group: number; targets: Located<string>[] }
 
 /** Lists of exact module paths. The one backend that stops at a name that is not there. */
 export const nunchakuLite = backend({
+  fields, source: 'diffusers 0.40, `NunchakuLiteQuantizationConfig`',
   id: 'diffusers-nunchaku-lite', title: 'nunchaku_lite in diffusers', methods: ['nunchaku_lite'], codes: ['nunchaku/'],
   rule: 'A target is the full path of one layer; nothing is expanded.',
   unmatched: 'An error: every target must be there and have whole numbers of inputs and outputs.',
 }, (fields) => {
-  fields.text('compute_dtype');
-  fields.unknown(['quant_method', 'compute_dtype', 'pre_quantized', ...operations], 'warning', 'It has no effect.');
+  fields.check('warning', 'It has no effect.');
   const sections = operations.flatMap((operation) => {
     const inner = fields.map(operation);
     return inner ? [readSection(operation, inner)] : [];
@@ -52,9 +74,8 @@ function entriesOf({ operation, precision, group, targets }: Section): DialectEn
 }
 
 function readSection(operation: Operation, fields: Fields): Section {
-  fields.mustHave('precision', 'group_size', 'targets', ...operation === 'svdq_w4a4' ? ['rank'] : []);
-  fields.unknown(['precision', 'group_size', 'targets', ...operation === 'svdq_w4a4' ? ['rank'] : []], 'warning', 'It has no effect.');
-  const precision = fields.text('precision', operation === 'svdq_w4a4' ? ['int4', 'nvfp4'] : ['int4'], 'nunchaku/precision') ?? 'int4';
+  fields.check('warning', 'It has no effect.');
+  const precision = fields.text('precision') ?? 'int4';
   const group = fields.number('group_size');
   const expected = operation === 'svdq_w4a4' && precision === 'nvfp4' ? 16 : 64;
   if (group !== undefined && (operation === 'svdq_w4a4' ? group !== expected : !(group > 0))) {

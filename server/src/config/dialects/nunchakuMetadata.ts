@@ -4,6 +4,8 @@ import { find } from '../tree';
 import type { TreeNode } from '../tree';
 import { kept, problem, quantized } from './dialect';
 import type { Dialect, DialectFile, DialectProblem } from './dialect';
+import { named } from './field';
+import type { Field } from './field';
 import { Fields } from './fields';
 
 const dtypes: Readonly<Record<string, { group: number; scales: string }>> = { int4: { group: 64, scales: '16-bit' }, fp4_e2m1_all: { group: 16, scales: 'F8_E4M3' } };
@@ -11,7 +13,20 @@ const classes = ['NunchakuFluxTransformer2dModel', 'NunchakuFluxTransformer2DMod
 /** Classes that take int4 or fp4 from the GPU, whatever the file says. */
 const fromGpu = /V2$|QwenImage|ZImage|SDXL/;
 
+const partField = (doc: string): Field => ({
+  type: 'map', doc, fields: { dtype: { type: 'text', values: { int4: 'groups of 64', fp4_e2m1_all: 'groups of 16, scales in float8' }, refusal: ['svdq/dtype', 'error'], doc: 'Of values.' }, scale_dtype: { type: 'any', doc: 'Of scales.' }, group_size: { type: 'number', examples: [64, 16], doc: 'Inputs that share a scale.' } },
+});
+const section: Field = {
+  type: 'map', doc: 'How the layers of the file are quantized.', source: 'nunchaku, `get_quantization_config` (2026-02)',
+  fields: {
+    method: { type: 'text', values: named('svdquant'), refusal: ['svdq/method', 'error'], doc: 'SVDQuant alone.' }, weight: partField('Weights.'), activation: { ...partField('Activations.') }, rank: { type: 'number', default: 32, examples: [32], doc: 'Columns of the low-rank branches.' },
+    skip_refiners: { type: 'flag', default: false, doc: 'Z-Image alone: its refiners are not quantized.' },
+  },
+};
+const rootField: Field = { type: 'map', doc: 'The header.', fields: { quantization_config: section, model_class: { type: 'text', open: true, values: named(...classes), doc: 'The class that loads it.' }, config: { type: 'any', doc: 'The config of diffusers.' }, comfy_config: { type: 'any', doc: 'The config of ComfyUI.' } } };
+
 export const nunchakuMetadata: Dialect = {
+  root: () => rootField,
   id: 'nunchaku', title: 'nunchaku metadata',
   file: 'The header of a single-file nunchaku `.safetensors`: `quantization_config` with `method` and `rank`, beside `model_class`, `config` and `comfy_config`',
   rule: 'It names no layers: a layer is quantized when the file holds a `qweight` for it.',
@@ -25,10 +40,10 @@ export const nunchakuMetadata: Dialect = {
     if (node?.kind !== 'map' || file.root?.kind !== 'map') {
       return { entries: [], otherwise: kept, unmatched: 'ignored', problems: file.problems };
     }
-    const [root, fields] = [new Fields(file.root, 'the header', problems, file.document), new Fields(node, 'quantization_config', problems, file.document)];
-    fields.text('method', ['svdquant'], 'svdq/method');
+    const [root, fields] = [new Fields(file.root, 'the header', problems, file.document, rootField), new Fields(node, 'quantization_config', problems, file.document, section)];
+    fields.text('method');
     const weight = fields.map('weight');
-    const dtype = weight?.text('dtype', Object.keys(dtypes), 'svdq/dtype');
+    const dtype = weight?.text('dtype');
     for (const part of ['weight', 'activation'].map((key) => fields.map(key))) {
       const known = dtypes[part?.scalar('dtype') as string];
       if (part && known && part.has('group_size') && part.number('group_size') !== known.group) {

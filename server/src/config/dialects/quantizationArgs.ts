@@ -1,15 +1,31 @@
 /** The rules between the fields of compressed-tensors' `QuantizationArgs`. */
+import { named } from './field';
+import type { FieldTable } from './field';
 import type { Fields } from './fields';
 
-const known = ['num_bits', 'type', 'symmetric', 'strategy', 'group_size', 'block_structure', 'dynamic', 'actorder', 'scale_dtype', 'zp_dtype', 'observer', 'observer_kwargs'];
-const strategies = ['tensor', 'channel', 'group', 'block', 'token', 'tensor_group', 'attn_head'];
+export const argsFields: FieldTable = {
+  num_bits: { type: 'number', default: 8, examples: [4, 8], doc: 'Bits of a value.' },
+  type: { type: 'text', default: 'int', values: { int: 'whole numbers', float: 'floats: 8 bits are E4M3, 4 bits E2M1' }, doc: 'What the bits hold.' },
+  symmetric: { type: 'flag', default: true, doc: 'No zero points.' },
+  strategy: {
+    type: 'text', doc: 'What shares a scale. Missing: `group` with a positive `group_size`, `channel` with -1, else `tensor`.',
+    values: { tensor: 'everything', channel: 'a row of weights', group: '`group_size` inputs', block: 'a block of `block_structure`', token: 'one token of activations; needs `dynamic: true`', tensor_group: 'groups below one scale for the tensor (NVFP4)', attn_head: 'a head of attention' },
+  },
+  group_size: { type: 'number', examples: [128, 64, 32, 16], doc: 'Inputs that share a scale, for `group` and `tensor_group`; -1 means `channel`.' },
+  block_structure: { type: 'any', examples: [[128, 128]], doc: 'Rows and columns of a block, for strategy `block` alone.' },
+  dynamic: { type: 'any', default: false, examples: [true, false, 'local'], doc: 'Ranges are found while the model runs. `local`: the scales of groups alone, for `tensor_group`.' },
+  actorder: { type: 'any', examples: ['weight', 'group', 'static'], doc: 'The order in which GPTQ goes through the inputs: `weight` reorders during calibration alone, `group` also stores the order (announced for removal).' },
+  scale_dtype: { type: 'text', values: named('torch.float8_e4m3fn', 'torch.bfloat16', 'torch.float16'), open: true, doc: 'Of scales.' }, zp_dtype: { type: 'text', values: named('torch.int8'), open: true, doc: 'Of zero points.' },
+  observer: { type: 'text', values: named('minmax', 'mse', 'static_minmax', 'memoryless_minmax', 'memoryless_mse'), open: true, doc: 'How ranges are found.' }, observer_kwargs: { type: 'map', doc: 'Options of the observer.' },
+};
+const known = Object.keys(argsFields);
 
 export function checkArgs(args: Fields, of: 'weights' | 'activations'): { label: string; bits: number } {
-  args.unknown(known, 'error', 'compressed-tensors refuses it.');
+  args.check('error', 'compressed-tensors refuses it.');
   const bits = args.number('num_bits') ?? 8;
-  const type = args.text('type', ['int', 'float']) ?? 'int';
+  const type = args.text('type') ?? 'int';
   const group = args.number('group_size');
-  const written = args.text('strategy', strategies);
+  const written = args.text('strategy');
   const strategy = written ?? (group === undefined ? 'tensor' : group > 0 ? 'group' : 'channel');
   const dynamic = args.scalar('dynamic');
   const isDynamic = dynamic === true || dynamic === 'local';

@@ -8,6 +8,7 @@ import { kept, problem } from './dialect';
 import type { Dialect, DialectEntry, DialectFacts, DialectFile, DialectProblem, ParsedDialect } from './dialect';
 import { Fields } from './fields';
 import type { DialectCode } from './codes';
+import type { Field, FieldTable, NameRule } from './field';
 
 /** The mapping under `quantization_config`, or a file that is one itself. */
 export function quantizationConfig({ root }: DialectFile): MapNode | undefined {
@@ -32,10 +33,31 @@ export function quantMethod(file: DialectFile): string | undefined {
   return typeof method === 'string' ? method : undefined;
 }
 
+/** How diffusers chooses a quantizer. */
+export const methodField: Field = {
+  type: 'text', open: true, doc: 'Which quantizer of diffusers reads this section. `load_in_4bit` or `load_in_8bit` come before it and mean bitsandbytes.',
+  values: {
+    bitsandbytes: 'LLM.int8(), NF4 and FP4', torchao: 'a config object of torchao', quanto: 'deprecated; goes with 1.0.0', modelopt: 'NVIDIA ModelOpt', gguf: 'weights from a GGUF file; never saved here', 'auto-round': 'loads what AutoRound exported',
+    nunchaku_lite: 'SVDQuant and AWQ kernels for explicit layers', sdnq: 'SD.Next quantization', 'compressed-tensors': 'read by vLLM-Omni and transformers, not by diffusers',
+  },
+};
+
+/** The section alone, or inside the config.json that holds it. */
+export function inConfig({ root }: DialectFile, section: Field): Field {
+  return find(root, 'quantization_config') ? { type: 'map', doc: 'The config of a component.', fields: { quantization_config: section } } : section;
+}
+
+/** A rule that looks at the name of a layer alone. */
+export function byName(takes: (entry: string, layer: string) => boolean, offers: NameRule['offers']): NameRule {
+  return { takes: (entry) => ({ name }) => takes(entry, name), offers };
+}
+
 /** A backend of diffusers: recognised by `quant_method`, reads the one mapping. */
-export function backend({ methods, ...facts }: Omit<DialectFacts, 'file'> & { methods: readonly string[]; file?: string }, read: (fields: Fields, problems: DialectProblem[], file: DialectFile) => Omit<ParsedDialect, 'problems'>): Dialect {
+export function backend({ methods, fields, source, ...facts }: Omit<DialectFacts, 'file'> & { methods: readonly string[]; file?: string; fields: FieldTable; source: string }, read: (fields: Fields, problems: DialectProblem[], file: DialectFile) => Omit<ParsedDialect, 'problems'>): Dialect {
   const { title } = facts;
+  const section: Field = { type: 'map', doc: `How ${title} quantizes this component.`, fields: { quant_method: methodField, ...fields }, source };
   return {
+    root: (file) => inConfig(file, section),
     file: `\`quantization_config\` in a component's \`config.json\` with \`quant_method\` ${methods.map((method) => `\`${method}\``).join(' or ')}`, ...facts,
     // A mapping with config_groups is compressed-tensors', whoever wrote it.
     detect: (file) => methods.includes(quantMethod(file) ?? '') && !find(quantizationConfig(file), 'config_groups'),
@@ -45,7 +67,7 @@ export function backend({ methods, ...facts }: Omit<DialectFacts, 'file'> & { me
       if (!node) {
         return { entries: [], otherwise: kept, problems: file.problems, unmatched: 'ignored' };
       }
-      return { ...read(new Fields(node, `quantization_config (${title})`, problems, file.document), problems, file), problems: [...file.problems, ...problems] };
+      return { ...read(new Fields(node, `quantization_config (${title})`, problems, file.document, section), problems, file), problems: [...file.problems, ...problems] };
     },
   };
 }

@@ -1,19 +1,28 @@
 import { quantized } from './dialect';
-import { backend, fp32Modules, hint, skipList } from './quantizationConfig';
+import { named } from './field';
+import type { FieldTable } from './field';
+import { leaves } from './offers';
+import { backend, byName, fp32Modules, hint, skipList } from './quantizationConfig';
 
 /** Only the last segment of a name is compared. A container's name skips the container, which is no layer; its children are converted before it is looked at. */
 function takes(entry: string, layer: string): boolean {
   return layer.slice(layer.lastIndexOf('.') + 1) === entry;
 }
 
+const fields: FieldTable = {
+  weights_dtype: { type: 'text', default: 'int8', values: named('float8', 'int8', 'int4', 'int2'), doc: 'What weights become. Activations stay as they are.' },
+  modules_to_not_convert: { type: 'names', names: byName(takes, leaves), doc: 'Layers to keep, by the last segment of their names.' },
+};
+
 export const quanto = backend({
+  fields, source: 'diffusers 0.40, `QuantoConfig`',
   id: 'diffusers-quanto', title: 'quanto in diffusers', methods: ['quanto'], codes: ['quanto/'],
   rule: 'A layer is kept when the last segment of its name is the entry; dotted paths and names of containers take nothing.',
   unmatched: 'Passed over without a word.',
 }, (fields, problems) => {
   hint(problems, 'quanto/deprecated', fields, 'quant_method', 'diffusers\' quanto backend is deprecated and goes with version 1.0.0.');
-  const weights = fields.text('weights_dtype', ['float8', 'int8', 'int4', 'int2']) ?? 'int8';
-  fields.unknown(['quant_method', 'weights_dtype', 'modules_to_not_convert'], 'warning', 'diffusers passes over it without a word.');
+  const weights = fields.text('weights_dtype') ?? 'int8';
+  fields.check('warning', 'diffusers passes over it without a word.');
   const names = fields.names('modules_to_not_convert', true);
   for (const { value, range } of names.filter((name) => name.value.includes('.'))) {
     const leaf = value.slice(value.lastIndexOf('.') + 1);

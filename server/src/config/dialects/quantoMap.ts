@@ -3,11 +3,20 @@ import type { TreeNode } from '../tree';
 import { find } from '../tree';
 import { kept, problem, quantized } from './dialect';
 import type { Dialect, DialectEntry, DialectFile, DialectProblem, Treatment } from './dialect';
+import { named } from './field';
+import type { Field } from './field';
 import { Fields } from './fields';
+import { names } from './offers';
 
-const types = ['none', 'qint2', 'qint4', 'qint8', 'qfloat8', 'qfloat8_e4m3fn', 'qfloat8_e4m3fnuz', 'qfloat8_e5m2'];
+const typesField: Field = {
+  type: 'text', refusal: ['qmap/type', 'error'], doc: 'What it became; `none` is as it was.',
+  values: named('none', 'qint2', 'qint4', 'qint8', 'qfloat8', 'qfloat8_e4m3fn', 'qfloat8_e4m3fnuz', 'qfloat8_e5m2'),
+};
+const layerField: Field = { type: 'map', doc: 'What this layer became.', fields: { weights: typesField, activations: typesField } };
+const rootField: Field = { type: 'map', doc: 'Layers by their whole names.', source: 'optimum-quanto, `quantization_map` (2026-08)', names: { takes: (entry) => ({ name }) => name === entry, offers: names }, each: layerField };
 
 export const quantoMap: Dialect = {
+  root: () => rootField,
   id: 'optimum-quanto', title: 'optimum-quanto map',
   file: '`quanto_qmap.json`: JSON of layer names, each with `weights` and `activations`; `include` and `exclude` of its Python function are written nowhere',
   rule: 'A key is the whole name of a layer. (`include` and `exclude` of `quantize` are compared by `fnmatch` with whole names.)',
@@ -37,8 +46,8 @@ function treatmentOf(key: string, value: TreeNode, problems: DialectProblem[], {
   if (value.kind !== 'map') {
     return kept;
   }
-  const fields = new Fields(value, `"${key}"`, problems, document);
-  const [weights, activations] = ['weights', 'activations'].map((part) => fields.text(part, types, 'qmap/type') ?? 'none');
+  const fields = new Fields(value, `"${key}"`, problems, document, layerField);
+  const [weights, activations] = ['weights', 'activations'].map((part) => fields.text(part) ?? 'none');
   const bits = (type: string | undefined): number => (type === undefined || type === 'none' ? 16 : Number(/\d+/.exec(type)?.[0] ?? 16));
   return weights === 'none' && activations === 'none' ? kept : quantized(`${weights ?? ''} weights${activations === 'none' ? '' : `, ${activations ?? ''} activations`}`, bits(weights), bits(activations));
 }

@@ -3,18 +3,14 @@ import type { Located } from '../parse';
 import { kept, problem, quantized } from './dialect';
 import type { Decision, DialectEntry, DialectProblem, Treatment } from './dialect';
 import { describeShare } from './evaluate';
+import { named } from './field';
+import type { Field, FieldTable, NameRule } from './field';
 import type { Fields } from './fields';
 import { keptInFp32, sdnqCommonSkips, sdnqSkips, skippedByCasting } from './models';
+import { globs, segments } from './offers';
 import { backend } from './quantizationConfig';
 import { compileRegex, RegexFault } from './regex';
 import { rankTraps } from './sizes';
-
-const known = [
-  'quant_method', 'weights_dtype', 'quantized_matmul_dtype', 'hadamard_group_size', 'group_size', 'svd_rank', 'svd_steps', 'codebook_steps', 'dynamic_loss_threshold', 'use_svd', 'use_hadamard', 'use_codebook', 'use_grad_ckpt',
-  'quant_conv', 'quant_embedding', 'use_quantized_matmul', 'use_quantized_matmul_conv', 'use_static_quantization', 'use_dynamic_quantization', 'use_stochastic_rounding', 'dequantize_fp32', 'non_blocking', 'add_skip_keys',
-  'minimum_allowed_numel', 'minimum_allowed_channel_size', 'modules_to_not_convert', 'modules_to_not_use_matmul', 'modules_dtype_dict', 'modules_quant_config', 'quantization_device', 'return_device', 'sdnq_version', 'is_training',
-  'is_integer', 'is_unsigned',
-];
 
 /** How SDNQ compares an entry with the name of a parameter, `.weight` included. @throws RegexFault for entries with a `*` that make no expression */
 export function matcher(entry: string): (parameter: string) => boolean {
@@ -26,10 +22,47 @@ export function matcher(entry: string): (parameter: string) => boolean {
   return (parameter) => parameter === entry || parameter.split('.').includes(entry) || wild?.match(parameter) === true;
 }
 
+const names: NameRule = { takes: (entry) => { const takes = matcher(entry); return ({ name }) => takes(`${name}.weight`); }, offers: (checkpoint) => [...segments(checkpoint), ...globs('*')(checkpoint)] };
+const dtypes: Field = { type: 'text', default: 'int8', open: true, values: named('int8', 'int7', 'int6', 'uint5', 'uint4', 'uint3', 'uint2', 'float8_e4m3fn', 'float7_e3m3fn', 'float6_e3m2fn', 'float5_e2m2fn', 'float4_e2m1fn', 'float3_e1m1fn', 'float2_e1m0fn'), doc: 'What weights become.' };
+const flag = (fallback: boolean, doc: string): Field => ({ type: 'flag', default: fallback, doc });
+
+/** Of the whole model, and of what `modules_quant_config` says for some layers. */
+const settings: FieldTable = {
+  weights_dtype: dtypes,
+  group_size: { type: 'number', default: 0, examples: [0, 32, 64, -1], doc: 'Weights that share a scale: 0 lets the dtype decide, -1 is a whole row, -2 the whole tensor.' },
+  use_svd: flag(false, 'A low-rank branch beside the codes (SVDQuant).'), svd_rank: { type: 'number', default: 32, examples: [32], doc: 'Columns of the low-rank branch.' }, svd_steps: { type: 'number', default: 8, examples: [8], doc: 'Iterations of its estimate.' },
+  use_hadamard: flag(false, 'Rotates the inputs of every layer by a Hadamard matrix before it is quantized.'),
+  hadamard_group_size: { type: 'number', default: 256, examples: [64, 128, 256], doc: 'Inputs that are rotated together; halved until it divides a layer\'s inputs.' },
+  use_codebook: flag(false, 'Lloyd–Max levels for each group; unsigned integers only.'), codebook_steps: { type: 'number', default: 24, examples: [24], doc: 'Iterations of Lloyd–Max.' },
+  use_quantized_matmul: flag(false, 'Multiplies in int8, float8 or float16 instead of unpacking the weights first: activations are quantized too.'),
+  quantized_matmul_dtype: { type: 'text', values: named('int8', 'float8_e4m3fn', 'float16'), open: true, doc: 'What `use_quantized_matmul` multiplies in. Missing: int8 for integers, a float for floats.' },
+  use_dynamic_quantization: flag(false, 'Chooses a dtype per layer, from `weights_dtype` upwards, until the loss is below `dynamic_loss_threshold`.'),
+  dynamic_loss_threshold: { type: 'number', examples: [0.01], doc: 'Mean squared error to stay below; missing or negative: by the dtype.' },
+  use_stochastic_rounding: flag(false, 'For training.'), dequantize_fp32: flag(true, 'Scales in float32.'),
+};
+
+const fields: FieldTable = {
+  ...settings,
+  modules_to_not_convert: { type: 'names', names, doc: 'Layers to keep.' },
+  modules_to_not_use_matmul: { type: 'names', names, doc: 'Layers whose activations stay as they are under `use_quantized_matmul`.' },
+  modules_dtype_dict: {
+    type: 'map', doc: 'Layers with another dtype: a dtype, or a minimum such as `minimum_6bit`, with the list of its layers.', fields: {},
+    each: { type: 'names', names, doc: 'Layers that get this dtype.' },
+  },
+  modules_quant_config: { type: 'map', names, doc: 'Layers with settings of their own: the key names them.', each: { type: 'map', doc: 'Settings of these layers.', fields: settings } },
+  add_skip_keys: flag(true, 'Adds SDNQ\'s own list for the model class, and what the class keeps in float32, to the lists here.'),
+  minimum_allowed_numel: { type: 'number', default: 16384, examples: [16384], doc: 'Layers with fewer weights are kept.' }, minimum_allowed_channel_size: { type: 'number', default: 32, examples: [32], doc: 'Layers with fewer channels are kept.' },
+  quant_conv: flag(false, 'Convolutions too.'), quant_embedding: flag(false, 'Embeddings too.'), use_quantized_matmul_conv: flag(false, '`use_quantized_matmul` for convolutions.'),
+  use_static_quantization: flag(true, 'For training: false keeps weights as they are and only multiplies in fewer bits.'), use_grad_ckpt: flag(true, 'For training.'), non_blocking: flag(false, 'Moves layers between devices without waiting.'),
+  quantization_device: { type: 'text', open: true, values: named('cuda', 'cpu'), doc: 'Where weights are quantized.' }, return_device: { type: 'text', open: true, values: named('cuda', 'cpu'), doc: 'Where they go afterwards.' },
+  ...Object.fromEntries(['sdnq_version', 'is_training', 'is_integer', 'is_unsigned'].map((key) => [key, { type: 'any', silent: true, doc: 'Written by SDNQ when it saves.' } as const])),
+};
+
 type Kind = 'skip' | 'dtype' | 'settings';
 interface SdnqEntry extends DialectEntry { kind: Kind; dtypeKey?: string }
 
 export const sdnq = backend({
+  fields, source: 'SDNQ, `SDNQConfig` in quantizer.py (2026-08)',
   id: 'diffusers-sdnq', title: 'SDNQ', methods: ['sdnq', 'sdnq_training'], codes: ['sdnq/'],
   rule: 'With a leading dot the name of the parameter starts with the rest; otherwise the entry is the whole name, or one of its dotted segments, or, with a `*`, an expression for `re.match`, anchored at the start only.',
   unmatched: 'Passed over without a word.',
@@ -123,7 +156,7 @@ function checkFields(fields: Fields, dtype: string): void {
   if (fields.flag('use_codebook') === true && !/^(?:uint|bool)/.test(dtype)) {
     fields.report('sdnq/codebook', 'error', fields.range('use_codebook'), `Codebooks go with unsigned integers only, not with "${dtype}".`);
   }
-  fields.unknown(known, 'warning', 'It has no effect.');
+  fields.check('warning', 'It has no effect.');
 }
 
 function ownSkips(checkpoint: Checkpoint, fields: Fields): SdnqEntry[] {

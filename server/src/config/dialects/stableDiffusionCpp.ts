@@ -4,7 +4,7 @@ import { kept, problem, quantized } from './dialect';
 import type { Dialect, DialectProblem } from './dialect';
 import { describeShare } from './evaluate';
 import { ggmlName, ggmlTypes } from './ggmlTypes';
-import { blockTraps, isRuleText, pieces, typeEntry } from './tensorTypes';
+import { blockTraps, isRuleText, pieces, tensorRule, typeEntry, typeField } from './tensorTypes';
 import type { TypeEntry } from './tensorTypes';
 
 /** Tensors that are never converted, whatever a rule says: parts of their names. */
@@ -21,6 +21,7 @@ function fits({ inFeatures }: Layer, type: string): boolean {
 
 /** `--tensor-type-rules`: a list split at every comma, then at the first `=`; std::regex_search, the first match decides. */
 export const stableDiffusionCpp: Dialect = {
+  root: () => typeField, names: tensorRule((expression) => expression),
   id: 'stable-diffusion.cpp', title: 'stable-diffusion.cpp tensor type rules',
   file: 'Text of `expression=type`, parted by commas, as for `--tensor-type-rules`',
   rule: '`std::regex_search` on the name of the tensor (`.weight` included), case counts, and the first rule that matches decides; embedders and final layers are never converted.',

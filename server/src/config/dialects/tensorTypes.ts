@@ -4,8 +4,22 @@ import { rangeOf } from '../tree';
 import { kept, problem, quantized } from './dialect';
 import type { Decision, DialectEntry, DialectFile, DialectProblem } from './dialect';
 import { describeShare } from './evaluate';
+import type { Field, NameRule } from './field';
 import { ggmlName, ggmlTypes } from './ggmlTypes';
+import { expressions } from './offers';
 import { regexOrProblem } from './patterns';
+import { compileRegex } from './regex';
+
+/** Expressions on names of tensors. @param spelt as the tool compiles them */
+export function tensorRule(spelt: (expression: string) => string): NameRule {
+  return { takes: (entry) => { const regex = compileRegex(spelt(entry), 'ecmascript'); return ({ name }) => regex.search(`${name}.weight`); }, offers: expressions('', '\\.weight', ['', '']) };
+}
+
+/** Types of ggml with what they take. */
+export const typeField: Field = {
+  type: 'text', doc: 'A type of ggml; bits per weight count the scales.', source: 'ggml, ggml.c (2026-08)',
+  values: Object.fromEntries(Object.entries(ggmlTypes).map(([name, [bits, block]]) => [name, `${bits} bits per weight${block > 1 ? `, blocks of ${block}` : ''}`])),
+};
 
 /** One `expression=type`, with the offset of its first character. */
 export interface Piece { text: string; start: number }

@@ -2,8 +2,11 @@ import type { Checkpoint, Layer, Range } from '../../protocol';
 import type { DialectProblem, Treatment } from './dialect';
 import { kept, problem, quantized } from './dialect';
 import { describeShare } from './evaluate';
+import { named } from './field';
+import type { Field, FieldTable } from './field';
 import type { Fields } from './fields';
-import { backend, fp32Modules, skipList } from './quantizationConfig';
+import { modules } from './offers';
+import { backend, byName, fp32Modules, skipList } from './quantizationConfig';
 
 /** Bits of weights and activations by class; null where a field of the config decides. */
 const configs: Readonly<Record<string, readonly [label: string, weightBits: number | null, activationBits: number]>> = {
@@ -17,6 +20,43 @@ const configs: Readonly<Record<string, readonly [label: string, weightBits: numb
   NVFP4WeightOnlyConfig: ['NVFP4 weights', 4, 16], MXDynamicActivationMXWeightConfig: ['MX weights and activations', null, 8], FqnToConfig: ['by name', null, 16], ModuleFqnToConfig: ['by name', null, 16],
 };
 
+const dtype = (doc: string, ...values: string[]): Field => ({
+  type: 'map', doc, fields: { _type: { type: 'text', values: named('torch.dtype'), open: true, doc: 'Of what class `_data` is.' }, _data: { type: 'text', values: named(...values), open: true, doc: 'The name of the dtype.' } },
+});
+const granularity: Field = {
+  type: 'any', doc: 'Which weights share a scale: an object such as `{"_type": "PerGroup", "_version": 1, "_data": {"group_size": 32}}`.',
+  fields: {
+    _type: { type: 'text', values: { PerRow: 'one scale per row', PerTensor: 'one scale', PerGroup: 'one scale per `group_size` inputs', PerAxis: 'one scale per index of `axis`', PerBlock: '', PerToken: '' }, open: true, doc: 'The class.' },
+    _version: { type: 'number', examples: [1], doc: 'Of the class.' }, _data: { type: 'map', fields: { group_size: { type: 'number', examples: [32, 64, 128], doc: 'Inputs of a group.' }, axis: { type: 'number', examples: [0], doc: 'The axis.' } }, doc: 'Its fields.' },
+  },
+};
+const mapping: Field = { type: 'any', doc: 'Symmetric or with zero points.', fields: { _type: { type: 'text', values: named('MappingType'), doc: 'The class.' }, _data: { type: 'text', values: named('SYMMETRIC', 'ASYMMETRIC', 'SYMMETRIC_NO_CLIPPING_ERR'), doc: 'The name.' } } };
+
+/** A config object of torchao's own grammar. */
+export const torchaoConfig: Field = {
+  type: 'map', doc: 'A config object as torchao writes it: `_type`, `_version`, `_data`.', source: 'torchao 0.19, `config_from_dict` and `quant_api.py`',
+  fields: {
+    _type: { type: 'text', values: Object.fromEntries(Object.entries(configs).map(([name, [label]]) => [name, label])), open: true, doc: 'The bare name of a config class; it must live in a module that torchao allows.' },
+    _version: { type: 'number', default: 1, examples: [1, 2], doc: 'Of the class; another than the installed one only warns.' },
+    _data: {
+      type: 'map', doc: 'Fields of the class.',
+      fields: {
+        group_size: { type: 'number', default: 128, examples: [32, 64, 128], doc: 'Inputs that share a scale (`Int4WeightOnlyConfig`; of `Int8WeightOnlyConfig` version 1).' },
+        granularity, weight_granularity: granularity, weight_dtype: dtype('Of the stored weights (Intx and float8 classes).', 'int1', 'int2', 'int3', 'int4', 'int5', 'int6', 'int7', 'int8', 'float8_e4m3fn', 'float8_e5m2'),
+        activation_dtype: dtype('Of activations (float8 classes).', 'float8_e4m3fn', 'float8_e5m2'), mapping_type: mapping, act_mapping_type: mapping, weight_mapping_type: mapping,
+        set_inductor_config: { type: 'flag', default: true, doc: 'Sets the options of torch.compile\'s inductor that suit quantized models.' },
+        weight_only_decode: { type: 'flag', default: false, doc: 'Quantizes activations only where several tokens run at once (`Int8DynamicActivationInt8WeightConfig`).' },
+        int4_packing_format: { type: 'any', doc: 'How int4 codes are laid out.' }, version: { type: 'number', examples: [2], doc: 'Of the tensors that the class makes.' },
+      },
+    },
+  },
+};
+
+const fields: FieldTable = {
+  quant_type: { type: 'any', required: true, doc: 'One key, `default`, with a config object of torchao. Texts such as "int8wo" are a TypeError.', fields: { default: torchaoConfig } },
+  modules_to_not_convert: { type: 'names', names: byName(takesParameter, modules), doc: 'Layers to keep.' },
+};
+
 /** `entry.` anywhere in the name of the parameter, `.weight` included, or that name itself. */
 export function takesParameter(entry: string, layer: string): boolean {
   const parameter = `${layer}.weight`;
@@ -24,11 +64,12 @@ export function takesParameter(entry: string, layer: string): boolean {
 }
 
 export const torchao = backend({
+  fields, source: 'diffusers 0.40, `TorchAoConfig`',
   id: 'diffusers-torchao', title: 'torchao in diffusers', methods: ['torchao'], codes: ['torchao/'],
   rule: 'A layer is kept when the entry followed by a dot stands anywhere in the name of its parameter (`.weight` included), or is that name; nothing is anchored, and there are no wildcards.',
   unmatched: 'Passed over without a word.',
 }, (fields) => {
-  fields.unknown(['quant_method', 'quant_type', 'modules_to_not_convert'], 'warning', 'It has no effect.');
+  fields.check('warning', 'It has no effect.');
   const otherwise = quantType(fields);
   const config = fields.map('quant_type')?.map('default');
   const group = config && groupOf(config);
@@ -67,7 +108,7 @@ function widths({ size, both, skips, range }: Group, odd: readonly Layer[], chec
 
 function quantType(fields: Fields): Treatment {
   const none = quantized('as quant_type says', null, null);
-  if (!fields.mustHave('quant_type')) {
+  if (!fields.has('quant_type')) {
     return none;
   }
   const short = fields.scalar('quant_type');

@@ -1,13 +1,30 @@
 /** compressed-tensors' `transform_config`: Hadamard and other rotations, each with the layers it is for. They change no bits, so their entries decide nothing. */
 import type { Checkpoint, Layer } from '../../protocol';
-import { readTarget } from './compressedTensorsTargets';
+import { readTarget, targetRule } from './compressedTensorsTargets';
 import { problem, quantized } from './dialect';
 import type { DialectEntry, DialectProblem } from './dialect';
 import { describeShare } from './evaluate';
+import { named } from './field';
+import type { Field } from './field';
 import type { Fields } from './fields';
 
-const types = ['hadamard', 'random-hadamard', 'random-matrix'];
-const locations = ['input', 'weight_input', 'weight_output', 'output', 'k_cache', 'q_attn'];
+const applyField: Field = {
+  type: 'map', doc: 'Where the rotation is put.',
+  fields: {
+    targets: { type: 'names', required: true, names: targetRule, doc: 'Layers that are rotated.' }, ignore: { type: 'names', names: targetRule, doc: 'Layers that are not.' },
+    location: { type: 'text', required: true, values: { input: 'activations, while the model runs', weight_input: 'folded into the weights\' input side', weight_output: 'folded into their output side', output: 'outputs, while the model runs', k_cache: 'keys', q_attn: 'queries' }, refusal: ['ct/transform', 'error'], doc: 'On which side of the layer.' },
+    inverse: { type: 'flag', default: false, doc: 'The transposed matrix.' },
+  },
+};
+const schemeField: Field = {
+  type: 'map', doc: 'One rotation.',
+  fields: {
+    type: { type: 'text', required: true, values: named('hadamard', 'random-hadamard', 'random-matrix'), refusal: ['ct/transform', 'error'], doc: 'Of matrix.' }, apply: { type: 'list', doc: 'Where it is put.', items: applyField },
+    randomize: { type: 'flag', default: false, doc: 'Another matrix for each place.' }, requires_grad: { type: 'flag', default: false, doc: 'For training.' }, head_dim: { type: 'number', examples: [64, 128], doc: 'Size of the blocks; without it the matrix is as wide as the layer.' },
+    precision: { type: 'text', open: true, values: named('torch.float32', 'torch.float64'), doc: 'In which it is computed.' },
+  },
+};
+export const transformField: Field = { type: 'map', doc: 'Rotations of layers.', source: 'compressed-tensors, `TransformConfig` (2026-08)', fields: { config_groups: { type: 'map', required: true, doc: 'Rotations by names of your own.', each: schemeField } } };
 /** Orders of the Hadamard matrices that come with compressed-tensors; a power of two of each can be built. */
 const knownOdd = [1, ...Array.from({ length: 63 }, (_, i) => 4 * (i + 1))];
 
@@ -15,8 +32,7 @@ interface Transform { fields: Fields; type: string | undefined; block: number | 
 interface Applied { fields: Fields; location: string | undefined; targets: DialectEntry[]; ignored: DialectEntry[] }
 
 export function readTransforms(config: Fields | undefined, problems: DialectProblem[]): { entries: DialectEntry[]; traps(checkpoint: Checkpoint): DialectProblem[] } {
-  config?.mustHave('config_groups');
-  config?.unknown(['config_groups'], 'error', 'compressed-tensors refuses it.');
+  config?.check('error', 'compressed-tensors refuses it.');
   const groups = config?.map('config_groups');
   const transforms = (groups?.node.entries ?? []).flatMap(({ key }) => {
     const fields = groups?.map(key);
@@ -29,19 +45,17 @@ export function readTransforms(config: Fields | undefined, problems: DialectProb
 }
 
 function readTransform(fields: Fields, problems: DialectProblem[]): Transform {
-  fields.unknown(['type', 'apply', 'randomize', 'requires_grad', 'head_dim', 'precision'], 'error', 'compressed-tensors refuses it.');
-  fields.mustHave('type');
-  const type = fields.text('type', types, 'ct/transform');
+  fields.check('error', 'compressed-tensors refuses it.');
+  const type = fields.text('type');
   const block = fields.number('head_dim');
   const apply = (fields.list('apply') ?? []).flatMap((item) => {
     if (item.kind !== 'map') {
       fields.report('dialect/type', 'error', item.range, 'An entry of "apply" is a mapping with targets and location.');
       return [];
     }
-    const inner = fields.inner(item, 'an entry of "apply"');
-    inner.unknown(['targets', 'location', 'inverse', 'ignore'], 'error', 'compressed-tensors refuses it.');
-    inner.mustHave('targets', 'location');
-    const location = inner.text('location', locations, 'ct/transform');
+    const inner = fields.inner(item, 'an entry of "apply"', applyField);
+    inner.check('error', 'compressed-tensors refuses it.');
+    const location = inner.text('location');
     // Rotations of keys and queries are put on attention modules, which are no layers here.
     const attention = location === 'k_cache' || location === 'q_attn';
     const treatment = quantized(`${type ?? 'unknown'} rotation of the ${location?.replace('_', ' ') ?? 'layer'}`, null, null);

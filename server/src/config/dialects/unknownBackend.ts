@@ -1,7 +1,7 @@
 import { nearest } from '../nearest';
 import { kept, problem, replaceBy } from './dialect';
 import type { Dialect } from './dialect';
-import { quantizationConfig, quantMethod } from './quantizationConfig';
+import { inConfig, methodField, quantizationConfig, quantMethod } from './quantizationConfig';
 import { find } from '../tree';
 
 const methods = ['bitsandbytes', 'gguf', 'quanto', 'torchao', 'modelopt', 'auto-round', 'nunchaku_lite', 'sdnq'];
@@ -13,6 +13,10 @@ export const unknownBackend: Dialect = {
   rule: 'None: nothing loads it.',
   unmatched: 'There are no entries.',
   codes: [],
+  root: (file) => inConfig(file, {
+    type: 'map', doc: 'How a component is quantized. `quant_method` says by which tool.',
+    fields: { quant_method: methodField, load_in_4bit: { type: 'flag', doc: '4-bit weights by bitsandbytes.' }, load_in_8bit: { type: 'flag', doc: 'LLM.int8() by bitsandbytes.' } },
+  }),
   detect: (file) => quantizationConfig(file) !== undefined && quantMethod(file) !== 'quantscope',
   parse(file) {
     const node = quantizationConfig(file);

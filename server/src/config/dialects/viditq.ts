@@ -4,10 +4,45 @@ import { find } from '../tree';
 import { kept, problem, quantized } from './dialect';
 import type { Decision, Dialect, DialectEntry, DialectFile, DialectProblem, Treatment } from './dialect';
 import type { Located } from '../parse';
+import { named } from './field';
+import type { Field, FieldTable, NameRule } from './field';
 import { Fields } from './fields';
+import { expressions, names } from './offers';
 import { regexOrProblem } from './patterns';
+import { compileRegex } from './regex';
+
+const search: NameRule = { doc: '`re.search` on the whole name.', takes: (entry) => { const regex = compileRegex(entry, 'python'); return ({ name }) => regex.search(name); }, offers: expressions('', '$', ['', '']) };
+const bits: Field = { type: 'any', examples: [4, 6, 8], doc: 'From 2 to 16, and one of `mixed_precision` where that is set.' };
+const smoothQuant: Field = { type: 'map', doc: 'Smoothing.', fields: { enable: { type: 'flag', doc: 'Whether.' }, channel_wise_scale_type: { type: 'text', open: true, values: named('dynamic', 'momentum_act_max'), doc: 'How scales are found.' }, momentum: { type: 'number', doc: 'Of running ranges.' }, alpha: { type: 'number', examples: [0.5], doc: 'Share of the activations.' }, timerange: { type: 'list', doc: 'Steps with a scale of their own.' }, layer_name_regex: { type: 'text', names: search, doc: 'Layers that are smoothed.' } } };
+const quantizer = (more: FieldTable): Field => ({
+  type: 'map', doc: 'Of values.',
+  fields: {
+    n_bits: bits, per_group: { type: 'text', open: true, values: named('channel', 'token', 'tensor', 'group'), doc: 'What shares a scale.' }, scale_method: { type: 'text', open: true, values: named('min_max', 'mse'), doc: 'How ranges are found.' }, sym: { type: 'flag', doc: 'No zero points.' },
+    softmax: { type: 'any', doc: 'For the product of attention.' }, ...more,
+  },
+});
+const weight: Field = { type: 'map', doc: 'Weights.', fields: { quantizer: quantizer({ round_mode: { type: 'text', open: true, values: named('nearest', 'learned_hard_sigmoid'), doc: 'How values are rounded.' } }), n_bits: bits, optimization: { type: 'any', doc: 'How rounding is learned; null when all lines are commented out.' } } };
+const activation: Field = { type: 'map', doc: 'Activations.', fields: { quantizer: quantizer({ dynamic: { type: 'flag', doc: 'Ranges are found while the model runs.' }, running_stat: { type: 'flag', doc: 'Ranges are averaged.' }, smooth_quant: smoothQuant }), n_bits: bits, optimization: { type: 'any', doc: 'How ranges are learned.' } } };
+const quantFields: FieldTable = { weight, activation, act: { ...activation, silent: true } };
+const byRegex = (doc: string): Field => ({ type: 'map', doc, fields: { layer_name_regex: { type: 'text', required: true, names: search, doc: 'Layers that get it. An empty one is found in every name.' } } });
+const perLevel: Field = { type: 'map', doc: 'Layers of each level.', fields: { layer_name_regex: { type: 'names', names: search, doc: 'One expression for each level: the first for 16 bits, then one for each of `n_bits`. Empty ones take nothing.' } } };
+const rootField: Field = {
+  type: 'map', doc: 'A config of ViDiT-Q.', source: 'ViDiT-Q (2024-08) and quant_utils of its successors',
+  fields: {
+    quant: { type: 'map', doc: 'How the model is quantized.', fields: quantFields }, ...quantFields, remain_fp_regex: { type: 'text', names: search, doc: 'Layers that stay as they are, whatever else takes them.' },
+    smooth_quant: byRegex('SmoothQuant for some layers.'), quarot: byRegex('Rotations for some layers.'), viditq: byRegex('Smoothing and rotation for some layers.'),
+    mixed_precision: { type: 'any', examples: [[4, 6, 8]], doc: 'Bits that layers may have; in files of quant_utils which layers have which.', fields: { weight: perLevel, act: perLevel } }, part_fp_list: { type: 'text', doc: 'A text file of layers that stay as they are.' },
+    model: { type: 'map', doc: 'The model.', fields: { model_id: { type: 'text', doc: 'Its name.' }, model_type: { type: 'text', doc: 'Its kind.' } } }, calib_data: { type: 'map', doc: 'Calibration data.', fields: { path: { type: 'text', doc: 'Where it lies.' }, n_steps: { type: 'number', doc: 'Steps.' }, batch_size: { type: 'number', doc: 'Samples at once.' }, n_samples: { type: 'number', doc: 'Samples.' } } },
+  },
+};
+/** A file that gives bits layer by layer. */
+const levelsField: Field = {
+  type: 'map', doc: 'Bits of layers, at one level of averages.', source: rootField.source ?? '',
+  each: { type: 'map', doc: 'A level: names of layers with their bits.', names: { doc: 'Whole names, `model.` in front.', takes: (entry) => ({ name }) => name === entry || `model.${name}` === entry, offers: (checkpoint) => names(checkpoint).map((name) => `model.${name}`) }, each: bits },
+};
 
 export const viditq: Dialect = {
+  root: (file) => (levels(file) ? levelsField : rootField),
   id: 'vidit-q', title: 'ViDiT-Q',
   file: 'YAML with `quant.weight.quantizer.n_bits`, `remain_fp_regex`, or bits layer by layer',
   rule: '`remain_fp_regex` and every `layer_name_regex` are expressions for `re.search`, found anywhere in the name; what `remain_fp_regex` finds is kept whatever the others say. Files of bits hold exact names with `model.` in front.',
@@ -19,7 +54,7 @@ export const viditq: Dialect = {
     if (!file.root || file.root.kind !== 'map') {
       return { entries: [], otherwise: kept, unmatched: 'ignored', problems: file.problems };
     }
-    const root = new Fields(file.root, 'the config', problems, file.document);
+    const root = new Fields(file.root, 'the config', problems, file.document, levels(file) ? levelsField : rootField);
     const byLevel = levels(file);
     if (byLevel) {
       return { entries: byLevel.flatMap((name) => layerBits(root, name)), otherwise: quantized('as the config says', null, null), unmatched: 'ignored', problems: [...file.problems, ...problems] };
