@@ -1,8 +1,10 @@
 /**
  * Regular expressions of other tools: Python's `re` and C++'s `std::regex` (ECMAScript). JavaScript's own would accept other texts, and can take minutes on a
- * hostile one; this one asks each (instruction, position) pair once, so the time is bounded by pattern times name. It answers yes or no, and refuses by name what
- * it does not have (backreferences, conditions, possessive quantifiers), so that no count is ever wrong silently.
+ * hostile one; this one asks each (instruction, position) pair once, so the time is bounded by pattern times name; most patterns run as an automaton (automaton.ts).
+ * It answers yes or no, and refuses by name what it does not have (backreferences, conditions, possessive quantifiers), so that no count is ever wrong silently.
  */
+import { Automaton } from './automaton';
+
 export type Flavour = 'python' | 'ecmascript';
 
 export interface Regex {
@@ -26,7 +28,7 @@ type Node =
   | { kind: 'repeat'; part: Node; least: number; most: number }
   | { kind: 'start' | 'end' | 'border' | 'inside' }
   | { kind: 'look'; part: Node; ahead: boolean; negative: boolean };
-type Instruction =
+export type Instruction =
   | { op: 'char'; test: CharTest }
   | { op: 'split'; a: number; b: number }
   | { op: 'jump'; to: number }
@@ -49,10 +51,11 @@ export function compileRegex(pattern: string, flavour: Flavour): Regex {
   }
   const { tree, ignoreCase } = new Parser(pattern, flavour).parse();
   const program = assemble(tree, ignoreCase);
+  const automaton = Automaton.of(program.code);
   return {
-    search: (text) => run(program, text, [...Array(text.length + 1).keys()]),
-    match: (text) => run(program, text, [0]),
-    full: (text) => run(program, text, [0], text.length),
+    search: (text) => automaton?.test(text, true, false) ?? run(program, text, [...Array(text.length + 1).keys()]),
+    match: (text) => automaton?.test(text, false, false) ?? run(program, text, [0]),
+    full: (text) => automaton?.test(text, false, true) ?? run(program, text, [0], text.length),
   };
 }
 

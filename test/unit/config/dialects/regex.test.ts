@@ -26,6 +26,8 @@ describe('regular expressions of other tools', () => {
         assert.equal(search(pattern, name), expected.test(name), label);
         assert.equal(compileRegex(pattern, 'python').match(name), new RegExp(`^(?:${pattern})`).test(name), label);
         assert.equal(compileRegex(pattern, 'python').full(name), new RegExp(`^(?:${pattern})$`).test(name), label);
+        // Something to look around for keeps it from becoming an automaton.
+        assert.equal(search(`(?=)(?:${pattern})`, name), expected.test(name), `step by step: ${label}`);
       }
     }
   });
@@ -52,6 +54,13 @@ describe('regular expressions of other tools', () => {
     assert.equal(fault('(a)\\1'), 'unsupported at 3: backreferences are not read here');
     assert.equal(fault('a++'), 'unsupported at 3: possessive quantifiers are not read here');
     assert.match(fault('(((a{99}){99}){99}){99}'), /^unsupported .* too many steps$/);
+  });
+
+  it('that would need too many states of an automaton are followed step by step', () => {
+    const text = Array.from({ length: 4000 }, (_, i) => ((i * i * 7919) % 31 < 15 ? 'a' : 'b')).join('');
+    const pattern = '(?:a|b)*a(?:a|b){11}c';
+    const regex = compileRegex(pattern, 'python');
+    assert.deepEqual([text, `${text}abbbbbbbbbbbc`, `${text}bbbbbbbbbbbbc`].map((each) => regex.full(each)), [false, true, false]);
   });
 
   it('stay fast on texts that make other engines hang', () => {
