@@ -1,12 +1,14 @@
 /** The open documents and what is known of each: its model, what was measured, and when the client hears of a change. */
-import { DiagnosticRefreshRequest, InlayHintRefreshRequest, TextDocuments } from 'vscode-languageserver';
+import { CodeLensRefreshRequest, DiagnosticRefreshRequest, InlayHintRefreshRequest, TextDocuments } from 'vscode-languageserver';
 import type { ClientCapabilities, Connection } from 'vscode-languageserver';
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import type { ReportCache } from './analysis/cache';
 import { knownReports } from './analysis/report';
 import { CheckpointStore, isUnchanged } from './checkpoint';
 import { safely, send } from './connectionErrors';
+import { DialectDocuments } from './dialectDocuments';
 import type { Engine } from './engine/client';
+import type { DialectModel } from './language/dialects/model';
 import { diagnostics } from './language/diagnostics';
 import { buildModel } from './language/model';
 import type { Model } from './language/model';
@@ -31,15 +33,22 @@ export class Documents {
   private readonly models = new Map<string, Promise<Model>>();
   private readonly known = new Map<string, Known>();
   private readonly pushTimers = new Map<string, NodeJS.Timeout>();
+  private readonly dialects: DialectDocuments;
+  /** Files of other tools that have pushed diagnostics. */
+  private readonly marked = new Set<string>();
 
-  constructor(private readonly connection: Connection, private readonly services: () => Services) {}
+  /** @param chosen absolute path of the checkpoint that the user chose for a file of another tool */
+  constructor(private readonly connection: Connection, private readonly services: () => Services, chosen: (uri: string) => Promise<string | undefined>) {
+    this.dialects = new DialectDocuments(this.store, chosen);
+  }
 
   listen(): void {
     this.open.onDidChangeContent(({ document: { uri } }) => {
       this.models.delete(uri);
+      this.dialects.forget(uri);
       this.changed(uri);
     });
-    this.open.onDidClose(({ document }) => this.closed(document.uri));
+    this.open.onDidClose(({ document }) => this.closed(document));
     this.connection.onDidChangeWatchedFiles(() => this.refreshAll());
     this.open.listen(this.connection);
   }
@@ -66,6 +75,12 @@ export class Documents {
       this.models.set(uri, model);
     }
     return model;
+  }
+
+  /** Of an open file of another tool; undefined for every other document. */
+  dialect(uri: string): Promise<DialectModel | undefined> | undefined {
+    const document = this.open.get(uri);
+    return document && !isConfig(document) ? this.dialects.model(document) : undefined;
   }
 
   /** What a job works on: the checkpoint as it is on the disk now, whether or not the editor has seen it change. */
@@ -101,7 +116,7 @@ export class Documents {
     this.pushTimers.delete(uri);
     const model = await this.model(uri);
     if (!model) {
-      return;
+      return this.publishDialect(uri);
     }
     const { client, engine, cache, problemDocs } = this.services();
     if (!client.textDocument?.diagnostic) {
@@ -118,22 +133,43 @@ export class Documents {
     send(this.connection, 'quantscope/planChanged', this.connection.sendNotification('quantscope/planChanged', { uri }));
   }
 
-  private closed(uri: string): void {
+  /** A document that is none, and was none, is left alone. */
+  private async publishDialect(uri: string): Promise<void> {
+    const { client, problemDocs } = this.services();
+    const model = client.textDocument?.diagnostic ? undefined : await this.dialect(uri);
+    if (model || this.marked.has(uri)) {
+      this.marked[model ? 'add' : 'delete'](uri);
+      await this.connection.sendDiagnostics({ uri, ...(model ? { version: model.document.version } : {}), diagnostics: model ? diagnostics(model, problemDocs) : [] });
+    }
+  }
+
+  private closed(document: TextDocument): void {
+    const { uri } = document;
     clearTimeout(this.pushTimers.get(uri));
     this.pushTimers.delete(uri);
     this.models.delete(uri);
     this.known.delete(uri);
-    if (!this.services().client.textDocument?.diagnostic) {
+    this.dialects.close(uri);
+    const shown = this.marked.delete(uri) || isConfig(document);
+    if (shown && !this.services().client.textDocument?.diagnostic) {
       send(this.connection, 'diagnostics', this.connection.sendDiagnostics({ uri, diagnostics: [] }));
     }
   }
 
-  /** A file changed on disk: every open config looks again. */
+  /** A file changed on disk: every open document looks again. */
   private refreshAll(): void {
     this.models.clear();
+    this.refreshDialects();
+    this.open.all().filter(isConfig).forEach(({ uri }) => this.changed(uri));
+  }
+
+  /** A setting changed: files of other tools look again. */
+  refreshDialects(): void {
+    this.dialects.clear();
     this.refreshDiagnostics();
     this.refreshHints();
-    this.open.keys().forEach((uri) => this.changed(uri));
+    this.refreshLenses();
+    this.open.all().filter((document) => !isConfig(document)).forEach(({ uri }) => this.changed(uri));
   }
 
   /** @param pushed to a client that does not pull */
@@ -148,6 +184,12 @@ export class Documents {
   private refreshHints(): void {
     if (this.services().client.workspace?.inlayHint?.refreshSupport) {
       send(this.connection, 'hints refresh', this.connection.sendRequest(InlayHintRefreshRequest.type));
+    }
+  }
+
+  private refreshLenses(): void {
+    if (this.services().client.workspace?.codeLens?.refreshSupport) {
+      send(this.connection, 'lenses refresh', this.connection.sendRequest(CodeLensRefreshRequest.type));
     }
   }
 

@@ -1,14 +1,17 @@
 /** The language server: life cycle, jobs and their progress. Documents are in documents.ts, language features in features/, custom requests in requests/. Never loads native code. */
 import { join } from 'node:path';
-import { DidChangeWatchedFilesNotification, ErrorCodes, ResponseError, TextDocumentSyncKind } from 'vscode-languageserver';
+import { DidChangeConfigurationNotification, DidChangeWatchedFilesNotification, ErrorCodes, ResponseError, TextDocumentSyncKind } from 'vscode-languageserver';
 import type { CancellationToken, ClientCapabilities, Connection, InitializeParams, InitializeResult } from 'vscode-languageserver';
 import { ReportCache } from './analysis/cache';
 import type { CheckpointStore } from './checkpoint';
+import { CheckpointSetting } from './checkpointSetting';
 import { asResponseError, safely, send } from './connectionErrors';
 import { Documents } from './documents';
 import type { Engine } from './engine/client';
 import { featureCapabilities, registerFeatures } from './features';
 import type { FeatureContext } from './features/feature';
+import { otherFiles } from './features/otherFiles';
+import type { DialectModel } from './language/dialects/model';
 import type { Model } from './language/model';
 import type { LayerReport, Notifications, Requests, StatusParams } from './protocol';
 import { registerRequests } from './requests';
@@ -27,6 +30,7 @@ export function startServer(connection: Connection, runtime: Runtime): void {
 
 class Server implements RequestContext, FeatureContext {
   private readonly documents: Documents;
+  private readonly checkpointSetting: CheckpointSetting;
   readonly store: CheckpointStore;
   readonly workspace: Workspace;
   client: ClientCapabilities = {};
@@ -37,7 +41,8 @@ class Server implements RequestContext, FeatureContext {
   private jobs = 0;
 
   constructor(readonly connection: Connection, readonly runtime: Runtime) {
-    this.documents = new Documents(connection, () => ({ client: this.client, engine: this.engine, cache: this.cache, cacheFolder: this.cacheFolder, problemDocs: runtime.problemDocs }));
+    this.checkpointSetting = new CheckpointSetting(connection, () => this.client, () => this.workspace.roots);
+    this.documents = new Documents(connection, () => ({ client: this.client, engine: this.engine, cache: this.cache, cacheFolder: this.cacheFolder, problemDocs: runtime.problemDocs }), (uri) => this.checkpointSetting.of(uri));
     this.store = this.documents.store;
     this.workspace = new Workspace(connection, runtime, () => this.documents.opened());
   }
@@ -45,11 +50,10 @@ class Server implements RequestContext, FeatureContext {
   listen(): void {
     const { connection } = this;
     connection.onInitialize((params) => this.initialize(params));
-    connection.onInitialized(() => {
-      this.watchFiles();
-      if (this.client.workspace?.workspaceFolders) {
-        this.workspace.followFolders();
-      }
+    connection.onInitialized(() => this.initialized());
+    connection.onDidChangeConfiguration(({ settings }) => {
+      this.checkpointSetting.changed(settings);
+      this.documents.refreshDialects();
     });
     connection.onShutdown(() => {
       this.documents.dispose();
@@ -64,6 +68,7 @@ class Server implements RequestContext, FeatureContext {
     const { capabilities, initializationOptions } = params;
     this.client = capabilities;
     this.workspace.initialize(params);
+    this.checkpointSetting.initialize(params);
     const options = (initializationOptions ?? {}) as InitializationOptions;
     this.cacheFolder = options.cacheDirectory || this.runtime.cacheFolder;
     this.cache = new ReportCache(this.cacheFolder && join(this.cacheFolder, 'reports'));
@@ -80,9 +85,21 @@ class Server implements RequestContext, FeatureContext {
     };
   }
 
-  private watchFiles(): void {
-    if (this.client.workspace?.didChangeWatchedFiles?.dynamicRegistration) {
-      send(this.connection, 'file watching', this.connection.client.register(DidChangeWatchedFilesNotification.type, { watchers: watched.map((globPattern) => ({ globPattern })) }));
+  /** What is registered later, where the client can: watched files, the setting, files of other tools. */
+  private initialized(): void {
+    const { connection, client } = this;
+    if (client.workspace?.didChangeWatchedFiles?.dynamicRegistration) {
+      send(connection, 'file watching', connection.client.register(DidChangeWatchedFilesNotification.type, { watchers: watched.map((globPattern) => ({ globPattern })) }));
+    }
+    if (client.workspace?.didChangeConfiguration?.dynamicRegistration) {
+      send(connection, 'settings', connection.client.register(DidChangeConfigurationNotification.type, { section: 'quantscope.checkpoint' }));
+    }
+    if (client.workspace?.workspaceFolders) {
+      this.workspace.followFolders();
+    }
+    const others = otherFiles(client);
+    if (others) {
+      send(connection, 'files of other tools', connection.client.register(others));
     }
   }
 
@@ -90,6 +107,10 @@ class Server implements RequestContext, FeatureContext {
 
   model(uri: string): Promise<Model> | undefined {
     return this.documents.model(uri);
+  }
+
+  dialect(uri: string): Promise<DialectModel | undefined> | undefined {
+    return this.documents.dialect(uri);
   }
 
   async planned(uri: string): Promise<PlannedModel> {
@@ -168,10 +189,13 @@ class Server implements RequestContext, FeatureContext {
     send(this.connection, method, this.connection.sendNotification(method, params));
   }
 
-  onModel<T>(uri: string, what: string, token: CancellationToken, feature: (model: Model) => T | Promise<T>): Promise<T | null | ResponseError<never>> {
+  onModel<T>(
+    uri: string, what: string, token: CancellationToken, feature: (model: Model) => T | Promise<T>, ofDialect?: (model: DialectModel) => T | Promise<T>,
+  ): Promise<T | null | ResponseError<never>> {
     return this.safely<T | null>(what, null, token, async () => {
       const model = await this.model(uri);
-      return model ? feature(model) : null;
+      const other = model || !ofDialect ? undefined : await this.dialect(uri);
+      return model ? feature(model) : other && ofDialect ? ofDialect(other) : null;
     });
   }
 

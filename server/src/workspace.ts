@@ -19,6 +19,9 @@ export class Workspace {
     this.folders = (workspaceFolders ?? (rootUri ? [{ uri: rootUri }] : [])).flatMap(({ uri }) => pathOf(uri) ?? []);
   }
 
+  /** Paths of the folders. */
+  get roots(): readonly string[] { return this.folders; }
+
   /** From `initialized` on, for clients that can tell. */
   followFolders(): void {
     this.connection.workspace.onDidChangeWorkspaceFolders(({ added, removed }) => {

@@ -1,4 +1,5 @@
 import { ResponseError } from 'vscode-languageserver';
+import type { Diagnostic } from 'vscode-languageserver';
 import { diagnostics } from '../language/diagnostics';
 import type { Feature } from './feature';
 
@@ -7,7 +8,8 @@ export const diagnostic: Feature = {
   capabilities: () => ({ diagnosticProvider: { interFileDependencies: true, workspaceDiagnostics: false } }),
   register(context) {
     context.connection.languages.diagnostics.on(async ({ textDocument }, token) => {
-      const items = await context.onModel(textDocument.uri, 'diagnostics', token, (model) => diagnostics(model, context.runtime.problemDocs));
+      const told = (model: Parameters<typeof diagnostics>[0]): Diagnostic[] => diagnostics(model, context.runtime.problemDocs);
+      const items = await context.onModel(textDocument.uri, 'diagnostics', token, told, told);
       return items instanceof ResponseError ? items : { kind: 'full', items: items ?? [] };
     });
   },

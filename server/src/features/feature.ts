@@ -1,6 +1,7 @@
 /** A language feature as the server wires it: what it tells the client at the start, and its handlers. What it answers is computed in language/. */
 import type { CancellationToken, ClientCapabilities, Connection, ResponseError, ServerCapabilities } from 'vscode-languageserver';
 import type { CheckpointStore } from '../checkpoint';
+import type { DialectModel } from '../language/dialects/model';
 import type { Model } from '../language/model';
 import type { Runtime } from '../runtime';
 import type { Workspace } from '../workspace';
@@ -14,8 +15,10 @@ export interface FeatureContext {
   readonly client: ClientCapabilities;
   /** Of an open config, as its text is now; undefined for any other document. */
   model(uri: string): Promise<Model> | undefined;
-  /** Answers for an open config, null for any other document. What fails is logged and answers null; a ResponseError is for the user. */
-  onModel<T>(uri: string, what: string, token: CancellationToken, feature: (model: Model) => T | Promise<T>): Promise<T | null | ResponseError<never>>;
+  /** Of an open file of another tool; undefined for any other document. */
+  dialect(uri: string): Promise<DialectModel | undefined> | undefined;
+  /** Answers for an open config, with `ofDialect` also for a file of another tool, null for any other document. What fails is logged and answers null; a ResponseError is for the user. */
+  onModel<T>(uri: string, what: string, token: CancellationToken, feature: (model: Model) => T | Promise<T>, ofDialect?: (model: DialectModel) => T | Promise<T>): Promise<T | null | ResponseError<never>>;
   /** The same for what looks at no config, or at several. */
   safely<T>(what: string, fallback: T, token: CancellationToken, work: () => Promise<T>): Promise<T | ResponseError<never>>;
 }

@@ -1,9 +1,11 @@
 import { hover as hoverAt } from '../language/hover';
+import { dialectHover } from '../language/dialects/hover';
 import type { Feature } from './feature';
 
 export const hover: Feature = {
   capabilities: () => ({ hoverProvider: true }),
   register(context) {
-    context.connection.onHover(({ textDocument, position }, token) => context.onModel(textDocument.uri, 'hover', token, (model) => hoverAt(model, position)));
+    context.connection.onHover(({ textDocument, position }, token) => context.onModel(textDocument.uri, 'hover', token,
+      (model) => hoverAt(model, position), (model) => dialectHover(model, position)));
   },
 };

@@ -5,6 +5,9 @@ import type { Problem, ProblemData, QuickFix } from '../protocol';
 /** What "fix all" is called, so that it can be put into `editor.codeActionsOnSave` for these files alone. */
 export const fixAllKind = `${CodeActionKind.SourceFixAll}.quantscope`;
 
+/** Of files of other tools, that another checkpoint helps. */
+const checkpointCodes: readonly unknown[] = ['dialect/no-checkpoint', 'dialect/checkpoint', 'dialect/packed-checkpoint'];
+
 /** Quick fixes travel in Diagnostic.data; an editor that drops it loses only these. The first of each is preferred. What takes longer than an edit is a command of the client. */
 export function codeActions(uri: string, diagnostics: readonly Diagnostic[]): CodeAction[] {
   return diagnostics.flatMap((diagnostic) => [
@@ -12,6 +15,10 @@ export function codeActions(uri: string, diagnostics: readonly Diagnostic[]): Co
       title: fix.title, kind: CodeActionKind.QuickFix, diagnostics: [diagnostic], ...(index === 0 ? { isPreferred: true } : {}),
       edit: { changes: { [uri]: fix.edits.map(toEdit) } },
     })),
+    ...(checkpointCodes.includes(diagnostic.code) ? [{
+      title: 'Choose the checkpoint', kind: CodeActionKind.QuickFix, diagnostics: [diagnostic],
+      command: { title: 'Choose Checkpoint for Quantization Files', command: 'quantscope.chooseCheckpoint', arguments: [uri] },
+    }] : []),
     ...(diagnostic.code === 'plan/over-budget' ? [{
       title: 'Choose bits that fit the budget', kind: CodeActionKind.QuickFix, diagnostics: [diagnostic],
       command: { title: 'Allocate Bits under the Budget', command: 'quantscope.allocate', arguments: [uri] },

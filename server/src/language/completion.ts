@@ -1,6 +1,7 @@
 /** Completion: keys, values, methods and schemes from the schema, layer patterns and paths from the checkpoint. Works on broken text (see cursor.ts). */
 import { CompletionItemKind, InsertTextFormat, InsertTextMode, MarkupKind } from 'vscode-languageserver-types';
 import type { CompletionItem, CompletionList, Position } from 'vscode-languageserver-types';
+import type { TextDocument } from 'vscode-languageserver-textdocument';
 import type { Schema } from '../config/schema';
 import { maxTextLength } from '../config/tree';
 import { methods } from '../methods';
@@ -44,7 +45,11 @@ export function complete(model: Model, position: Position, options: CompletionOp
   if (!cursor) {
     return { isIncomplete: false, items: [] };
   }
-  const offers = offersAt(model, cursor, options, column(text, cursor.start) + (cursor.needsSpace ? 1 : 0));
+  return completionList(document, offset, cursor, offersAt(model, cursor, options, column(text, cursor.start) + (cursor.needsSpace ? 1 : 0)), options);
+}
+
+/** Offers as the wire takes them: each replaces the scalar under the cursor. */
+export function completionList(document: TextDocument, offset: number, cursor: Cursor, offers: readonly Offer[], options: Pick<CompletionOptions, 'snippets'>): CompletionList {
   const range = { start: document.positionAt(cursor.start), end: document.positionAt(cursor.end) };
   const newText = (offer: Offer): string => [
     cursor.needsSpace ? ' ' : '',
@@ -57,7 +62,7 @@ export function complete(model: Model, position: Position, options: CompletionOp
     ...(offer.detail === undefined ? {} : { detail: offer.detail }),
     ...(offer.documentation === undefined ? {} : { documentation: { kind: MarkupKind.Markdown, value: offer.documentation } }),
     sortText: offer.sortText ?? String(index).padStart(5, '0'),
-    filterText: offer.always ? text.slice(cursor.start, offset) || offer.label : cursor.quote + offer.label,
+    filterText: offer.always ? document.getText().slice(cursor.start, offset) || offer.label : cursor.quote + offer.label,
     textEdit: { range, newText: newText(offer) },
     insertTextMode: InsertTextMode.asIs,
     ...(offer.snippet && options.snippets ? { insertTextFormat: InsertTextFormat.Snippet } : {}),
@@ -142,15 +147,16 @@ function firstSentence(text = ''): string {
   return /^.*?[.:](?=\s|$)/.exec(text)?.[0].replace(/[.:]$/, '') ?? text;
 }
 
-function indented(body: string, indent: number): string {
+export function indented(body: string, indent: number): string {
   return body.replaceAll('\n', `\n${' '.repeat(Math.max(0, indent))}`);
 }
 
-/** `${1:W4A4}` → `W4A4`, `${1|a,b|}` → `a`, `$0` → nothing. */
+/** `${1:W4A4}` → `W4A4`, `${1|a,b|}` → `a`, `$0` → nothing, and characters behind a backslash stand for themselves. */
 export function withoutPlaceholders(snippet: string): string {
-  return snippet.replace(/\$\{\d+:([^}]*)\}|\$\{\d+\|([^,|]*)[^}]*\}|\$\d+/g, (_, text?: string, choice?: string) => text ?? choice ?? '');
+  const plain = (text: string): string => text.replace(/\\([\\$},|])/g, '$1');
+  return snippet.replace(/\\[\\$},|]|\$\{\d+:((?:\\.|[^\\}])*)\}|\$\{\d+\|((?:\\.|[^\\,|])*)(?:\\.|[^\\}])*\}|\$\d+/g, (all, text?: string, choice?: string) => plain(text ?? choice ?? (all.startsWith('$') ? '' : all)));
 }
 
-function column(text: string, offset: number): number {
+export function column(text: string, offset: number): number {
   return offset - (Math.max(text.lastIndexOf('\n', offset - 1), text.lastIndexOf('\r', offset - 1)) + 1);
 }

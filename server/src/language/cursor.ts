@@ -364,7 +364,7 @@ class Scanner {
   }
 }
 
-function id(path: readonly Step[]): string {
+export function id(path: readonly Step[]): string {
   return JSON.stringify(path);
 }
 

@@ -6,8 +6,8 @@ import type { Model } from './model';
 const severities = { error: DiagnosticSeverity.Error, warning: DiagnosticSeverity.Warning, info: DiagnosticSeverity.Information, hint: DiagnosticSeverity.Hint } as const;
 
 /** @param problemDocs URL of docs/problems.md, which has a heading for every code; undefined when there is none. */
-export function diagnostics(model: Model, problemDocs: string | undefined): Diagnostic[] {
-  return model.problems.map((problem) => toDiagnostic(problem, model.document.uri, problemDocs));
+export function diagnostics({ problems, document }: Pick<Model, 'problems' | 'document'>, problemDocs: string | undefined): Diagnostic[] {
+  return problems.map((problem) => toDiagnostic(problem, document.uri, problemDocs));
 }
 
 function toDiagnostic(problem: Problem, uri: string, problemDocs: string | undefined): Diagnostic {

@@ -35,7 +35,7 @@ function layersOf(checkpoint: Checkpoint, pattern: string): Layer[] {
 }
 
 /** One row per list of blocks and role. */
-function groupTable(matched: readonly Layer[], checkpoint: Checkpoint): string {
+export function groupTable(matched: readonly Layer[], checkpoint: Checkpoint): string {
   const groups = new Map<string, { place: string; role: string; blocks: string[]; layers: Layer[] }>();
   for (const layer of matched) {
     const [, list = '', index = ''] = /^(.*)\.(\d+)$/s.exec(layer.block ?? '') ?? [];

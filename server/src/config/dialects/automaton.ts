@@ -10,7 +10,8 @@ interface State {
   /** The text read so far matches; `atEnd`: it does when nothing follows. */
   done: boolean;
   atEnd: boolean;
-  next: Map<number, State>;
+  /** By the code of the character. */
+  next: (State | undefined)[];
 }
 
 /** States times instructions; beyond it an expression is followed step by step. */
@@ -35,13 +36,13 @@ export class Automaton {
         return true;
       }
       const character = text.charCodeAt(at);
-      let next = state.next.get(character);
+      let next = state.next[character];
       if (!next) {
         next = this.step(state, character, everywhere);
         if (!next) {
           return undefined;
         }
-        state.next.set(character, next);
+        state.next[character] = next;
       }
       state = next;
     }
@@ -55,23 +56,24 @@ export class Automaton {
   }
 
   private step({ places }: State, character: number, everywhere: boolean): State | undefined {
-    const reached = places.flatMap((place) => {
+    const reached = places.filter((place) => {
       const instruction = this.code[place];
-      return instruction?.op === 'char' && instruction.test(character) ? [place + 1] : [];
+      return instruction?.op === 'char' && instruction.test(character);
     });
-    const state = this.state(everywhere ? [...reached, 0] : reached, false);
-    const id = `${everywhere ? '*' : ''}${state.places.join()} ${state.done} ${state.atEnd}`;
+    const id = everywhere ? `*${reached.join()}` : reached.join();
     const known = this.states.get(id);
-    if (!known && this.states.size * this.code.length >= maxWork) {
-      return undefined;
+    if (known || this.states.size * this.code.length >= maxWork) {
+      return known;
     }
-    this.states.set(id, known ?? state);
-    return known ?? state;
+    const next = reached.map((place) => place + 1);
+    const state = this.state(everywhere ? [...next, 0] : next, false);
+    this.states.set(id, state);
+    return state;
   }
 
   private state(from: readonly number[], first: boolean): State {
     const inside = this.closure(from, first, false);
-    return { places: inside.places, done: inside.done, atEnd: this.closure(from, first, true).done, next: new Map() };
+    return { places: inside.places, done: inside.done, atEnd: this.closure(from, first, true).done, next: [] };
   }
 
   /** What can be reached without reading. */

@@ -25,9 +25,9 @@ export const dialectCodes = {
   'dialect/shadowed': { meaning: 'Other entries decide every layer that this one takes.', remedy: 'Remove it, narrow the others, or move it: the message names the entry that decides.' },
   'dialect/rank': { meaning: 'A low-rank branch has a higher rank than a layer can have, the smaller of its inputs and outputs.', remedy: 'Take a smaller rank, or leave such layers out.' },
   'dialect/repeated': { meaning: 'The same entry stands twice.', remedy: 'Remove one.' },
-  'dialect/no-checkpoint': { meaning: 'No checkpoint was found, so nothing says what the entries take.', remedy: 'Name one: `--checkpoint folder`, best the unquantized original.' },
-  'dialect/checkpoint': { meaning: 'The checkpoint cannot be opened.', remedy: 'The message says why; name another with `--checkpoint`.' },
-  'dialect/packed-checkpoint': { meaning: 'Weights of the checkpoint are packed already, so the layer list is incomplete.', remedy: 'Name the unquantized original: `--checkpoint folder`.' },
+  'dialect/no-checkpoint': { meaning: 'No checkpoint was found, so nothing says what the entries take.', remedy: 'Name one, best the unquantized original: in the editor the command *QuantScope: Choose Checkpoint for Quantization Files* (setting `quantscope.checkpoint`), on the command line `--checkpoint folder`.' },
+  'dialect/checkpoint': { meaning: 'The checkpoint cannot be opened.', remedy: 'The message says why. Name another: in the editor the command *QuantScope: Choose Checkpoint for Quantization Files* (setting `quantscope.checkpoint`), on the command line `--checkpoint folder`.' },
+  'dialect/packed-checkpoint': { meaning: 'Weights of the checkpoint are packed already, so the layer list is incomplete.', remedy: 'Name the unquantized original: in the editor the command *QuantScope: Choose Checkpoint for Quantization Files* (setting `quantscope.checkpoint`), on the command line `--checkpoint folder`.' },
 
   'bitsandbytes/both-widths': { meaning: '`load_in_4bit` and `load_in_8bit` are both true, which is a ValueError.', remedy: 'Keep one.' },
   'bitsandbytes/no-width': { meaning: 'Neither `load_in_4bit` nor `load_in_8bit` is true: diffusers then knows no quantizer for it.', remedy: 'Set one.' },

@@ -38,7 +38,7 @@ export const convertToQuant: Dialect = {
   rule: 'A key is an expression for `re.search` on the name without `.weight`; of those that match, the most specific decides by the length of its plain text, and `_default` takes the rest.',
   unmatched: 'Passed over without a word.',
   codes: ['ctq/'],
-  detect: ({ root }) => root?.kind === 'map' && root.entries.length > 0 && root.entries.every(({ key, value }) => key.startsWith('_') || find(value, 'format') !== undefined || find(value, 'skip') !== undefined)
+  detect: ({ form, root }) => form === 'json' && root?.kind === 'map' && root.entries.length > 0 && root.entries.every(({ key, value }) => key.startsWith('_') || find(value, 'format') !== undefined || find(value, 'skip') !== undefined)
     && root.entries.some(({ key, value }) => (key === '_default' || !key.startsWith('_')) && (find(value, 'format') !== undefined || find(value, 'skip') !== undefined)),
   parse(file) {
     const problems: DialectProblem[] = [];

@@ -51,7 +51,7 @@ interface Context { parsed: ParsedDialect; checkpoint: Checkpoint; decisions: re
 function entryProblems(entry: DialectEntry, matches: readonly Layer[], { parsed, checkpoint, decisions, last }: Context, before: readonly DialectEntry[]): DialectProblem[] {
   const twin = before.find(({ text, treatment }) => text === entry.text && treatment.label === entry.treatment.label);
   if (twin) {
-    return [problem('dialect/repeated', 'warning', entry.range, `${quoted(entry.text)} stands in line ${twin.range.start.line + 1} already.`)];
+    return [{ ...problem('dialect/repeated', 'warning', entry.range, `${quoted(entry.text)} stands in line ${twin.range.start.line + 1} already.`), related: [{ message: 'The first one.', range: twin.range }] }];
   }
   const silence = parsed.unmatched === 'error' ? 'The tool stops with an error.' : 'The tool passes over it without a word.';
   const tooHigh = noSuchBlock(entry.text, last);
@@ -64,8 +64,9 @@ function entryProblems(entry: DialectEntry, matches: readonly Layer[], { parsed,
   }
   const deciding = decisions.find(({ layer }) => layer === matches[0])?.entry;
   // Entries that say the same do not shadow each other.
-  return !deciding || deciding.treatment.label === entry.treatment.label ? wider : [...wider, problem('dialect/shadowed', 'warning', entry.range,
-    `Other entries decide all ${matches.length} layers that this one takes; for ${quoted(matches[0]?.name ?? '')} it is ${deciding.builtin ? `${quoted(deciding.text)} (${deciding.builtin})` : `${quoted(deciding.text)} in line ${deciding.range.start.line + 1}`}.`)];
+  return !deciding || deciding.treatment.label === entry.treatment.label ? wider : [...wider, { ...problem('dialect/shadowed', 'warning', entry.range,
+    `Other entries decide all ${matches.length} layers that this one takes; for ${quoted(matches[0]?.name ?? '')} it is ${deciding.builtin ? `${quoted(deciding.text)} (${deciding.builtin})` : `${quoted(deciding.text)} in line ${deciding.range.start.line + 1}`}.`),
+    ...(deciding.builtin ? {} : { related: [{ message: 'This entry decides.', range: deciding.range }] }) }];
 }
 
 function nothing(entry: DialectEntry, parsed: ParsedDialect, checkpoint: Checkpoint, silence: string): DialectProblem {

@@ -1,6 +1,6 @@
 /** All dialects, and which of them a file is. */
 import type { TextDocument } from 'vscode-languageserver-textdocument';
-import { parseTree } from '../tree';
+import { maxTextLength, parseTree } from '../tree';
 import { autoRound } from './autoRound';
 import { bitsandbytes } from './bitsandbytes';
 import { comfy } from './comfy';
@@ -41,6 +41,19 @@ export function readDialectFile(name: string, document: TextDocument): DialectFi
     return plain;
   }
   return { name, form: 'yaml', document, ...parseTree(document) };
+}
+
+/** What stands in every text of a tool that is known here. */
+const marks = /quantization_config|quant_method|load_in_[48]bit|quant_cfg|quant_algo|\b_type\b|Modifier|\bwgts\b|\bipts\b|\bn_bits\b|remain_fp_regex|^\s*"?model\.[\w.]+"?\s*:\s*\d|format_version|[^=]=(?:i?q\d|b?f16|f32|tq\d|mxfp4)/im;
+/** Of convert_to_quant, whose files are small; other JSON has these too. */
+const weakMarks = /"(?:format|skip)"/;
+
+/** Longer texts of an editor are no quantization config; the command line reads up to `maxJsonLength`. */
+export const maxOpenLength = 1024 * 1024;
+
+/** A look at a text without reading it: false for nearly every text that no tool here reads. For editors, which ask about every document at every letter. */
+export function couldBeDialect(text: string): boolean {
+  return text.length <= maxOpenLength && (marks.test(text) || (text.length <= maxTextLength && weakMarks.test(text)));
 }
 
 /** undefined: no tool that is known here reads this file. */

@@ -6,7 +6,7 @@ import { CheckpointError } from '../../checkpoint';
 import type { CheckpointStore } from '../../checkpoint';
 import type { Checkpoint, Layer, Problem, Range } from '../../protocol';
 import { problem } from './dialect';
-import type { Decision, Dialect, EntryResult, ParsedDialect, Treatment } from './dialect';
+import type { Decision, Dialect, DialectFile, EntryResult, ParsedDialect, Treatment } from './dialect';
 import { evaluate } from './evaluate';
 import { detectDialect, readDialectFile } from './index';
 
@@ -33,12 +33,13 @@ const top: Range = { start: { line: 0, character: 0 }, end: { line: 0, character
 export async function loadDialect(document: TextDocument, path: string, store: CheckpointStore, given?: string): Promise<LoadedDialect | undefined> {
   const file = readDialectFile(basename(path), document);
   const dialect = detectDialect(file);
-  if (!dialect) {
-    return undefined;
-  }
+  return dialect && applyDialect(dialect, file, given ?? await checkpointBeside(path), store);
+}
+
+/** @param naming how a checkpoint is named here, for messages. */
+export async function applyDialect(dialect: Dialect, file: DialectFile, checkpointPath: string | undefined, store: CheckpointStore, naming = '--checkpoint folder'): Promise<LoadedDialect> {
   const parsed = dialect.parse(file);
-  const checkpointPath = given ?? await checkpointBeside(path);
-  const { checkpoint, problems } = await open(checkpointPath, store, dialect);
+  const { checkpoint, problems } = await open(checkpointPath, store, dialect, naming);
   const { entries, decisions, problems: found } = checkpoint ? evaluate(parsed, checkpoint) : { entries: withoutLayers(parsed), decisions: [], problems: [] };
   const uncovered = { treatment: parsed.otherwise, layers: decisions.filter(({ entry }) => entry === null).map(({ layer }) => layer) };
   return { dialect, parsed, checkpointPath, checkpoint, entries, decisions, uncovered, problems: [...parsed.problems, ...problems, ...found].sort(byPlace) };
@@ -51,25 +52,25 @@ export function whyNoDialect(document: TextDocument, path: string): string {
   return first ? `line ${(first.range?.start.line ?? 0) + 1}: ${first.message}` : 'no tool known here reads a file like this';
 }
 
-async function open(path: string | undefined, store: CheckpointStore, { ofPacked }: Dialect): Promise<{ checkpoint?: Checkpoint; problems: Problem[] }> {
+async function open(path: string | undefined, store: CheckpointStore, { ofPacked }: Dialect, naming: string): Promise<{ checkpoint?: Checkpoint; problems: Problem[] }> {
   if (path === undefined) {
-    return { problems: [problem('dialect/no-checkpoint', 'info', top, 'No checkpoint stands beside this file, so nothing says what its entries take. Name one: --checkpoint folder.')] };
+    return { problems: [problem('dialect/no-checkpoint', 'info', top, `No checkpoint stands beside this file, so nothing says what its entries take. Name one: ${naming}.`)] };
   }
   try {
     const checkpoint = await store.get(path);
     const packed = !ofPacked && checkpoint.problems.some(({ code }) => code === 'checkpoint/packed-weights') || (!ofPacked && checkpoint.layers.length === 0);
     return { checkpoint, problems: packed ? [problem('dialect/packed-checkpoint', 'warning', top,
-      `Weights of ${path} are packed already, so only ${checkpoint.layers.length} layers can be seen. Name the unquantized original: --checkpoint folder.`)] : [] };
+      `Weights of ${path} are packed already, so only ${checkpoint.layers.length} layers can be seen. Name the unquantized original: ${naming}.`)] : [] };
   } catch (error) {
     if (error instanceof CheckpointError) {
-      return { problems: [problem('dialect/checkpoint', 'warning', top, `${error.message} Name another checkpoint: --checkpoint folder.`)] };
+      return { problems: [problem('dialect/checkpoint', 'warning', top, `${error.message} Name another checkpoint: ${naming}.`)] };
     }
     throw error;
   }
 }
 
 /** A component's own folder for its config.json; otherwise the pipeline that the file lies in, or the one beside it. */
-async function checkpointBeside(path: string): Promise<string | undefined> {
+export async function checkpointBeside(path: string): Promise<string | undefined> {
   const folder = dirname(path);
   if (basename(path) === 'config.json') {
     return folder;

@@ -1,12 +1,12 @@
 import { nearest } from '../nearest';
 import { kept, problem, replaceBy } from './dialect';
-import type { Dialect } from './dialect';
+import type { Dialect, DialectFile } from './dialect';
 import { inConfig, methodField, quantizationConfig, quantMethod } from './quantizationConfig';
 import { find } from '../tree';
 
 const methods = ['bitsandbytes', 'gguf', 'quanto', 'torchao', 'modelopt', 'auto-round', 'nunchaku_lite', 'sdnq'];
 
-/** A `quantization_config` whose method no loader knows. Asked last. Checkpoints of our own are no mistake. */
+/** A `quantization_config` whose method no loader of diffusers knows. Asked last. Checkpoints of our own are no mistake. */
 export const unknownBackend: Dialect = {
   id: 'diffusers-unknown', title: 'quantization_config of diffusers',
   file: '`quantization_config` in `config.json` with another `quant_method`, or none',
@@ -17,7 +17,7 @@ export const unknownBackend: Dialect = {
     type: 'map', doc: 'How a component is quantized. `quant_method` says by which tool.',
     fields: { quant_method: methodField, load_in_4bit: { type: 'flag', doc: '4-bit weights by bitsandbytes.' }, load_in_8bit: { type: 'flag', doc: 'LLM.int8() by bitsandbytes.' } },
   }),
-  detect: (file) => quantizationConfig(file) !== undefined && quantMethod(file) !== 'quantscope',
+  detect: (file) => quantizationConfig(file) !== undefined && quantMethod(file) !== 'quantscope' && !isTransformers(file),
   parse(file) {
     const node = quantizationConfig(file);
     const method = quantMethod(file);
@@ -31,3 +31,8 @@ export const unknownBackend: Dialect = {
     };
   },
 };
+
+/** A model of transformers, which loads with other methods too (gptq, awq, fp8 …). */
+function isTransformers({ root }: DialectFile): boolean {
+  return find(root, '_class_name') === undefined && (find(root, 'architectures') ?? find(root, 'model_type')) !== undefined;
+}

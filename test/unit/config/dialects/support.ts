@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { TextDocument } from 'vscode-languageserver-textdocument';
-import { detectDialect, readDialectFile } from '../../../../server/src/config/dialects';
+import { couldBeDialect, detectDialect, readDialectFile } from '../../../../server/src/config/dialects';
 import { dialectCodes } from '../../../../server/src/config/dialects/codes';
 import type { ParsedDialect } from '../../../../server/src/config/dialects/dialect';
 import { evaluate } from '../../../../server/src/config/dialects/evaluate';
@@ -15,6 +15,7 @@ export function documentOf(text: string, name = 'config.json'): TextDocument {
 export function parsed(id: string | null, text: string, name = 'config.json'): ParsedDialect {
   const file = readDialectFile(name, documentOf(text, name));
   const dialect = detectDialect(file);
+  assert.equal(couldBeDialect(text), true, 'recognised at a glance');
   if (!dialect || (id !== null && dialect.id !== id)) {
     throw new Error(`recognised as ${dialect?.id ?? 'nothing'}, not ${id}`);
   }

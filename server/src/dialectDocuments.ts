@@ -1,0 +1,60 @@
+/** The open files of other tools. Any JSON, YAML or plain text may be one: its content says. */
+import type { TextDocument } from 'vscode-languageserver-textdocument';
+import { TextDocument as Snapshot } from 'vscode-languageserver-textdocument';
+import type { CheckpointStore } from './checkpoint';
+import type { Dialect } from './config/dialects/dialect';
+import { checkpointBeside } from './config/dialects/load';
+import { buildDialectModel } from './language/dialects/model';
+import type { DialectModel } from './language/dialects/model';
+import { configPath } from './language/model';
+
+export class DialectDocuments {
+  /** Of the documents as they are now. */
+  private readonly models = new Map<string, Promise<DialectModel | undefined>>();
+  /** What each was last, for texts that are broken while one types. */
+  private readonly before = new Map<string, Dialect>();
+  private readonly beside = new Map<string, Promise<string | undefined>>();
+
+  /** @param chosen absolute path of the checkpoint that the user chose for a document */
+  constructor(private readonly store: CheckpointStore, private readonly chosen: (uri: string) => Promise<string | undefined>) {}
+
+  model(document: TextDocument): Promise<DialectModel | undefined> {
+    const known = this.models.get(document.uri) ?? this.build(document);
+    this.models.set(document.uri, known);
+    return known;
+  }
+
+  /** The text changed. */
+  forget(uri: string): void {
+    this.models.delete(uri);
+  }
+
+  close(uri: string): void {
+    [this.models, this.before, this.beside].forEach((map) => map.delete(uri));
+  }
+
+  /** Files or settings changed. */
+  clear(): void {
+    this.models.clear();
+    this.beside.clear();
+  }
+
+  private async build(document: TextDocument): Promise<DialectModel | undefined> {
+    const { uri, languageId, version } = document;
+    // The open document changes in place: a model keeps the text it was built from.
+    const snapshot = Snapshot.create(uri, languageId, version, document.getText());
+    const model = await buildDialectModel(snapshot, this.store, async () => ({ chosen: await this.chosen(uri), beside: await this.besideOf(uri) }), this.before.get(uri));
+    if (model) {
+      this.before.set(uri, model.dialect);
+    }
+    return model;
+  }
+
+  /** Looked up once: it takes a look into every folder beside the file. */
+  private besideOf(uri: string): Promise<string | undefined> {
+    const path = configPath(uri);
+    const known = this.beside.get(uri) ?? (path === undefined ? Promise.resolve(undefined) : checkpointBeside(path));
+    this.beside.set(uri, known);
+    return known;
+  }
+}

@@ -1,0 +1,72 @@
+/** What the language features look at, for one version of a file of another tool. Plain data, as in ../model.ts. */
+import { basename } from 'node:path';
+import type { TextDocument } from 'vscode-languageserver-textdocument';
+import { CheckpointError } from '../../checkpoint';
+import type { CheckpointStore } from '../../checkpoint';
+import { couldBeDialect, detectDialect, readDialectFile } from '../../config/dialects';
+import type { Dialect, DialectFile } from '../../config/dialects/dialect';
+import type { Field } from '../../config/dialects/field';
+import { applyDialect } from '../../config/dialects/load';
+import type { LoadedDialect } from '../../config/dialects/load';
+import { find, parseTree } from '../../config/tree';
+import { configPath } from '../model';
+
+export interface DialectModel extends LoadedDialect {
+  document: TextDocument;
+  file: DialectFile;
+  /** What may stand in the file. */
+  root: Field;
+  /** The text has a fault, behind which nothing is read. */
+  broken: boolean;
+}
+
+/** Where the layers come from, absolute paths. `chosen` is the setting. */
+export interface CheckpointSources { chosen?: string | undefined; beside?: string | undefined }
+
+/** How a checkpoint is named in an editor, for messages. */
+export const naming = 'run "QuantScope: Choose Checkpoint for Quantization Files" (setting quantscope.checkpoint)';
+
+/**
+ * @param before what the document was, for texts that are broken while one types.
+ * @returns undefined for a document that no tool known here reads: nothing is said of it.
+ */
+export async function buildDialectModel(document: TextDocument, store: CheckpointStore, sources: () => Promise<CheckpointSources>, before?: Dialect): Promise<DialectModel | undefined> {
+  const text = document.getText();
+  // A list of rules has no marks of its own while its only rule is written.
+  const rules = before?.names && !/^\s*[{[]|:\s/m.test(text) ? before : undefined;
+  if (!rules && !couldBeDialect(text)) {
+    return undefined;
+  }
+  const read = readDialectFile(basename(configPath(document.uri) ?? ''), document);
+  const file: DialectFile = rules ? { ...read, form: 'text', root: null, problems: [] } : read;
+  const dialect = detectDialect(file) ?? rules ?? (file.problems.length > 0 ? before ?? detectDialect({ ...file, root: parseTree(document).root }) : undefined);
+  if (!dialect) {
+    return undefined;
+  }
+  const loaded = await applyDialect(dialect, file, await checkpointFor(file, await sources(), store), store, naming);
+  // Behind a fault nothing is read: what seems to be missing may stand there.
+  const broken = file.problems.some(({ severity }) => severity === 'error');
+  return { ...loaded, problems: broken ? file.problems : loaded.problems, broken, document, file, root: dialect.root(file) };
+}
+
+/** What was chosen, unless the file is the config of another component than the chosen one. */
+async function checkpointFor({ name, root }: DialectFile, { chosen, beside }: CheckpointSources, store: CheckpointStore): Promise<string | undefined> {
+  const own = name === 'config.json' && beside !== undefined ? className(root) : undefined;
+  if (chosen === undefined || own === undefined) {
+    return chosen ?? beside;
+  }
+  const architecture = await store.get(chosen).then((checkpoint) => checkpoint.architecture, (error: unknown) => {
+    if (error instanceof CheckpointError) {
+      return own; // its message is wanted
+    }
+    throw error;
+  });
+  return architecture === own || architecture === 'unknown' ? chosen : beside;
+}
+
+/** Of diffusers, or the first architecture of transformers. */
+function className(root: DialectFile['root']): string | undefined {
+  const list = find(root, 'architectures')?.value;
+  const node = find(root, '_class_name')?.value ?? (list?.kind === 'list' ? list.items[0] : undefined);
+  return node?.kind === 'scalar' && typeof node.value === 'string' ? node.value : undefined;
+}
