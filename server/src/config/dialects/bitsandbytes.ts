@@ -18,7 +18,7 @@ const fields: FieldTable = {
   bnb_4bit_use_double_quant: { type: 'flag', default: false, doc: 'Quantizes the scales of 4-bit weights to 8 bits too: about 0.4 bits per weight less.' },
   bnb_4bit_quant_storage: { type: 'text', default: 'uint8', values: named('uint8', 'int8', 'float16', 'bfloat16', 'float32', 'float64'), doc: 'The dtype in whose tensors the packed 4-bit codes are kept. FSDP wants that of the other weights.' },
   llm_int8_skip_modules: { type: 'names', names: byName(takes, modules), doc: 'Layers to keep, for 4 bits as for 8. A list, never a text alone.' },
-  llm_int8_threshold: { type: 'number', default: 6.0, examples: [6.0], doc: 'Activations above it are multiplied in 16 bits (8-bit only). A float: `6` alone is a TypeError.' },
+  llm_int8_threshold: { type: 'number', values: { '6.0': 'the default' }, open: true, doc: 'Activations above it are multiplied in 16 bits (8-bit only). A float: `6` alone is a TypeError.' },
   llm_int8_enable_fp32_cpu_offload: { type: 'flag', default: false, doc: 'Layers that a `device_map` puts on the CPU stay in float32 there instead of stopping with an error.' },
   llm_int8_has_fp16_weight: { type: 'flag', default: false, doc: 'Keeps 16-bit weights beside the int8 ones, for fine-tuning.' },
   _load_in_4bit: { type: 'flag', silent: true, doc: 'A copy of `load_in_4bit` that diffusers writes when it saves.' },

@@ -21,7 +21,7 @@ export interface Field {
   type: FieldType;
   /** What the tool does with it. Markdown. */
   doc: string;
-  /** Values with what they mean; '' where the name says it. Of a map whose keys one chooses: usual keys. */
+  /** Values as they are written (numbers too, where that matters) with what they mean; '' where the name says it. Of a map whose keys one chooses: usual keys. */
   values?: Readonly<Record<string, string>>;
   /** Other values pass. Without it they are refused. */
   open?: true;

@@ -84,7 +84,8 @@ function isMap({ type, fields, each }: Field): boolean {
 function placeholder(field: Field, write: (value: Json) => string, empty: string): string {
   const listed = Object.keys(field.values ?? {});
   const values: Json[] = listed.length > 0 ? listed : field.type === 'flag' ? [field.default !== true, field.default === true] : [...field.examples ?? []];
-  const escaped = values.map((value) => write(value).replace(/[\\$},|]/g, '\\$&'));
+  const asWritten = (value: Json): string => (field.type === 'number' && typeof value === 'string' ? value : write(value));
+  const escaped = values.map((value) => asWritten(value).replace(/[\\$},|]/g, '\\$&'));
   const usual = field.type === 'number' && field.default !== undefined && field.default !== null ? write(field.default) : undefined;
   return escaped.length > 1 && escaped.length <= 12 ? `\${1|${escaped.join(',')}|}$0` : escaped.length === 1 || usual ? `\${1:${usual ?? escaped[0] ?? ''}}$0` : empty;
 }
@@ -115,7 +116,7 @@ function valueOffers(field: Field, cursor: Cursor, form: Form): Offer[] {
   const usual: readonly Json[] = field.type === 'flag' ? [true, false] : [...field.default === undefined ? [] : [field.default], ...field.examples ?? []];
   const values = listed.length > 0 ? listed : [...new Map(usual.map((value) => [written(value), { value, text: '' }])).values()];
   return values.map(({ value, text }): Offer => ({
-    label: written(value), kind: CompletionItemKind.Value, newText: typeof value === 'string' ? form.scalar(value, cursor) : written(value),
+    label: written(value), kind: CompletionItemKind.Value, newText: typeof value === 'string' && field.type !== 'number' ? form.scalar(value, cursor) : written(value),
     detail: text || (value === field.default ? 'default' : ''), documentation: field.doc,
   }));
 }

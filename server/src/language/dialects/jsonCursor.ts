@@ -157,11 +157,17 @@ class Scanner {
     const newLine = /[\r\n]/.test(this.text.slice(top.end, offset));
     if (top.close === '}' && (top.state === 'key' || (top.state === 'done' && newLine))) {
       this.find('key', top, offset, offset, top.state === 'done' ? { commaAt: top.end } : {});
-    } else if (top.state === 'value') {
+    } else if (top.state === 'value' && !(top.close === '}' && this.isValue(to))) {
       this.find('value', { ...top, path: this.valuePath(top) }, offset, offset, { needsSpace: this.text[offset - 1] === ':' });
     } else if (top.close === ']' && top.state === 'done' && newLine) {
       this.find('value', { ...top, path: [...top.path, Number(top.step) + 1] }, offset, offset, { commaAt: top.end });
     }
+  }
+
+  /** A value stands there already, no key whose value is still to come. */
+  private isValue(at: number): boolean {
+    const rest = this.text.slice(at, at + 10_000);
+    return /^[\w{[-]/.test(rest) || (rest.startsWith('"') && !/^"(?:[^"\\\r\n]|\\.)*"\s*:/.test(rest));
   }
 
   private valuePath({ path, step }: Frame): readonly Step[] { return [...path, step]; }

@@ -39,13 +39,15 @@ export async function buildDialectModel(document: TextDocument, store: Checkpoin
   }
   const read = readDialectFile(basename(configPath(document.uri) ?? ''), document);
   const file: DialectFile = rules ? { ...read, form: 'text', root: null, problems: [] } : read;
-  const dialect = detectDialect(file) ?? rules ?? (file.problems.length > 0 ? before ?? detectDialect({ ...file, root: parseTree(document).root }) : undefined);
+  const broken = file.problems.some(({ severity }) => severity === 'error');
+  // What decides may stand behind a fault: YAML's reader goes on where that of JSON stops.
+  const meant = broken ? before ?? detectDialect({ ...file, root: parseTree(document).root }) : undefined;
+  const dialect = meant ?? detectDialect(file) ?? rules;
   if (!dialect) {
     return undefined;
   }
   const loaded = await applyDialect(dialect, file, await checkpointFor(file, await sources(), store), store, naming);
-  // Behind a fault nothing is read: what seems to be missing may stand there.
-  const broken = file.problems.some(({ severity }) => severity === 'error');
+  // What seems to be missing may stand behind a fault too.
   return { ...loaded, problems: broken ? file.problems : loaded.problems, broken, document, file, root: dialect.root(file) };
 }
 
