@@ -29,7 +29,7 @@ export class CheckpointSetting {
     }
     const path = configPath(uri);
     const folders = this.folders();
-    const around = path === undefined ? folders[0] : [...folders].filter((folder) => !relative(folder, path).startsWith('..')).sort((a, b) => b.length - a.length)[0] ?? dirname(path);
+    const around = path === undefined ? folders[0] : [...folders].filter((folder) => !/^\.\./.test(relative(folder, path)) && !isAbsolute(relative(folder, path))).sort((a, b) => b.length - a.length)[0] ?? dirname(path);
     const written = value.trim().replace(/^\$\{workspaceFolder\}[\\/]?/, './');
     return isAbsolute(written) ? resolve(written) : around && resolve(around, written);
   }
@@ -38,7 +38,7 @@ export class CheckpointSetting {
     if (!this.client().workspace?.configuration) {
       return Promise.resolve(this.pushed);
     }
-    const known = this.asked.get(uri) ?? this.connection.workspace.getConfiguration({ scopeUri: uri, section: 'quantscope.checkpoint' });
+    const known = this.asked.get(uri) ?? this.connection.workspace.getConfiguration({ scopeUri: uri, section: 'quantscope.checkpoint' }).catch(() => this.pushed); // a client that cannot answer after all
     this.asked.set(uri, known);
     return known;
   }

@@ -5,7 +5,7 @@ import type { CheckpointStore } from './checkpoint';
 import type { Dialect } from './config/dialects/dialect';
 import { checkpointBeside } from './config/dialects/load';
 import { buildDialectModel } from './language/dialects/model';
-import type { DialectModel } from './language/dialects/model';
+import type { CheckpointSources, DialectModel } from './language/dialects/model';
 import { configPath } from './language/model';
 
 export class DialectDocuments {
@@ -22,6 +22,11 @@ export class DialectDocuments {
     const known = this.models.get(document.uri) ?? this.build(document);
     this.models.set(document.uri, known);
     return known;
+  }
+
+  /** Of one that is not open, or not known to be: nothing is kept. */
+  read(document: TextDocument): Promise<DialectModel | undefined> {
+    return buildDialectModel(document, this.store, () => this.sources(document.uri));
   }
 
   /** The text changed. */
@@ -43,11 +48,15 @@ export class DialectDocuments {
     const { uri, languageId, version } = document;
     // The open document changes in place: a model keeps the text it was built from.
     const snapshot = Snapshot.create(uri, languageId, version, document.getText());
-    const model = await buildDialectModel(snapshot, this.store, async () => ({ chosen: await this.chosen(uri), beside: await this.besideOf(uri) }), this.before.get(uri));
+    const model = await buildDialectModel(snapshot, this.store, () => this.sources(uri), this.before.get(uri));
     if (model) {
       this.before.set(uri, model.dialect);
     }
     return model;
+  }
+
+  private async sources(uri: string): Promise<CheckpointSources> {
+    return { chosen: await this.chosen(uri), beside: await this.besideOf(uri) };
   }
 
   /** Looked up once: it takes a look into every folder beside the file. */

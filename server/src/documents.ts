@@ -83,6 +83,11 @@ export class Documents {
     return document && !isConfig(document) ? this.dialects.model(document) : undefined;
   }
 
+  /** The same of a text that need not be open. */
+  dialectOf(document: TextDocument): Promise<DialectModel | undefined> {
+    return this.dialect(document.uri) ?? this.dialects.read(document);
+  }
+
   /** What a job works on: the checkpoint as it is on the disk now, whether or not the editor has seen it change. */
   async current(uri: string): Promise<Model | undefined> {
     const model = await this.model(uri);

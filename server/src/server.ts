@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { DidChangeConfigurationNotification, DidChangeWatchedFilesNotification, ErrorCodes, ResponseError, TextDocumentSyncKind } from 'vscode-languageserver';
 import type { CancellationToken, ClientCapabilities, Connection, InitializeParams, InitializeResult } from 'vscode-languageserver';
+import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { ReportCache } from './analysis/cache';
 import type { CheckpointStore } from './checkpoint';
 import { CheckpointSetting } from './checkpointSetting';
@@ -111,6 +112,10 @@ class Server implements RequestContext, FeatureContext {
 
   dialect(uri: string): Promise<DialectModel | undefined> | undefined {
     return this.documents.dialect(uri);
+  }
+
+  dialectOf(document: TextDocument): Promise<DialectModel | undefined> {
+    return this.documents.dialectOf(document);
   }
 
   async planned(uri: string): Promise<PlannedModel> {

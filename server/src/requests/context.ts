@@ -1,10 +1,12 @@
 /** What request handlers see of the server. */
 import { dirname } from 'node:path';
 import type { CancellationToken } from 'vscode-languageserver';
+import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { URI } from 'vscode-uri';
 import type { ReportCache } from '../analysis/cache';
 import type { CheckpointStore } from '../checkpoint';
 import type { Engine } from '../engine/client';
+import type { DialectModel } from '../language/dialects/model';
 import type { Model } from '../language/model';
 import type { Workspace } from '../workspace';
 import type { LayerReport, Notifications, Plan, Requests } from '../protocol';
@@ -21,6 +23,8 @@ export interface RequestContext {
   readonly cacheFolder: string | null;
   /** Of an open document, as its text is now. */
   model(uri: string): Promise<Model> | undefined;
+  /** Of a text that may be a file of another tool, with the checkpoint that is beside it or that the user chose. */
+  dialectOf(document: TextDocument): Promise<DialectModel | undefined>;
   /** What a job works on: an open config that has a plan, with its checkpoint as it is on the disk now. @throws ResponseError that says what is missing */
   planned(uri: string): Promise<PlannedModel>;
   /** Adds to what is known of the layers of a plan, for hovers, hints and the next `quantscope/plan`. */

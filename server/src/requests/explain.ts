@@ -1,8 +1,6 @@
 /** What every quantization file of the workspace does to one layer, and which layers a place in a file is about. */
 import { ErrorCodes, LSPErrorCodes, ResponseError } from 'vscode-languageserver';
 import type { TextDocument } from 'vscode-languageserver-textdocument';
-import { URI } from 'vscode-uri';
-import { loadDialect } from '../config/dialects/load';
 import { explainByConfig, explainByDialect } from '../config/explain';
 import type { Explained } from '../config/explain';
 import { isConfig } from '../documents';
@@ -52,7 +50,7 @@ async function explain(context: RequestContext, document: TextDocument, layer: s
   if (isConfig(document)) {
     return explainByConfig(await buildModel(document, context.store, new Map()), layer);
   }
-  const loaded = await loadDialect(document, URI.parse(document.uri).fsPath, context.store);
+  const loaded = await context.dialectOf(document);
   return loaded && explainByDialect(loaded, layer, asked);
 }
 
