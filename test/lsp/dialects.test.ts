@@ -1,0 +1,113 @@
+/** Files of other tools over the wire: registration, the checkpoint that the user chooses, documents that are none, and a client that only takes what is pushed. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import type { ClientCapabilities, CodeLens, CompletionList, Diagnostic, DocumentDiagnosticReport, Hover, InlayHint, PublishDiagnosticsParams, RegistrationParams } from 'vscode-languageserver/node';
+import { URI } from 'vscode-uri';
+import { temporaryFolders } from '../fixtures/folder';
+import { safetensors } from '../fixtures/safetensors';
+import { clients, vscodeCapabilities } from './client';
+import type { TestClient } from './client';
+
+const weights = safetensors({ ...Object.fromEntries(['blocks.0.to_q', 'blocks.1.to_q', 'proj_out'].map((name) => [`${name}.weight`, { dtype: 'BF16' as const, shape: [8, 4] }])) });
+const packed = safetensors({ 'proj_out.weight': { dtype: 'U8', shape: [16, 1] } });
+const text = '{"quantization_config": {"load_in_4bit": true, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": "bfloat16", "llm_int8_skip_modules": ["to_q"]}}\n';
+const everything = { start: { line: 0, character: 0 }, end: { line: 1000, character: 0 } };
+const dynamic = { dynamicRegistration: true };
+const vscodeLike: ClientCapabilities = {
+  textDocument: {
+    ...vscodeCapabilities.textDocument, synchronization: dynamic, diagnostic: dynamic, completion: { ...dynamic, completionItem: { snippetSupport: true } }, hover: dynamic, inlayHint: dynamic, codeLens: dynamic, codeAction: dynamic,
+  },
+  workspace: { ...vscodeCapabilities.workspace, configuration: true, didChangeConfiguration: dynamic, codeLens: { refreshSupport: true } },
+};
+
+describe('files of other tools over the wire', function () {
+  this.timeout(20_000);
+  const start = clients();
+  const folder = temporaryFolders();
+
+  async function open(client: TestClient, path: string, content: string, languageId = 'json'): Promise<string> {
+    const uri = URI.file(path).toString();
+    await client.tell('textDocument/didOpen', { textDocument: { uri, languageId, version: 1, text: content } });
+    return uri;
+  }
+
+  async function pull(client: TestClient, uri: string): Promise<Diagnostic[]> {
+    const report = await client.ask<DocumentDiagnosticReport>('textDocument/diagnostic', { textDocument: { uri } });
+    return report.kind === 'full' ? report.items : [];
+  }
+
+  async function labels(client: TestClient, uri: string): Promise<unknown[]> {
+    return (await client.ask<InlayHint[] | null>('textDocument/inlayHint', { textDocument: { uri }, range: everything }) ?? []).map(({ label }) => label);
+  }
+
+  async function titles(client: TestClient, uri: string): Promise<unknown[]> {
+    return (await client.ask<CodeLens[] | null>('textDocument/codeLens', { textDocument: { uri } }) ?? []).map(({ command }) => command?.title);
+  }
+
+  it('serves a config.json beside its weights, and another checkpoint as soon as one is chosen', async () => {
+    const place = folder({ 'transformer/config.json': text, 'transformer/model.safetensors': packed, 'original/model.safetensors': weights });
+    const client = start();
+    let chosen = '';
+    client.connection.onRequest('workspace/configuration', () => [chosen]);
+    await client.initialize(vscodeLike, { workspaceFolders: [{ uri: URI.file(place).toString(), name: 'w' }] });
+    await client.next('client/registerCapability');
+    const { registrations } = await client.next<RegistrationParams>('client/registerCapability');
+    assert.deepEqual([...new Set(registrations.map(({ method }) => method))].sort(), ['codeAction', 'codeLens', 'completion', 'diagnostic', 'didChange', 'didClose', 'didOpen', 'hover', 'inlayHint'].map((name) => `textDocument/${name}`));
+    assert.ok(registrations.every(({ registerOptions }) => (registerOptions as { documentSelector: { language: string }[] }).documentSelector.some(({ language }) => language === 'json')));
+
+    const uri = await open(client, join(place, 'transformer/config.json'), text);
+    assert.deepEqual((await pull(client, uri)).map(({ code }) => code), ['dialect/packed-checkpoint']);
+    chosen = './original';
+    await client.tell('workspace/didChangeConfiguration', { settings: null });
+    for (const what of ['diagnostic', 'inlayHint', 'codeLens']) {
+      await client.next(`workspace/${what}/refresh`);
+    }
+    assert.deepEqual(await labels(client, uri), ['2 layers · 66.67 %']);
+    assert.deepEqual(await pull(client, uri), []);
+    assert.deepEqual(await titles(client, uri), ['bitsandbytes in diffusers quantizes 1 of 3 layers (33.33 % of the weights) and keeps 2 (66.67 %)', `Checkpoint: ${place.slice(place.lastIndexOf('/') + 1)}/original. Choose Another…`]);
+    const at = (word: string): object => ({ textDocument: { uri }, position: { line: 0, character: text.indexOf(word) + 2 } });
+    assert.match(JSON.stringify((await client.ask<Hover>('textDocument/hover', at('to_q'))).contents), /keeps \*\*2 layers\*\*/);
+    const { items } = await client.ask<CompletionList>('textDocument/completion', at('to_q'));
+    assert.ok(items.some(({ label, detail }) => label === 'to_q' && detail === '2 layers · 66.67 %') && !items.some(({ label }) => label === 'proj_out'));
+    await client.end();
+  });
+
+  it('says nothing of documents that are none, and forgets one that no longer is', async () => {
+    const place = folder({ 'model.safetensors': weights });
+    const client = start();
+    await client.initialize();
+    const uri = await open(client, join(place, 'package.json'), '{"name": "x", "format": "y"}');
+    const nothing = async (): Promise<unknown[]> => [await pull(client, uri), await labels(client, uri), await titles(client, uri), await client.ask('textDocument/hover', { textDocument: { uri }, position: { line: 0, character: 3 } }),
+      await client.ask('textDocument/completion', { textDocument: { uri }, position: { line: 0, character: 1 } })];
+    assert.deepEqual(await nothing(), [[], [], [], null, null]);
+    await client.tell('textDocument/didChange', { textDocument: { uri, version: 2 }, contentChanges: [{ text: '{"quant_method": "quanto", "modules_to_not_convert": ["a.b"]}' }] });
+    assert.ok((await pull(client, uri)).some(({ code }) => code === 'quanto/dotted'));
+    await client.tell('textDocument/didChange', { textDocument: { uri, version: 3 }, contentChanges: [{ text: '{"name": "x"}' }] });
+    assert.deepEqual(await nothing(), [[], [], [], null, null]);
+    await client.end();
+  });
+
+  it('pushes to a client that cannot pull, takes its settings, and serves texts without a file', async () => {
+    const place = folder({ 'original/model.safetensors': weights });
+    const client = start();
+    await client.initialize({}, { initializationOptions: { checkpoint: join(place, 'nowhere') } });
+    const none = await open(client, join(place, 'tsconfig.json'), '{"compilerOptions": {}}');
+    const uri = 'untitled:Untitled-1';
+    await client.tell('textDocument/didOpen', { textDocument: { uri, languageId: 'json', version: 1, text } });
+    const pushed = async (): Promise<unknown[]> => {
+      const { uri: of, diagnostics } = await client.next<PublishDiagnosticsParams>('textDocument/publishDiagnostics');
+      assert.equal(of, uri);
+      return diagnostics.map(({ code }) => code);
+    };
+    assert.deepEqual(await pushed(), ['dialect/checkpoint']);
+    await client.tell('workspace/didChangeConfiguration', { settings: { quantscope: { checkpoint: join(place, 'original') } } });
+    assert.deepEqual(await pushed(), []);
+    assert.deepEqual(await labels(client, uri), ['2 layers · 66.67 %']);
+    await client.tell('textDocument/didChange', { textDocument: { uri, version: 2 }, contentChanges: [{ text: text.replace('to_q', 'to_k') }] });
+    assert.deepEqual(await pushed(), ['dialect/matches-nothing']);
+    await client.tell('textDocument/didChange', { textDocument: { uri, version: 3 }, contentChanges: [{ text: '{}' }] });
+    assert.deepEqual(await pushed(), []);
+    await client.tell('textDocument/didClose', { textDocument: { uri: none } });
+    await client.end();
+  });
+});
