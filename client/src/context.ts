@@ -6,6 +6,9 @@ import type { AnalyzeResult, Notifications, Requests, StatusParams } from '../..
 import { Diagnoses } from './diagnosis';
 import { inlayHintsEnabled, serverSettings } from './settings';
 
+/** Characters. The server would read nothing of a longer file of another tool; a config that long is told so. */
+const longestOther = 1024 * 1024;
+
 /** What happens to an analysis the user started; the sensitivity panel follows it. */
 export type AnalysisEvent =
   | { uri: string; state: 'running' }
@@ -37,6 +40,7 @@ export class QuantScopeContext implements vscode.Disposable {
       run: { module, transport: TransportKind.ipc },
       debug: { module, transport: TransportKind.ipc, options: { execArgv: ['--nolazy', '--inspect=6009'] } },
     }, {
+      // What may be a file of another tool (JSON, YAML, plain text) the server registers itself, with fewer features.
       documentSelector: [{ language: 'quantconfig', scheme: 'file' }, { language: 'quantconfig', scheme: 'untitled' }],
       outputChannel: this.log,
       initializationOptions: () => this.readSettings(),
@@ -46,6 +50,7 @@ export class QuantScopeContext implements vscode.Disposable {
         return false;
       },
       middleware: {
+        didOpen: async (document, next) => (document.languageId !== 'quantconfig' && lengthOf(document) > longestOther ? undefined : next(document)),
         provideInlayHints: (document, range, token, next) => (inlayHintsEnabled(document) ? next(document, range, token) : []),
       },
     });
@@ -183,6 +188,11 @@ export class QuantScopeContext implements vscode.Disposable {
   private setStatus(status: StatusParams): void {
     this.notifications['quantscope/status'].fire(status);
   }
+}
+
+/** Without putting the text together. */
+function lengthOf(document: vscode.TextDocument): number {
+  return document.offsetAt(document.lineAt(document.lineCount - 1).range.end);
 }
 
 export function errorMessage(error: unknown): string {

@@ -4,6 +4,7 @@ import { QuantScopeContext } from './context';
 import * as analyze from './features/analyze';
 import * as capture from './features/capture';
 import * as checkpointEditor from './features/checkpointEditor';
+import * as chooseCheckpoint from './features/chooseCheckpoint';
 import * as diagnose from './features/diagnose';
 import * as explainLayer from './features/explainLayer';
 import * as newConfig from './features/newConfig';
@@ -12,7 +13,7 @@ import * as preview from './features/preview';
 import * as sensitivityPanel from './features/sensitivityPanel';
 import * as status from './features/status';
 
-const features = [status, analyze, sensitivityPanel, diagnose, checkpointEditor, explainLayer, newConfig, openReport, preview, capture];
+const features = [status, analyze, sensitivityPanel, diagnose, checkpointEditor, explainLayer, newConfig, openReport, preview, capture, chooseCheckpoint];
 
 let current: QuantScopeContext | undefined;
 

@@ -11,6 +11,7 @@ export async function run(): Promise<void> {
   await import('./language.test');
   await import('./analyze.test');
   await import('./checkpoint.test');
+  await import('./dialects.test');
   await import('./explain.test');
   await import('./newConfig.test');
   await import('./preview.test');

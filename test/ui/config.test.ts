@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { writeSparseFlux } from '../fixtures/sparse';
 import { EXAMPLE, open, themes } from './vscode';
 import type { Workbench } from './vscode';
 
@@ -13,13 +14,28 @@ function addFindings(folder: string): void {
   writeFileSync(component, JSON.stringify({ ...JSON.parse(readFileSync(component, 'utf8')) as object, quantization_config: quantization }, null, 2));
 }
 
+/** FLUX.1-dev in its full size (headers, and holes for data) with a quantization_config whose entries take more, or less, than they seem to. */
+async function addFlux(folder: string): Promise<void> {
+  const transformer = await writeSparseFlux(join(folder, 'flux'));
+  const path = join(transformer, 'config.json');
+  const quantization = { quant_method: 'bitsandbytes', load_in_4bit: true, bnb_4bit_quant_type: 'nf4', bnb_4bit_compute_dtype: 'bfloat16', llm_int8_skip_modules: ['proj_out', 'norm', 'norm_out', 'transformer_blocks.1', 'ff.net.2'] };
+  const { _class_name, ...config } = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+  writeFileSync(path, JSON.stringify({ _class_name, quantization_config: quantization, ...config }, null, 2));
+}
+
 for (const theme of themes) {
   describe(`Config in the editor, ${theme}`, function suite() {
     this.timeout(120_000);
     let workbench: Workbench;
 
     before(async () => {
-      workbench = await open({ theme, prepare: addFindings });
+      workbench = await open({
+        theme,
+        prepare: async (folder) => {
+          addFindings(folder);
+          await addFlux(folder);
+        },
+      });
       await workbench.openFile(EXAMPLE);
     });
     after(() => workbench.close());
@@ -47,6 +63,25 @@ for (const theme of themes) {
       await tree.filter({ hasText: EXAMPLE }).filter({ hasText: 'bits' }).waitFor();
       assert.ok(await tree.filter({ hasText: 'It is the last rule that takes the layer' }).count() > 0);
       await workbench.screenshot('explain');
+    });
+
+    it('shows what the entries of a diffusers config.json take by its tool\'s rule', async () => {
+      await workbench.openFile('flux/transformer/config.json');
+      await workbench.editor.locator('.view-line', { hasText: 'llm_int8_skip_modules' }).click();
+      await workbench.editor.locator('.view-line', { hasText: /"proj_out".*39\slayers\s·\s15\.07\s%/ }).first().waitFor();
+      await workbench.editor.locator('.view-line', { hasText: /"ff\.net\.2".*0\slayers/ }).first().waitFor();
+      const lens = workbench.editor.locator('.codelens-decoration');
+      await lens.filter({ hasText: /bitsandbytes\sin\sdiffusers\squantizes\s408\sof\s504\slayers/ }).waitFor();
+      await workbench.editor.locator('.squiggly-warning').first().waitFor();
+      await workbench.screenshot('dialect');
+      await workbench.editor.locator('.view-line span', { hasText: /^"transformer_blocks\.1"$/ }).first().click();
+      await workbench.run('Show or Focus Hover');
+      await workbench.page.locator('.monaco-hover', { hasText: 'How bitsandbytes in diffusers compares' }).first().waitFor();
+      await workbench.screenshot('dialect-hover');
+      await workbench.page.keyboard.press('Escape');
+      await lens.locator('a', { hasText: /Choose\sAnother/ }).click();
+      await workbench.page.locator('.quick-input-list .monaco-list-row', { hasText: 'glyph-dit' }).first().waitFor();
+      await workbench.page.keyboard.press('Escape');
     });
 
     it('says in the status bar that it is healthy', async () => {
