@@ -15,7 +15,7 @@ interface State {
 }
 
 /** States times instructions; beyond it an expression is followed step by step. */
-const maxWork = 200_000;
+const maxWork = 50_000;
 
 export class Automaton {
   private readonly states = new Map<string, State>();

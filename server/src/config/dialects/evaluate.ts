@@ -19,21 +19,27 @@ export function evaluate(parsed: ParsedDialect, checkpoint: Checkpoint): Evaluat
   const entries = [...written, ...parsed.builtin?.(checkpoint) ?? []];
   const matches = entries.map((entry) => checkpoint.layers.filter((layer) => entry.takes(layer)));
   const taking = new Map<Layer, DialectEntry[]>();
-  entries.forEach((entry, i) => !entry.aside && matches[i]?.forEach((layer) => taking.set(layer, [...taking.get(layer) ?? [], entry])));
+  entries.forEach((entry, i) => !entry.aside && matches[i]?.forEach((layer) => {
+    const known = taking.get(layer);
+    if (known) {
+      known.push(entry);
+    } else {
+      taking.set(layer, [entry]);
+    }
+  }));
   const decide = parsed.decide ?? ((_: Layer, [first]: readonly DialectEntry[]) => ({ entry: first ?? null, treatment: first?.treatment ?? parsed.otherwise }));
-  const decisions = checkpoint.layers.map((layer) => ({ layer, ...decide(layer, taking.get(layer) ?? []) }));
+  const decisions = checkpoint.layers.map((layer): Decision => ({ layer, ...decide(layer, taking.get(layer) ?? []) }));
+  // A list may hold a thousand entries, and an editor asks at every letter: everything is counted in one pass.
+  const decided = new Map<DialectEntry, number>();
+  decisions.forEach(({ entry, also }) => new Set([entry, also]).forEach((by) => by && decided.set(by, (decided.get(by) ?? 0) + 1)));
   const total = checkpoint.layers.reduce((sum, layer) => sum + layer.params, 0);
   const results = entries.map((entry, i): EntryResult => ({
     text: entry.text, range: entry.range, treatment: entry.treatment, builtin: entry.builtin ?? null, matchedLayers: matches[i]?.length ?? 0,
-    matchedParamsPercent: share(matches[i] ?? [], total), decidedLayers: decisions.filter((decision) => decides(decision, entry)).length,
+    matchedParamsPercent: share(matches[i] ?? [], total), decidedLayers: decided.get(entry) ?? 0,
   }));
-  const context = { parsed, checkpoint, decisions, last: lastBlocks(checkpoint) };
-  const problems = checkpoint.layers.length === 0 ? [] : written.flatMap((entry, i) => entryProblems(entry, matches[i] ?? [], context, written.slice(0, i)));
+  const context = { parsed, checkpoint, decided, byLayer: new Map(decisions.map((decision) => [decision.layer, decision])), last: lastBlocks(checkpoint), first: new Map<string, DialectEntry>() };
+  const problems = checkpoint.layers.length === 0 ? [] : written.flatMap((entry, i) => entryProblems(entry, matches[i] ?? [], context));
   return { entries: results, decisions, problems: [...problems, ...parsed.traps?.(checkpoint, decisions) ?? []] };
-}
-
-function decides(decision: Decision, entry: DialectEntry): boolean {
-  return decision.entry === entry || decision.also === entry;
 }
 
 /** Percent of all linear weights. */
@@ -46,23 +52,34 @@ export function describeShare(layers: readonly Layer[], checkpoint: Checkpoint):
   return `${layers.length} ${layers.length === 1 ? 'layer' : 'layers'}, ${share(layers, total).toFixed(2)} % of the weights`;
 }
 
-interface Context { parsed: ParsedDialect; checkpoint: Checkpoint; decisions: readonly Decision[]; last: ReadonlyMap<string, number> }
+interface Context {
+  parsed: ParsedDialect;
+  checkpoint: Checkpoint;
+  /** How many layers each entry decides. */
+  decided: ReadonlyMap<DialectEntry, number>;
+  byLayer: ReadonlyMap<Layer, Decision>;
+  last: ReadonlyMap<string, number>;
+  /** Entries seen so far, by what they say. */
+  first: Map<string, DialectEntry>;
+}
 
-function entryProblems(entry: DialectEntry, matches: readonly Layer[], { parsed, checkpoint, decisions, last }: Context, before: readonly DialectEntry[]): DialectProblem[] {
-  const twin = before.find(({ text, treatment }) => text === entry.text && treatment.label === entry.treatment.label);
+function entryProblems(entry: DialectEntry, matches: readonly Layer[], { parsed, checkpoint, decided, byLayer, last, first }: Context): DialectProblem[] {
+  const says = `${entry.text}\n${entry.treatment.label}`;
+  const twin = first.get(says);
   if (twin) {
     return [{ ...problem('dialect/repeated', 'warning', entry.range, `${quoted(entry.text)} stands in line ${twin.range.start.line + 1} already.`), related: [{ message: 'The first one.', range: twin.range }] }];
   }
+  first.set(says, entry);
   const silence = parsed.unmatched === 'error' ? 'The tool stops with an error.' : 'The tool passes over it without a word.';
   const tooHigh = noSuchBlock(entry.text, last);
   if (matches.length === 0) {
     return entry.elsewhere ? [] : [nothing(tooHigh ? { ...entry, matchesNothing: tooHigh } : entry, parsed, checkpoint, silence)];
   }
   const wider = [...tooHigh ? [problem('dialect/no-such-block', 'warning', entry.range, `${tooHigh} The rest of ${quoted(entry.text)} takes ${describeShare(matches, checkpoint)}.`)] : [], ...entry.isPath ? beyondThePath(entry, matches, checkpoint) : []];
-  if (entry.aside || decisions.some((decision) => decides(decision, entry))) {
+  if (entry.aside || decided.has(entry)) {
     return wider;
   }
-  const deciding = decisions.find(({ layer }) => layer === matches[0])?.entry;
+  const deciding = matches[0] && byLayer.get(matches[0])?.entry;
   // Entries that say the same do not shadow each other.
   return !deciding || deciding.treatment.label === entry.treatment.label ? wider : [...wider, { ...problem('dialect/shadowed', 'warning', entry.range,
     `Other entries decide all ${matches.length} layers that this one takes; for ${quoted(matches[0]?.name ?? '')} it is ${deciding.builtin ? `${quoted(deciding.text)} (${deciding.builtin})` : `${quoted(deciding.text)} in line ${deciding.range.start.line + 1}`}.`),
@@ -77,14 +94,20 @@ function nothing(entry: DialectEntry, parsed: ParsedDialect, checkpoint: Checkpo
 }
 
 /** A module of the checkpoint that is written nearly like it. */
-function suggestion({ text }: DialectEntry, { layers }: Checkpoint): string | undefined {
+function suggestion({ text }: DialectEntry, checkpoint: Checkpoint): string | undefined {
   const segments = text.split('.').length;
-  const paths = new Set(layers.flatMap(({ name }) => {
+  const runs = knownRuns.get(checkpoint) ?? new Map<number, string[]>();
+  knownRuns.set(checkpoint, runs);
+  const paths = runs.get(segments) ?? [...new Set(checkpoint.layers.flatMap(({ name }) => {
     const parts = name.split('.');
-    return parts.map((_, i) => parts.slice(i, i + segments).join('.'));
-  }));
-  return nearest(text, [...paths].filter((path) => path.split('.').length === segments));
+    return parts.slice(segments - 1).map((_, i) => parts.slice(i, i + segments).join('.'));
+  }))];
+  runs.set(segments, paths);
+  return nearest(text, paths);
 }
+
+/** Runs of so many segments in the names of a checkpoint. */
+const knownRuns = new WeakMap<Checkpoint, Map<number, string[]>>();
 
 /** Layers that the rule takes outside of the module that the entry names. Nothing where the entry names no module of the checkpoint. */
 function beyondThePath(entry: DialectEntry, matches: readonly Layer[], checkpoint: Checkpoint): DialectProblem[] {

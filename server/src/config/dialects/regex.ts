@@ -44,8 +44,23 @@ interface Program {
 const maxPattern = 4096;
 const maxProgram = 20_000;
 
+/** The last ones compiled, with their automata: an editor reads the same file again at every letter. */
+const compiled = new Map<string, Regex>();
+const maxCompiled = 128;
+
 /** @throws RegexFault with the position in the pattern. */
 export function compileRegex(pattern: string, flavour: Flavour): Regex {
+  const key = `${flavour} ${pattern}`;
+  const regex = compiled.get(key) ?? compile(pattern, flavour);
+  compiled.delete(key);
+  compiled.set(key, regex);
+  if (compiled.size > maxCompiled) {
+    compiled.delete([...compiled.keys()][0] ?? '');
+  }
+  return regex;
+}
+
+function compile(pattern: string, flavour: Flavour): Regex {
   if (pattern.length > maxPattern) {
     throw new RegexFault(`it has ${pattern.length} characters, more than ${maxPattern}`, maxPattern, true);
   }
