@@ -71,7 +71,7 @@ export const torchao = backend({
 }, (fields) => {
   fields.check('warning', 'It has no effect.');
   const otherwise = quantType(fields);
-  const config = fields.map('quant_type')?.map('default');
+  const config = fields.value('quant_type')?.kind === 'map' ? fields.map('quant_type')?.map('default') : undefined; // anything else has been reported
   const group = config && groupOf(config);
   const fits = ({ inFeatures, outFeatures }: Layer): boolean => (group ? inFeatures % group.size === 0 && (!group.both || outFeatures % group.size === 0) : true);
   const entries = skipList(fields.names('modules_to_not_convert', true), takesParameter, (entry) => (/[*?[]/.test(entry) ? 'torchao knows no wildcards.' : undefined));
