@@ -169,6 +169,7 @@ export class Fields {
 
   private firstCharacter(): Range {
     const { start } = this.node.range;
-    return { start, end: { line: start.line, character: start.character + 1 } };
+    const end = this.document.offsetAt({ line: start.line, character: start.character + 1 }); // not beyond the line
+    return { start, end: this.document.positionAt(end) };
   }
 }

@@ -22,7 +22,7 @@ export const unknownBackend: Dialect = {
     const node = quantizationConfig(file);
     const method = quantMethod(file);
     const entry = find(node, 'quant_method');
-    const range = entry?.value.range ?? file.root?.range ?? { start: { line: 0, character: 0 }, end: { line: 0, character: 1 } };
+    const range = entry?.value.range ?? file.root?.range ?? { start: { line: 0, character: 0 }, end: { line: 0, character: 0 } };
     const close = nearest(method ?? '', methods);
     return {
       entries: [], otherwise: kept, unmatched: 'ignored',
