@@ -1,4 +1,4 @@
-// Writes the documents that repeat the sources: docs/problems.md, docs/config.md, docs/protocol.md and schemas/quantconfig.schema.json.
+// Writes the documents that repeat the sources: docs/problems.md, docs/config.md, docs/dialects.md, docs/protocol.md and schemas/quantconfig.schema.json.
 // Run: node --import=tsx scripts/generate-docs.mjs. With --check it writes nothing and fails when one of them is out of date.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { checkpointCodes } from '../server/src/checkpoint/errors.ts';
 import { configCodes } from '../server/src/config/codes.ts';
 import { dialectCodes } from '../server/src/config/dialects/codes.ts';
+import { dialects } from '../server/src/config/dialects/index.ts';
+import { unseenTraps } from '../server/src/config/dialects/unseen.ts';
 import { schema } from '../server/src/config/schema.ts';
 import { methods } from '../server/src/methods/index.ts';
 
@@ -42,7 +44,7 @@ budget: { size: 6.9GB }`;
 function config() {
   return [
     generated, '', '# The config language', '',
-    `${schema.description} Files end in \`.quant.yaml\` or \`.quant.yml\`; the language is YAML, published as a [JSON Schema](../schemas/quantconfig.schema.json).`, '',
+    `${schema.description} Files end in \`.quant.yaml\` or \`.quant.yml\`; the language is YAML, published as a [JSON Schema](../schemas/quantconfig.schema.json), which other editors check against with a first line \`# yaml-language-server: $schema=<path or address of the schema>\`. What it says of layers needs the language server: [other editors](editors.md).`, '',
     '```yaml', example, '```', '',
     'Rules are read from top to bottom, and for each layer the last rule that matches decides. What that rule leaves out comes from `defaults`.', '',
     '| pattern | takes |', '|---|---|',
@@ -65,8 +67,34 @@ function keySection(path, value) {
   if (!inner) {
     return [];
   }
-  return [`## ${inner.path}`, '', value.description, '', ...keyTable(inner.path, inner.schema), '',
+  return [`## ${inner.path}`, '', value.description, '', '```yaml', ...exampleOf(inner.path, inner.schema), '```', '', ...keyTable(inner.path, inner.schema), '',
     ...Object.entries(inner.schema.properties).filter(([key]) => path !== 'defaults' || key !== 'method').flatMap(([key, child]) => keySection(`${inner.path}.${key}`, child))];
+}
+
+/** Snippets of the schema with their placeholders filled, a method's own value for a part of a recipe, or defaults and examples of single keys. */
+function exampleOf(path, value) {
+  const [top, ...parts] = path.replaceAll('[]', '').split('.');
+  if (parts.length > 0) {
+    const part = parts.at(-1);
+    const method = [...methods.values()].find((each) => parts.length > 1 && each.recipe({ weightBits: 4, activationBits: 4 })[part]);
+    const own = method?.recipe({ weightBits: 4, activationBits: 4 })[part] ?? Object.fromEntries((value.required ?? []).map((key) => [key, value.properties[key].enum[0]]));
+    const written = Object.fromEntries(Object.entries(own).filter(([key]) => key in value.properties));
+    return parts.length === 1 ? ['defaults: { scheme: W4A4, method: { name: orbitquant, weights: { kind: int, group: 64 } } }'] :
+      [...method ? [`# as ${method.name} has it`] : [], `defaults: { scheme: W4A4, method: { name: ${method?.name ?? 'rtn'}, ${part}: ${inline(written)} } }`];
+  }
+  const snippets = (value.defaultSnippets ?? []).map(({ bodyText }) => bodyText.replace(/\$\{\d+\|([^,|]*)[^}]*\}/g, '$1').replace(/\$\{\d+:([^}]*)\}/g, '$1'));
+  if (snippets.length > 0) {
+    return snippets[0].startsWith('-') ? [`${top}:`, ...snippets.flatMap((text) => text.split('\n').map((line) => `  ${line}`))] : snippets;
+  }
+  const all = Object.entries(value.properties);
+  const defaults = all.filter(([, each]) => each.default !== undefined);
+  const chosen = (defaults.length > 0 ? defaults : all).slice(0, value.maxProperties ?? 4);
+  return [`${top}: ${inline(Object.fromEntries(chosen.map(([key, each]) => [key, each.default ?? each.examples?.[0]])))}`];
+}
+
+/** A flow mapping of YAML. */
+function inline(value) {
+  return Array.isArray(value) ? `[${value.map(inline).join(', ')}]` : value !== null && typeof value === 'object' ? `{ ${Object.entries(value).map(([key, each]) => `${key}: ${inline(each)}`).join(', ')} }` : String(value);
 }
 
 function keyTable(path, { properties, required = [] }) {
@@ -89,6 +117,26 @@ function presetTable(method) {
   const show = (quantizer) => `\`${JSON.stringify(quantizer).replaceAll('"', '').replaceAll(',', ', ').replaceAll(':', ': ')}\``;
   const recipe = method.recipe({ weightBits: 4, activationBits: 4 });
   return ['Under `scheme: W4A4`:', '', '| rotation | weights | activations |', '|---|---|---|', `| ${recipe.rotate ? show(recipe.rotate) : 'none'} | ${show(recipe.weights)} | ${show(recipe.activations)} |`];
+}
+
+/** One section per tool. Files that no loader knows are no tool. */
+function dialectsPage() {
+  const link = (code) => `[\`${code}\`](problems.md#${code.replace('/', '')})`;
+  const codeTable = (prefixes) => ['| code | meaning |', '|---|---|', ...Object.entries(dialectCodes).filter(([code]) => prefixes.some((prefix) => code.startsWith(prefix))).map(([code, { meaning }]) => `| ${link(code)} | ${meaning} |`)];
+  const tools = dialects.filter(({ id }) => id !== 'diffusers-unknown').toSorted((a, b) => a.title.localeCompare(b.title, 'en'));
+  return [
+    generated, '', '# Files of other tools', '',
+    'The same string in a list of layers selects other layers in each tool, and almost none reports one that selects nothing. QuantScope recognises these files by their content, applies each tool\'s own rule as it is coded, and counts what every entry takes: in the editor, and with `quantscope lint` ([cli.md](cli.md)).', '',
+    '| tool | an entry that takes nothing |', '|---|---|', ...tools.map(({ title, unmatched }) => `| [${title}](#${anchor(title)}) | ${unmatched} |`), '',
+    ...tools.flatMap(({ id, title, file, rule, codes }) => [`## ${title}`, '', `**File.** ${file}. \`dialect\`: \`${id}\`.`, '', `**How names are compared.** ${rule}`, '', ...codes.length > 0 ? [...codeTable(codes), ''] : []]),
+    '## What holds for all of them', '', ...codeTable(['dialect/']), '',
+    '## What no file shows', '', 'Known traps that a clean lint does not exclude.', '', '| tool | trap | why it is not seen |', '|---|---|---|', ...unseenTraps.map(({ tool, trap, why }) => `| ${tool} | ${trap} | ${why} |`), '',
+  ].join('\n');
+}
+
+/** As GitHub makes it of a heading. */
+function anchor(heading) {
+  return heading.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, '').replaceAll(' ', '-');
 }
 
 function protocol() {
@@ -120,7 +168,7 @@ function protocol() {
 }
 
 const documents = {
-  'docs/problems.md': problems(), 'docs/config.md': config(), 'docs/protocol.md': protocol(),
+  'docs/problems.md': problems(), 'docs/config.md': config(), 'docs/dialects.md': dialectsPage(), 'docs/protocol.md': protocol(),
   'schemas/quantconfig.schema.json': `${JSON.stringify(schema, null, 2)}\n`,
 };
 
