@@ -25,6 +25,7 @@ describe('explain this layer', function () {
       'package.json': '{}',
       'model/transformer/config.json': JSON.stringify({ quantization_config: quantization }),
       'model/transformer/diffusion_pytorch_model.safetensors': safetensors(tensors),
+      'lost.quant.yaml': ours.replace('./model/', './lost/'),
       'node_modules/b.quant.yaml': ours,
     });
     const client = start();
@@ -39,10 +40,11 @@ describe('explain this layer', function () {
     assert.deepEqual(facts, { role: 'other', block: null, inFeatures: 64, outFeatures: 64, dtype: 'BF16' });
     assert.deepEqual(files.map(({ label, verdict, entries }) => [label, verdict, entries.map(({ text, effect, range }) => [text, effect, range?.start.line])]), [
       ['a.quant.yaml', 'quantized', [['rule 1: out', 'W8A8', 4]]],
+      ['lost.quant.yaml', 'unknown', []],
       ['model/transformer/config.json', 'quantized', []],
     ]);
     assert.equal(files[0]?.uri, uri);
-    const kept = (await client.request('quantscope/explainLayer', { layer: 'blocks.1.q' })).files[1];
+    const kept = (await client.request('quantscope/explainLayer', { layer: 'blocks.1.q' })).files[2];
     assert.deepEqual([kept?.verdict, kept?.entries[0]?.text, kept?.checkpoint], ['kept', 'q', join(path, 'model/transformer')]);
     await client.end();
   });
@@ -53,8 +55,12 @@ describe('explain this layer', function () {
     const { layers, taken } = await client.request('quantscope/layersAt', { uri, position: { line: 4, character: 16 } });
     assert.deepEqual([layers, taken], [['blocks.0.q', 'blocks.1.q', 'out'], ['blocks.0.q', 'blocks.1.q']]);
     assert.deepEqual((await client.request('quantscope/layersAt', { uri, position: { line: 0, character: 0 } })).taken, []);
+    const other = URI.file(join(path, 'model/transformer/config.json')).toString();
+    const text = JSON.stringify({ quantization_config: quantization });
+    await client.tell('textDocument/didOpen', { textDocument: { uri: other, languageId: 'json', version: 1, text } });
+    assert.deepEqual((await client.request('quantscope/layersAt', { uri: other, position: { line: 0, character: text.indexOf('["q"]') + 2 } })).taken, ['blocks.0.q', 'blocks.1.q']);
     const { facts, files } = await client.request('quantscope/explainLayer', { layer: 'no.such.layer' });
-    assert.deepEqual([facts, files.map(({ verdict }) => verdict)], [null, ['absent', 'absent']]);
+    assert.deepEqual([facts, files.map(({ verdict }) => verdict)], [null, ['absent', 'unknown', 'absent']]);
     await assert.rejects(client.request('quantscope/explainLayer', { layer: '' }), /Name a layer/);
     await client.end();
   });

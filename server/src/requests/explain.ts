@@ -5,6 +5,7 @@ import { explainByConfig, explainByDialect } from '../config/explain';
 import type { Explained } from '../config/explain';
 import { isConfig } from '../documents';
 import { matchList } from '../config/match';
+import { entryAt } from '../language/dialects/entries';
 import { buildModel } from '../language/model';
 import { patternAt } from '../language/tree';
 import type { Checkpoint, FileExplanation, LayerExplanation, LayersAt, LayersAtParams } from '../protocol';
@@ -36,14 +37,18 @@ export function registerExplain(context: RequestContext): void {
 }
 
 async function layersAt(context: RequestContext, { uri, position }: LayersAtParams): Promise<LayersAt> {
-  const model = await context.model(uri);
-  const { checkpoint } = model ?? {};
-  if (!model || !checkpoint) {
+  const config = await context.model(uri);
+  const other = config ? undefined : await context.dialect(uri);
+  const { checkpoint } = config ?? other ?? {};
+  if (!checkpoint) {
     return { checkpoint: null, layers: [], taken: [] };
   }
   const layers = checkpoint.layers.map(({ name }) => name);
-  const found = patternAt(model, position);
-  return { checkpoint: checkpoint.path, layers, taken: found ? [...matchList(checkpoint, [found.pattern.value.replace(/^!/, '')])].flatMap((index) => layers[index] ?? []) : [] };
+  const pattern = config && patternAt(config, position)?.pattern;
+  const entry = other && entryAt(other, position)?.entry;
+  const taken = pattern ? [...matchList(checkpoint, [pattern.value.replace(/^!/, '')])].flatMap((index) => layers[index] ?? [])
+    : checkpoint.layers.filter((layer) => entry?.takes(layer)).map(({ name }) => name);
+  return { checkpoint: checkpoint.path, layers, taken };
 }
 
 async function explain(context: RequestContext, document: TextDocument, layer: string, asked: Checkpoint | undefined): Promise<Explained | undefined> {
@@ -57,7 +62,9 @@ async function explain(context: RequestContext, document: TextDocument, layer: s
 /** Of the first checkpoint that has the layer. */
 async function factsOf(context: RequestContext, name: string, paths: readonly (string | null | undefined)[]): Promise<LayerExplanation['facts']> {
   for (const path of new Set(paths.filter((each) => typeof each === 'string'))) {
-    const layer = (await context.store.get(path)).layers.find((each) => each.name === name);
+    // One that a config names and that is not there is that config's finding.
+    const checkpoint = await context.store.get(path).catch(() => undefined);
+    const layer = checkpoint?.layers.find((each) => each.name === name);
     if (layer) {
       const { role, block, inFeatures, outFeatures, tensor } = layer;
       return { role, block, inFeatures, outFeatures, dtype: tensor.dtype };
