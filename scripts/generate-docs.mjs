@@ -1,4 +1,4 @@
-// Writes the documents that repeat the sources: docs/problems.md, docs/config.md, docs/dialects.md, docs/protocol.md and schemas/quantconfig.schema.json.
+// Writes the documents that repeat the sources: docs/problems.md, docs/config.md, docs/dialects.md, docs/dialect-fields.md, docs/protocol.md and schemas/quantconfig.schema.json.
 // Run: node --import=tsx scripts/generate-docs.mjs. With --check it writes nothing and fails when one of them is out of date.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -126,7 +126,7 @@ function dialectsPage() {
   const tools = dialects.filter(({ id }) => id !== 'diffusers-unknown').toSorted((a, b) => a.title.localeCompare(b.title, 'en'));
   return [
     generated, '', '# Files of other tools', '',
-    'The same string in a list of layers selects other layers in each tool, and almost none reports one that selects nothing. QuantScope recognises these files by their content, applies each tool\'s own rule as it is coded, and counts what every entry takes: in the editor, and with `quantscope lint` ([cli.md](cli.md)).', '',
+    'The same string in a list of layers selects other layers in each tool, and almost none reports one that selects nothing. QuantScope recognises these files by their content, applies each tool\'s own rule as it is coded, and counts what every entry takes: in the editor, and with `quantscope lint` ([cli.md](cli.md)). The fields that it knows are in [dialect-fields.md](dialect-fields.md).', '',
     '| tool | an entry that takes nothing |', '|---|---|', ...tools.map(({ title, unmatched }) => `| [${title}](#${anchor(title)}) | ${unmatched} |`), '',
     ...tools.flatMap(({ id, title, file, rule, codes }) => [`## ${title}`, '', `**File.** ${file}. \`dialect\`: \`${id}\`.`, '', `**How names are compared.** ${rule}`, '', ...codes.length > 0 ? [...codeTable(codes), ''] : []]),
     '## What holds for all of them', '', ...codeTable(['dialect/']), '',
@@ -137,6 +137,41 @@ function dialectsPage() {
 /** As GitHub makes it of a heading. */
 function anchor(heading) {
   return heading.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, '').replaceAll(' ', '-');
+}
+
+/** What may stand in the files of other tools: the tables that parser, completion and hover share. */
+function dialectFields() {
+  const nothing = { name: '', form: 'json', root: null, problems: [], document: { getText: () => '' } };
+  const section = (dialect) => {
+    const root = dialect.root(nothing);
+    const rows = fieldRows('', root, new Map());
+    const source = root.source ?? Object.values(root.fields ?? {}).find((field) => field.source)?.source;
+    return rows.length === 0 ? [] : [`## ${dialect.title}`, '', `${root.doc}${source ? ` Read in: ${source}.` : ''}`, '', '| field | value | meaning |', '|---|---|---|', ...rows, ''];
+  };
+  return [
+    generated, '', '# Fields of other tools\' files', '',
+    'The editor completes and explains these fields, and reports others where the tool refuses or passes over them. `*` stands for a key of your own, `[]` for an item of a list. What several mappings share stands at the first of them. Names of layers are compared by each tool\'s own rule, and counted while one types.', '',
+    ...dialects.filter(({ id }) => id !== 'diffusers-unknown').toSorted((a, b) => a.title.localeCompare(b.title, 'en')).flatMap(section),
+  ].join('\n');
+}
+
+/** @param shown mappings that have their rows already, with their paths */
+function fieldRows(path, field, shown) {
+  const holder = field.fields ?? field.each?.fields ?? field;
+  const known = shown.get(holder);
+  shown.set(holder, known ?? path);
+  const cell = (text) => String(text).replaceAll('|', '\\|');
+  const show = (value) => `\`${cell(typeof value === 'string' ? value : JSON.stringify(value))}\``;
+  const types = { text: 'text', flag: '`true` or `false`', number: 'number', list: 'list', map: 'mapping', names: 'list of layers', any: field.fields || field.each ? 'mapping' : 'several types' };
+  const listed = Object.entries(field.values ?? {});
+  const value = [field.names && field.type === 'text' ? 'layers' : types[field.type], ...listed.length > 0 && !field.each && listed.length <= 30 ? [`${field.open ? 'such as ' : ''}${listed.map(([each]) => show(each)).join(', ')}`] : [], ...field.default === undefined ? [] : [`default ${show(field.default)}`]].join('; ');
+  const again = known !== undefined && (known === '' || !(field.fields || field.each)); // said already, word for word
+  const own = path === '' || field.silent || again ? [] : [`| \`${path}\`${field.required ? ' (required)' : ''} | ${value} | ${cell([field.doc, ...field.names?.doc ? [`Compared by: ${field.names.doc}`] : [], ...known === undefined ? [] : [`Fields as under \`${known}\`.`]].join(' '))} |`];
+  const step = (key) => (path === '' ? key : `${path}.${key}`);
+  return field.silent || known !== undefined ? own : [
+    ...own, ...Object.entries(field.fields ?? {}).flatMap(([key, inner]) => fieldRows(step(key), inner, shown)),
+    ...field.each ? fieldRows(step('*'), field.each, shown) : [], ...field.items ? fieldRows(`${path}[]`, field.items, shown) : [],
+  ];
 }
 
 function protocol() {
@@ -168,7 +203,7 @@ function protocol() {
 }
 
 const documents = {
-  'docs/problems.md': problems(), 'docs/config.md': config(), 'docs/dialects.md': dialectsPage(), 'docs/protocol.md': protocol(),
+  'docs/problems.md': problems(), 'docs/config.md': config(), 'docs/dialects.md': dialectsPage(), 'docs/dialect-fields.md': dialectFields(), 'docs/protocol.md': protocol(),
   'schemas/quantconfig.schema.json': `${JSON.stringify(schema, null, 2)}\n`,
 };
 
