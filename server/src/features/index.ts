@@ -6,6 +6,7 @@ import { completion } from './completion';
 import { definition } from './definition';
 import { diagnostic } from './diagnostic';
 import type { Feature, FeatureContext } from './feature';
+import { formatting } from './formatting';
 import { hover } from './hover';
 import { inlayHint } from './inlayHint';
 import { documentHighlight } from './documentHighlight';
@@ -15,12 +16,14 @@ import { foldingRange } from './foldingRange';
 import { references } from './references';
 import { rename } from './rename';
 import { selectionRange } from './selectionRange';
+import { semanticTokens } from './semanticTokens';
 import { textDocumentContent } from './textDocumentContent';
 import { workspaceSymbol } from './workspaceSymbol';
 
 const features: readonly Feature[] = [
   diagnostic, completion, hover, definition, inlayHint, codeLens, codeAction, textDocumentContent,
   documentSymbol, workspaceSymbol, foldingRange, selectionRange, documentHighlight, references, rename, documentLink,
+  formatting, semanticTokens,
 ];
 
 export function featureCapabilities(client: ClientCapabilities): ServerCapabilities {
