@@ -148,4 +148,11 @@ export const method: Schema = {
     name: { type: 'string', enum: names, enumDescriptions: methodTexts, description: 'The method that is the starting point.' },
     smooth, permute, rotate, tail, lowRank, weights, activations, solver,
   },
+  defaultSnippets: [
+    { label: 'method', bodyText: `method: \${1|${names.join(',')}|}` },
+    { label: 'rtn in groups', description: 'Round to nearest, one scale for every group of inputs', bodyText: '{ name: rtn, weights: { group: ${1|64,128,32|} } }' },
+    { label: 'gptq in groups', description: 'Columns make good the errors of earlier ones; one scale for every group of inputs', bodyText: '{ name: gptq, weights: { group: ${1|128,64|} }, solver: { kind: gptq, damping: ${2:0.01} } }' },
+    { label: 'orbitquant with integers', description: 'OrbitQuant\'s rotation and plain integers instead of its codebook', bodyText: '{ name: orbitquant, weights: { kind: int, group: ${1|64,row|} }, activations: { kind: int } }' },
+    { label: 'svdquant with another rank', description: 'How wide the high-precision branch is', bodyText: '{ name: svdquant, lowRank: { rank: ${1:32} } }' },
+  ],
 };

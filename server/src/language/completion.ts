@@ -1,43 +1,31 @@
 /** Completion: keys, values, methods and schemes from the schema, layer patterns and paths from the checkpoint. Works on broken text (see cursor.ts). */
-import { CompletionItemKind, InsertTextFormat, InsertTextMode, MarkupKind } from 'vscode-languageserver-types';
+import { CompletionItemKind, MarkupKind } from 'vscode-languageserver-types';
 import type { CompletionItem, CompletionList, Position } from 'vscode-languageserver-types';
-import type { TextDocument } from 'vscode-languageserver-textdocument';
 import type { Schema } from '../config/schema';
 import { maxTextLength } from '../config/tree';
 import { methods } from '../methods';
+import { completionList } from './completionItems';
+import type { Abilities, Offer } from './completionItems';
 import { cursorAt } from './cursor';
 import type { Cursor } from './cursor';
+import { patternDocs } from './hoverNumbers';
 import type { Model } from './model';
 import { pathItems } from './pathCompletion';
 import type { ListFolder } from './pathCompletion';
 import { patternItems } from './patternCompletion';
+import type { PatternData } from './patternCompletion';
+import { ruleSnippets } from './ruleSnippets';
 import { listedValues, schemaAt } from './tree';
 import { written } from './yamlText';
 
 export const completionTriggers: string[] = [' ', '"', '\'', '*', '.', '!', '/', '[', '{', ','];
 
-export interface CompletionOptions {
-  /** The client fills in placeholders. */
-  snippets: boolean;
+export interface CompletionOptions extends Partial<Abilities> {
   /** What lies in a folder; without it there is no path completion. */
   listFolder?: ListFolder | undefined;
 }
 
-/** What one feature offers; `newText` replaces the whole scalar under the cursor. */
-export interface Offer {
-  label: string;
-  newText: string;
-  kind: CompletionItemKind;
-  detail?: string;
-  documentation?: string;
-  /** newText holds placeholders in LSP snippet syntax. */
-  snippet?: boolean;
-  sortText?: string;
-  /** Show it whatever has been typed: it was chosen by what was typed. */
-  always?: boolean;
-}
-
-export function complete(model: Model, position: Position, options: CompletionOptions = { snippets: false }): CompletionList {
+export function complete(model: Model, position: Position, options: CompletionOptions = {}): CompletionList {
   const { document } = model;
   const text = document.getText();
   const offset = document.offsetAt(position);
@@ -45,29 +33,15 @@ export function complete(model: Model, position: Position, options: CompletionOp
   if (!cursor) {
     return { isIncomplete: false, items: [] };
   }
-  return completionList(document, offset, cursor, offersAt(model, cursor, options, column(text, cursor.start) + (cursor.needsSpace ? 1 : 0)), options);
+  const offers = offersAt(model, cursor, options, column(text, cursor.start) + (cursor.needsSpace ? 1 : 0));
+  return completionList(document, offset, cursor, offers, options);
 }
 
-/** Offers as the wire takes them: each replaces the scalar under the cursor. */
-export function completionList(document: TextDocument, offset: number, cursor: Cursor, offers: readonly Offer[], options: Pick<CompletionOptions, 'snippets'>): CompletionList {
-  const range = { start: document.positionAt(cursor.start), end: document.positionAt(cursor.end) };
-  const newText = (offer: Offer): string => [
-    cursor.needsSpace ? ' ' : '',
-    offer.snippet && !options.snippets ? withoutPlaceholders(offer.newText) : offer.newText,
-    cursor.needsComma && cursor.kind === 'value' ? ', ' : '',
-  ].join('');
-  const item = (offer: Offer, index: number): CompletionItem => ({
-    label: offer.label,
-    kind: offer.kind,
-    ...(offer.detail === undefined ? {} : { detail: offer.detail }),
-    ...(offer.documentation === undefined ? {} : { documentation: { kind: MarkupKind.Markdown, value: offer.documentation } }),
-    sortText: offer.sortText ?? String(index).padStart(5, '0'),
-    filterText: offer.always ? document.getText().slice(cursor.start, offset) || offer.label : cursor.quote + offer.label,
-    textEdit: { range, newText: newText(offer) },
-    insertTextMode: InsertTextMode.asIs,
-    ...(offer.snippet && options.snippets ? { insertTextFormat: InsertTextFormat.Snippet } : {}),
-  });
-  return { isIncomplete: offers.some((offer) => offer.always), items: offers.map(item) };
+/** What takes longer than a list may: the layers behind the pattern that has the focus. */
+export function resolveCompletion(model: Model, item: CompletionItem): CompletionItem {
+  const { pattern } = (item.data ?? {}) as Partial<PatternData>;
+  const value = pattern !== undefined && model.checkpoint ? patternDocs(model, pattern, model.checkpoint) : '';
+  return value === '' ? item : { ...item, documentation: { kind: MarkupKind.Markdown, value } };
 }
 
 function offersAt(model: Model, cursor: Cursor, options: CompletionOptions, indent: number): Offer[] {
@@ -82,7 +56,7 @@ function offersAt(model: Model, cursor: Cursor, options: CompletionOptions, inde
     return dashOffers(model, schema, cursor, indent);
   }
   const values = valueOffers(model, schema, cursor, options);
-  return cursor.kind === 'fresh' && schema.properties ? [...itemSnippets(schema, indent), ...keyOffers(schema, cursor, indent), ...values] : values;
+  return cursor.kind === 'fresh' && schema.properties ? [...itemSnippets(model, schema, cursor, indent), ...keyOffers(schema, cursor, indent), ...values] : values;
 }
 
 function keyOffers(schema: Schema, cursor: Cursor, indent: number): Offer[] {
@@ -90,7 +64,7 @@ function keyOffers(schema: Schema, cursor: Cursor, indent: number): Offer[] {
     const required = schema.required?.includes(key) ? ' (required)' : '';
     const body = cursor.hasColon ? undefined : value.defaultSnippets?.[0]?.bodyText;
     return {
-      label: key, kind: CompletionItemKind.Property, detail: firstSentence(value.description) + required, documentation: value.description ?? '',
+      label: key, kind: CompletionItemKind.Property, preselect: required !== '', detail: firstSentence(value.description) + required, documentation: value.description ?? '',
       ...(cursor.hasColon ? { newText: key } : body && !cursor.inFlow ? { newText: indented(body, indent), snippet: true } : cursor.needsComma ? { newText: `${key}: $0, `, snippet: true } : { newText: `${key}: ` }),
     };
   });
@@ -101,36 +75,43 @@ function dashOffers(model: Model, schema: Schema, cursor: Cursor, indent: number
   const snippets = (schema.items?.defaultSnippets ?? []).map(({ label, description, bodyText }): Offer => ({
     label, kind: CompletionItemKind.Snippet, detail: description ?? '', newText: indented(bodyText, indent), snippet: true,
   }));
-  const items = isLayers(cursor) ? patternItems(model.checkpoint, cursor).map((offer) => ({ ...offer, newText: `- ${offer.newText}` })) : [];
-  return [...snippets, ...items];
+  const items = isLayers(cursor) ? patternItems(model, cursor).map((offer) => ({ ...offer, newText: `- ${offer.newText}` })) : [];
+  return [...snippets, ...isRules(cursor) ? ruleSnippets(model).map(({ body, ...rest }) => ({ ...rest, newText: indented(`- ${body}`, indent) })) : [], ...items];
 }
 
 /** The same, behind the dash. */
-function itemSnippets(schema: Schema, indent: number): Offer[] {
-  return (schema.defaultSnippets ?? []).filter(({ bodyText }) => bodyText.startsWith('- ')).map(({ label, description, bodyText }) => ({
+function itemSnippets(model: Model, schema: Schema, cursor: Cursor, indent: number): Offer[] {
+  const written = (schema.defaultSnippets ?? []).filter(({ bodyText }) => bodyText.startsWith('- ')).map(({ label, description, bodyText }) => ({
     label, kind: CompletionItemKind.Snippet, detail: description ?? '', newText: indented(bodyText.slice(2), indent - 2), snippet: true,
   }));
+  return [...written, ...isRules({ path: cursor.path.slice(0, -1) }) ? ruleSnippets(model).map(({ body, ...rest }) => ({ ...rest, newText: indented(body, indent - 2) })) : []];
 }
 
 function valueOffers(model: Model, schema: Schema, cursor: Cursor, { listFolder }: CompletionOptions): Offer[] {
   if (isLayers(cursor)) {
-    return patternItems(model.checkpoint, cursor);
+    return patternItems(model, cursor);
   }
   if (cursor.path.length === 1 && cursor.path[0] === 'checkpoint') {
-    return listFolder ? pathItems(model.document.uri, cursor, listFolder) : [];
+    return listFolder ? pathItems(model.document.uri, cursor, model.document.getText().slice(cursor.start + cursor.quote.length + cursor.typed.length, cursor.end), listFolder) : [];
   }
   const listed = listedValues(schema);
   const usual = schema.type === 'boolean' ? [true, false] : schema.examples ?? (schema.default === undefined ? [] : [schema.default]);
   const values = listed.length > 0 ? listed : usual.map((value) => ({ value: written(value), text: undefined }));
-  return values.map(({ value, text }): Offer => {
+  const snippets = (schema.defaultSnippets ?? []).filter(({ bodyText }) => bodyText.startsWith('{ ') && cursor.quote === '').map(({ label, description, bodyText }): Offer => ({
+    label, kind: CompletionItemKind.Snippet, detail: description ?? '', newText: bodyText, snippet: true,
+  }));
+  return [...values.map(({ value, text }): Offer => {
     const method = methods.get(value);
     return {
       label: value, newText: cursor.quote + value + cursor.quote, kind: method ? CompletionItemKind.Function : CompletionItemKind.Value,
       detail: schemeText(value) ?? method?.title ?? text ?? '',
       documentation: [text ?? '', method?.source ?? schema.description ?? ''].filter(Boolean).join('\n\n'),
+      preselect: value === String(schema.default), closed: listed.length > 0,
     };
-  });
+  }), ...snippets];
 }
+
+function isRules({ path }: Pick<Cursor, 'path'>): boolean { return path.length === 1 && path[0] === 'rules'; }
 
 /** Inside `layers`, as its only value or as an item of its list. */
 function isLayers({ path }: Cursor): boolean {
@@ -149,12 +130,6 @@ function firstSentence(text = ''): string {
 
 export function indented(body: string, indent: number): string {
   return body.replaceAll('\n', `\n${' '.repeat(Math.max(0, indent))}`);
-}
-
-/** `${1:W4A4}` → `W4A4`, `${1|a,b|}` → `a`, `$0` → nothing, and characters behind a backslash stand for themselves. */
-export function withoutPlaceholders(snippet: string): string {
-  const plain = (text: string): string => text.replace(/\\([\\$},|])/g, '$1');
-  return snippet.replace(/\\[\\$},|]|\$\{\d+:((?:\\.|[^\\}])*)\}|\$\{\d+\|((?:\\.|[^\\,|])*)(?:\\.|[^\\}])*\}|\$\d+/g, (all, text?: string, choice?: string) => plain(text ?? choice ?? (all.startsWith('$') ? '' : all)));
 }
 
 export function column(text: string, offset: number): number {

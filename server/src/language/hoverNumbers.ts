@@ -30,6 +30,12 @@ export function patternHover(model: Model, { rule, pattern }: FoundPattern, chec
   return [title, groupTable(matched, checkpoint), ...(excludes ? [] : [decides(model, rule.index, matched), ...calibrated(model, decidedBy(model, rule.index))]), measured(model.reports, matched)].filter(Boolean).join('\n\n');
 }
 
+/** What a pattern would take that stands nowhere yet. */
+export function patternDocs({ reports }: Model, pattern: string, checkpoint: Checkpoint): string {
+  const matched = layersOf(checkpoint, pattern);
+  return [`${code(pattern)} matches **${layerCount(matched.length)}**, ${percent(share(matched, checkpoint.layers))} of all linear weights.`, groupTable(matched, checkpoint), measured(reports, matched)].filter(Boolean).join('\n\n');
+}
+
 function layersOf(checkpoint: Checkpoint, pattern: string): Layer[] {
   return [...matchList(checkpoint, [pattern])].flatMap((index) => checkpoint.layers[index] ?? []);
 }

@@ -2,8 +2,9 @@
 import { CompletionItemKind } from 'vscode-languageserver-types';
 import { matchList } from '../config/match';
 import type { Checkpoint, Layer } from '../protocol';
-import type { Offer } from './completion';
+import type { Offer } from './completionItems';
 import type { Cursor } from './cursor';
+import type { Model } from './model';
 import { layerCount, percent, separator, share } from './text';
 import { schemaAt } from './tree';
 import { plainScalar } from './yamlText';
@@ -11,27 +12,50 @@ import { plainScalar } from './yamlText';
 /** Editors stay quick with this many; typing more narrows the list. */
 const maxOffers = 200;
 
-interface Candidate { pattern: string; note: string; count: number; share: number; group: number }
+/** Where a pattern comes from; what it takes is counted when it is shown. */
+interface Candidate { pattern: string; note: string; group: number }
 
-export function patternItems(checkpoint: Checkpoint | undefined, cursor: Cursor): Offer[] {
-  const excludes = cursor.typed.startsWith('!');
+/** For `resolveCompletion`. */
+export interface PatternData { uri: string; pattern: string }
+
+export function patternItems({ checkpoint, parsed: { config } }: Model, cursor: Cursor): Offer[] {
+  const sign = cursor.typed.startsWith('!') ? '!' : '';
   const typed = cursor.typed.replace(/^!\s*/, '');
-  const candidates = checkpoint ? candidatesOf(checkpoint) : examples();
-  const taken = excludes && checkpoint ? new Set(matchList(checkpoint, cursor.siblings)) : undefined;
-  return candidates.filter((candidate) => fits(candidate.pattern, typed)).flatMap((candidate) => {
-    const removed = taken && checkpoint ? [...matchList(checkpoint, [candidate.pattern])].filter((index) => taken.has(index)).length : 0;
-    if ((taken && removed === 0) || cursor.siblings.includes((excludes ? '!' : '') + candidate.pattern)) {
-      return [];
+  const siblings = new Set(cursor.siblings);
+  const taken = sign && checkpoint ? new Set(matchList(checkpoint, cursor.siblings)) : undefined;
+  const ruleOf = new Map(config.rules.flatMap(({ name, layers }) => layers.map(({ value }): [string, string] => [value, name])));
+  // What other rules name already is seldom meant again.
+  const fitting = (checkpoint ? candidatesOf(checkpoint) : examples()).filter(({ pattern }) => fits(pattern, typed) && !siblings.has(sign + pattern))
+    .map((candidate) => ({ ...candidate, rule: ruleOf.get(candidate.pattern) })).sort((a, b) => rank(a, typed) - rank(b, typed));
+  const offers: Offer[] = [];
+  for (const { pattern, note, group, rule } of fitting) {
+    const matched = checkpoint ? matchList(checkpoint, [pattern]) : [];
+    const removed = taken ? [...matched].filter((index) => taken.has(index)).length : 0;
+    if (offers.length === maxOffers) {
+      break;
     }
-    return [{ candidate, removed }];
-  }).slice(0, maxOffers).map(({ candidate, removed }, index): Offer => ({
-    label: (excludes ? '!' : '') + candidate.pattern,
-    newText: plainScalar((excludes ? '!' : '') + candidate.pattern, cursor),
-    kind: candidate.group === groups.name || candidate.group === groups.single ? CompletionItemKind.Field : CompletionItemKind.Class,
-    detail: [...(checkpoint ? taken ? [`takes out ${layerCount(removed)}`] : [layerCount(candidate.count), percent(candidate.share)] : []), candidate.note].filter(Boolean).join(separator),
-    sortText: String(index).padStart(5, '0'),
-    always: true,
-  }));
+    if (taken && removed === 0) {
+      continue;
+    }
+    const layers = [...matched].flatMap((index) => checkpoint?.layers[index] ?? []);
+    const counts = !checkpoint ? [] : taken ? [`takes out ${layerCount(removed)}`] : [layerCount(layers.length), percent(share(layers, checkpoint.layers))];
+    offers.push({
+      label: sign + pattern,
+      newText: plainScalar(sign + pattern, cursor),
+      kind: group === groups.name || group === groups.single ? CompletionItemKind.Field : CompletionItemKind.Class,
+      detail: [...counts, note, rule && pattern !== typed ? `in ${rule}` : ''].filter(Boolean).join(separator),
+      ...(counts.length > 0 ? { summary: counts.join(separator) } : {}),
+      sortText: String(offers.length).padStart(5, '0'),
+      always: true,
+      ...(checkpoint ? { data: { pattern } } : {}),
+    });
+  }
+  return offers;
+}
+
+/** Exactly what is typed first, what other rules have last. */
+function rank({ pattern, group, rule }: Candidate & { rule: string | undefined }, typed: string): number {
+  return pattern === typed ? -1 : group + (rule === undefined ? 0 : 0.5);
 }
 
 /** The letters typed between stars must stand in the pattern in this order: `ff.2` finds nothing, `ff*2` finds `**.ff.net.2`. */
@@ -64,9 +88,9 @@ function candidatesOf(checkpoint: Checkpoint): Candidate[] {
 function collect(checkpoint: Checkpoint): Candidate[] {
   const { layers } = checkpoint;
   const found = new Map<string, Candidate>();
-  const add = (pattern: string, group: number, note: string, matched: readonly Layer[] = layersOf(checkpoint, pattern)): void => {
-    if (!found.has(pattern) && matched.length > 0) {
-      found.set(pattern, { pattern, note, count: matched.length, share: share(matched, layers), group });
+  const add = (pattern: string, group: number, note: string): void => {
+    if (!found.has(pattern)) {
+      found.set(pattern, { pattern, note, group });
     }
   };
   const role = (layer: Layer): string => (layer.role === 'other' ? '' : layer.role);
@@ -88,10 +112,8 @@ function collect(checkpoint: Checkpoint): Candidate[] {
       add(`**.${leaf}`, groups.leaf, '');
     }
   }
-  const blocks = new Map<string, Layer[]>();
-  layers.forEach((layer) => layer.block !== null && blocks.set(layer.block, [...(blocks.get(layer.block) ?? []), layer]));
-  blocks.forEach((members, block) => add(`${block}.**`, groups.block, 'one block', members));
-  layers.forEach((layer) => add(layer.name, groups.name, role(layer), [layer]));
+  layers.forEach(({ block }) => block !== null && add(`${block}.**`, groups.block, 'one block'));
+  layers.forEach((layer) => add(layer.name, groups.name, role(layer)));
   return [...found.values()].sort((a, b) => a.group - b.group);
 }
 
@@ -100,11 +122,7 @@ function family({ name, block }: Layer): string {
   return block === null ? name : block.replace(/\d+$/, '*') + name.slice(block.length);
 }
 
-function layersOf(checkpoint: Checkpoint, pattern: string): Layer[] {
-  return [...matchList(checkpoint, [pattern])].flatMap((index) => checkpoint.layers[index] ?? []);
-}
-
 function examples(): Candidate[] {
   const written = schemaAt(['rules', 0, 'layers'])?.examples ?? [];
-  return written.map((pattern) => ({ pattern: String(pattern), note: 'example', count: 0, share: 0, group: groups.family }));
+  return written.map((pattern) => ({ pattern: String(pattern), note: 'example', group: groups.family }));
 }

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { TextDocument } from 'vscode-languageserver-textdocument';
-import type { CompletionItem, TextEdit } from 'vscode-languageserver-types';
+import type { CompletionItem, CompletionList, InsertReplaceEdit, Range, TextEdit } from 'vscode-languageserver-types';
 import { schema } from '../../../server/src/config/schema';
-import { complete, withoutPlaceholders } from '../../../server/src/language/completion';
+import { complete, resolveCompletion } from '../../../server/src/language/completion';
+import { withoutPlaceholders } from '../../../server/src/language/completionItems';
 import type { CompletionOptions } from '../../../server/src/language/completion';
 import type { FolderEntry } from '../../../server/src/language/pathCompletion';
 import { parse } from '../config/found';
 import { layersNamed, publishedCheckpoint } from '../../fixtures/checkpoints';
-import { atCursor } from './models';
+import { atCursor, modelOf, reportOf } from './models';
 import type { Options } from './models';
 
 interface Offered { labels: string[]; items: CompletionItem[]; /** The document after taking an item. */ after(label: string): string }
@@ -144,6 +145,20 @@ describe('completion of rules', () => {
     assert.equal(offered('rules:\n  |').items.every((item) => item.insertTextFormat === undefined), true);
   });
 
+  it('offers what the method\'s paper keeps, with patterns that take exactly those layers', () => {
+    const flux = publishedCheckpoint('FLUX.1-dev');
+    const text = 'version: 1\ncheckpoint: m\ndefaults: { method: orbitquant, scheme: W4A4 }\nrules:\n  - layers: x\n    keep: bf16\n  |';
+    const { items, after } = offered(text, { checkpoint: flux });
+    assert.deepEqual(items.map(({ label, detail }) => [label, detail]).slice(3), [
+      ['rule: modulation', '76 layers · 27.13 % · as OrbitQuant has it'], ['rule: embedders and final layers', '10 layers · 0.54 % · as OrbitQuant has it'],
+    ]);
+    const made = after('rule: modulation');
+    assert.match(made, /\n {2}- name: modulation\n {4}layers: \["[^\n]*"\]\n {4}scheme: W4A16\n {4}method: /);
+    assert.deepEqual(parse(made).problems, []);
+    assert.equal(offered(`${text.replace('layers: x', 'name: modulation\n    layers: x')}`, { checkpoint: flux }).labels.includes('rule: modulation'), false, 'the rule is there');
+    assert.equal(offered(text.replace('  |', '  - |'), { checkpoint: flux }).after('rule: modulation'), made, 'behind a dash');
+  });
+
   it('takes placeholders out by their default', () => {
     assert.equal(withoutPlaceholders('a: ${1:b.*} ${2|c,d|} $3e$0'), 'a: b.* c e');
   });
@@ -173,6 +188,16 @@ describe('completion of values', () => {
   for (const [marked, label, after] of values) {
     it(`${JSON.stringify(marked)} with ${label}`, () => {
       assert.equal(offered(marked).after(label), after);
+    });
+  }
+
+  for (const { label, bodyText } of schema.properties?.['defaults']?.properties?.['method']?.defaultSnippets?.slice(1) ?? []) {
+    it(`offers ${label} as a whole, which every model can have`, () => {
+      const flux = publishedCheckpoint('FLUX.1-dev');
+      const text = offered('version: 1\ncheckpoint: m\nrules: [{ layers: "transformer_blocks.*.attn.*", scheme: W4A8, method: | }]').after(label);
+      assert.ok(text.includes(withoutPlaceholders(bodyText)));
+      const { problems, plan } = modelOf(`${text}\ndefaults: { keep: original }\n`, { checkpoint: flux });
+      assert.deepEqual([problems, plan?.rules[0]?.decidedLayers], [[], 133]);
     });
   }
 
@@ -239,6 +264,25 @@ describe('completion of patterns', () => {
     assert.equal(complete(model, position).isIncomplete, true);
   });
 
+  it('puts what other rules have behind the rest of its kind, and what is typed first', () => {
+    const text = 'rules:\n  - { name: first, layers: [blocks.*.attn.q], keep: bf16 }\n  - { layers: [|] }\n';
+    assert.deepEqual(offered(text, { checkpoint }).labels.slice(0, 3), ['blocks.*.ff.up', 'blocks.*.attn.q', '**']);
+    assert.equal(offered(text, { checkpoint }).items[1]?.detail, '2 layers · 40.00 % · in first');
+    assert.equal(patterns('["blocks.0.ff.up|"]').labels[0], 'blocks.0.ff.up');
+    assert.equal(patterns('["**.up|"]').labels[0], '**.up');
+  });
+
+  it('resolves to the blocks and roles behind a pattern, and what is measured', () => {
+    const { model, position } = atCursor(inRule('["**.ff|"]'), { checkpoint, reports: [reportOf('blocks.0.ff.up', 0.01)] });
+    const item = complete(model, position).items.find(({ label }) => label === '**.ff.**');
+    assert.ok(item);
+    assert.equal(item.documentation, undefined);
+    const docs = (resolveCompletion(model, JSON.parse(JSON.stringify(item)) as CompletionItem).documentation as { value: string }).value;
+    assert.match(docs, /^`\*\*\.ff\.\*\*` matches \*\*2 layers\*\*, 40\.00 % of all linear weights\.\n\n[^]*\| `blocks\.0–1` \| other \| 2 \| 40\.00 % \|\n\nMeasured on 1 of 2:\n/);
+    assert.deepEqual(resolveCompletion(modelOf('version: 1\n'), item), item, 'the checkpoint has gone');
+    assert.deepEqual(resolveCompletion(model, { label: 'x' }), { label: 'x' });
+  });
+
   it('says what an exclusion takes out of its list', () => {
     assert.equal(patterns('["**.q", "!bl|"]').items.find((item) => item.label === '!blocks.0.**')?.detail, 'takes out 1 layer · one block');
   });
@@ -295,6 +339,50 @@ describe('completion of patterns', () => {
     const flux = publishedCheckpoint('FLUX.1-dev');
     assert.equal(patterns('[|]', { checkpoint: flux }).labels.length, 200);
     assert.deepEqual(patterns('["transformer_blocks.18.attn.to_add|"]', { checkpoint: flux }).labels, ['transformer_blocks.18.attn.to_add_out', 'single_transformer_blocks.18.attn.to_add_out'].slice(0, 1));
+  });
+});
+
+describe('completion for editors that can more', () => {
+  const listOf = (marked: string, options: Partial<CompletionOptions>): CompletionList => {
+    const { model, position } = atCursor(marked, { checkpoint });
+    return complete(model, position, options);
+  };
+
+  it('sends what all items share once', () => {
+    const { itemDefaults, items } = listOf('rules:\n  - layers: ["**.f|"]\n', { itemDefaults: ['editRange', 'insertTextMode'] });
+    assert.deepEqual(itemDefaults, { editRange: { start: { line: 1, character: 13 }, end: { line: 1, character: 19 } }, insertTextMode: 1 });
+    assert.deepEqual([items[0]?.textEdit, items[0]?.textEditText, items[0]?.insertTextMode], [undefined, '"blocks.*.ff.up"', undefined]);
+    assert.equal(listOf('# |', { itemDefaults: ['editRange'] }).itemDefaults, undefined);
+  });
+
+  it('shows counts beside every label', () => {
+    assert.deepEqual(listOf('rules:\n  - layers: [|]\n', { labelDetails: true }).items[0]?.labelDetails, { description: '2 layers · 40.00 %' });
+    assert.equal(listOf('rules:\n  - layers: [|]\n', {}).items[0]?.labelDetails, undefined);
+  });
+
+  it('lets a comma or bracket accept where few values can be meant', () => {
+    const accepts = (marked: string, label: string): unknown => listOf(marked, { commitCharacters: true }).items.find((item) => item.label === label)?.commitCharacters;
+    assert.deepEqual(accepts('defaults: { method: r| }', 'rtn'), [',', '}', ']']);
+    assert.equal(accepts('defaults: { scheme: W| }', 'W4A4'), undefined, 'there are more schemes than those');
+    assert.equal(accepts('defaults:\n  method: r|\n', 'rtn'), undefined, 'no bracket to close');
+    assert.equal(accepts('rules: [{ layers: [o|] }]', 'out'), undefined);
+    assert.equal(listOf('defaults: { method: r| }', {}).items[0]?.commitCharacters, undefined);
+  });
+
+  it('keeps the folders behind the cursor where the editor inserts', () => {
+    const listFolder = (): FolderEntry[] => [{ name: 'FLUX.1-dev', isFolder: true }];
+    const [item] = listOf('checkpoint: ./FL|UX/transformer\n', { insertReplace: true, listFolder }).items;
+    const { newText, insert, replace } = item?.textEdit as InsertReplaceEdit;
+    const after = (range: Range): string => TextDocument.applyEdits(TextDocument.create('file:///x', '', 1, 'checkpoint: ./FLUX/transformer\n'), [{ range, newText }]);
+    assert.deepEqual([after(insert), after(replace)], ['checkpoint: ./FLUX.1-dev/transformer\n', 'checkpoint: ./FLUX.1-dev\n']);
+    assert.ok((listOf('checkpoint: ./FL|\n', { insertReplace: true, listFolder }).items[0]?.textEdit as TextEdit).range);
+  });
+
+  it('starts at what is required or usual', () => {
+    const first = (marked: string): string[] => listOf(marked, {}).items.filter(({ preselect }) => preselect).map(({ label }) => label);
+    assert.deepEqual(first('|'), ['version', 'checkpoint']);
+    assert.deepEqual(first('rules:\n  - |'), ['layers']);
+    assert.deepEqual(first('preview: { mode: | }'), ['forced']);
   });
 });
 

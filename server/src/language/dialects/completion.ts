@@ -3,8 +3,9 @@ import { CompletionItemKind } from 'vscode-languageserver-types';
 import type { CompletionList, Position } from 'vscode-languageserver-types';
 import type { Field, Json } from '../../config/dialects/field';
 import { maxTextLength } from '../../config/tree';
-import { column, completionList, indented } from '../completion';
-import type { CompletionOptions, Offer } from '../completion';
+import { column, indented } from '../completion';
+import { completionList } from '../completionItems';
+import type { Abilities, Offer } from '../completionItems';
 import { cursorAt } from '../cursor';
 import type { Cursor } from '../cursor';
 import { plainScalar } from '../yamlText';
@@ -16,7 +17,7 @@ import type { DialectModel } from './model';
 import { nameOffers } from './nameOffers';
 import { ruleCursorAt } from './ruleCursor';
 
-export function completeDialect(model: DialectModel, position: Position, options: Pick<CompletionOptions, 'snippets'>): CompletionList {
+export function completeDialect(model: DialectModel, position: Position, options: Partial<Abilities>): CompletionList {
   const { document, file } = model;
   const text = document.getText();
   const offset = document.offsetAt(position);

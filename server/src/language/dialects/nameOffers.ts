@@ -3,7 +3,7 @@ import { CompletionItemKind } from 'vscode-languageserver-types';
 import type { NameRule } from '../../config/dialects/field';
 import { RegexFault } from '../../config/dialects/regex';
 import type { Checkpoint, Layer } from '../../protocol';
-import type { Offer } from '../completion';
+import type { Offer } from '../completionItems';
 import { layerCount, percent, separator, share } from '../text';
 
 /** Editors stay quick with this many; typing more narrows the list. */
