@@ -22,7 +22,7 @@ export function ruleSnippets({ checkpoint, parsed: { config } }: Model): RuleSni
     const summary = [layerCount(matched.length), percent(share(matched, checkpoint.layers))].join(separator);
     const body = [`name: ${name}`, `layers: [${patterns.map((pattern) => JSON.stringify(pattern)).join(', ')}]`, ...settings].join('\n  ');
     return patterns.length === 0 ? [] : [{
-      label: `rule: ${name}`, kind: CompletionItemKind.Snippet, summary, detail: [summary, `as ${method.title} has it`].join(separator), body: body.replaceAll(/[$}\\]/g, '\\$&'), snippet: true,
+      label: `rule: ${name}`, kind: CompletionItemKind.Snippet, summary, detail: [summary, `as ${method.title} has it`].join(separator), body: body.replaceAll(/[$\\]/g, '\\$&'), snippet: true,
       documentation: `\`\`\`yaml\n- ${body}\n\`\`\``,
     }];
   });
