@@ -5,7 +5,7 @@
 import type { TextDocument } from 'vscode-languageserver-textdocument';
 import type { TextEdit } from '../protocol';
 import { find } from './tree';
-import type { Entry, MapNode, TreeNode } from './tree';
+import type { Entry, ListNode, MapNode, TreeNode } from './tree';
 
 /** Offsets; `\n` in the text becomes the line end of the file. */
 export interface Edit { from: number; to: number; text: string }
@@ -35,7 +35,7 @@ export function inBraces(document: TextDocument, { range }: TreeNode): boolean {
 }
 
 /** What stands here is defined elsewhere, or used elsewhere too. */
-function isShared(document: TextDocument, { range }: TreeNode): boolean {
+export function isShared(document: TextDocument, { range }: TreeNode): boolean {
   return document.getText()[document.offsetAt(range.start)] === '*';
 }
 
@@ -51,7 +51,7 @@ export function lastLine(document: TextDocument, node: TreeNode): number { retur
 /** The last line of a file may lack its end. */
 export function atLineStart(document: TextDocument, offset: number): boolean { return offset === 0 || document.getText()[offset - 1] === '\n'; }
 
-function lineStart(document: TextDocument, line: number): number { return document.offsetAt({ line, character: 0 }); }
+export function lineStart(document: TextDocument, line: number): number { return document.offsetAt({ line, character: 0 }); }
 
 /** Whole lines from that of `from` to the last of `node`; undefined when something is anchored there that may be used elsewhere. */
 function removeLines(document: TextDocument, from: number, to: number): Edit[] | undefined {
@@ -123,10 +123,28 @@ export function appendItem(document: TextDocument, node: TreeNode, text: string)
   return [{ from: at, to: at, text: `${atLineStart(document, at) ? '' : '\n'}${' '.repeat(node.range.start.character)}- ${text}\n` }];
 }
 
+/** Rules right behind one that is there. @param list of `rules` */
+export function addRulesBehind(document: TextDocument, list: ListNode, index: number, rules: readonly RuleText[]): Edit[] | undefined {
+  const item = list.items[index];
+  if (!item || isShared(document, list)) {
+    return undefined;
+  }
+  if (inBraces(document, list)) {
+    const at = document.offsetAt(item.range.end);
+    return [{ from: at, to: at, text: rules.map(({ flow }) => `, ${flow}`).join('') }];
+  }
+  const at = lineStart(document, lastLine(document, item) + 1);
+  return [{ from: at, to: at, text: (atLineStart(document, at) ? '' : '\n') + ruleLines(rules, list.range.start.character) }];
+}
+
+function ruleLines(rules: readonly RuleText[], indent: number): string {
+  return rules.map(({ lines }) => lines.map((line, i) => `${' '.repeat(indent)}${i === 0 ? '- ' : '  '}${line}\n`).join('')).join('');
+}
+
 /** Rules, behind those that are there or before all of them. */
 export function addRules(document: TextDocument, root: TreeNode, rules: readonly RuleText[], first = false): Edit[] {
   const list = find(root, 'rules')?.value;
-  const block = (indent: number): string => rules.map(({ lines }) => lines.map((line, i) => `${' '.repeat(indent)}${i === 0 ? '- ' : '  '}${line}\n`).join('')).join('');
+  const block = (indent: number): string => ruleLines(rules, indent);
   if (list?.kind === 'list' && inBraces(document, list)) {
     const [at, last] = [document.offsetAt(list.range.start) + 1, list.items.at(-1)];
     const end = last ? document.offsetAt(last.range.end) : at;
