@@ -146,8 +146,9 @@ export function layerHover(model: Model, layer: Layer, checkpoint: Checkpoint): 
   ].filter(Boolean).join('\n\n');
 }
 
-function describeRecipe(recipe: Recipe): string {
-  return recipe.method === 'keep' ? 'not quantized'
+export function describeRecipe(recipe: Recipe): string {
+  const { weights } = recipe;
+  return recipe.method === 'keep' ? `not quantized${weights.kind === 'keep' && weights.dtype !== 'original' ? `, stored as ${weights.dtype}` : ''}`
     : `${recipe.method}: ${[...describeTransforms(recipe), `weights ${describeQuantizer(recipe.weights)}`, `activations ${describeQuantizer(recipe.activations)}`].join(', ')}`;
 }
 
