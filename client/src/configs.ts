@@ -44,3 +44,14 @@ export async function revealInConfig(uri: vscode.Uri, range: vscode.Range): Prom
   const editor = await vscode.window.showTextDocument(document, { viewColumn, selection: range });
   editor.revealRange(range, vscode.TextEditorRevealType.InCenterIfOutsideViewport);
 }
+
+/** Another config of the workspace, chosen by the user. Throws a message for the user when there is none. */
+export async function chooseConfig(first: vscode.Uri): Promise<vscode.Uri | undefined> {
+  const found = await vscode.workspace.findFiles('**/*.quant.{yaml,yml}', '**/{node_modules,.git}/**', 1000);
+  const others = found.filter((uri) => uri.toString() !== first.toString()).sort((a, b) => (a.path < b.path ? -1 : 1));
+  if (others.length === 0) {
+    throw new Error(vscode.l10n.t('The workspace has no other *.quant.yaml to compare {0} with. Save a copy under another name and change it.', baseName(first)));
+  }
+  const items = others.map((uri) => ({ label: baseName(uri), description: vscode.workspace.asRelativePath(uri), uri }));
+  return (await vscode.window.showQuickPick(items, { title: vscode.l10n.t('Compare {0} With', baseName(first)), matchOnDescription: true }))?.uri;
+}

@@ -10,10 +10,11 @@ import * as explainLayer from './features/explainLayer';
 import * as newConfig from './features/newConfig';
 import * as openReport from './features/openReport';
 import * as preview from './features/preview';
+import * as resolvedPlan from './features/resolvedPlan';
 import * as sensitivityPanel from './features/sensitivityPanel';
 import * as status from './features/status';
 
-const features = [status, analyze, sensitivityPanel, diagnose, checkpointEditor, explainLayer, newConfig, openReport, preview, capture, chooseCheckpoint];
+const features = [status, analyze, sensitivityPanel, diagnose, checkpointEditor, explainLayer, newConfig, openReport, preview, resolvedPlan, capture, chooseCheckpoint];
 
 let current: QuantScopeContext | undefined;
 

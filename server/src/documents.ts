@@ -1,5 +1,5 @@
 /** The open documents and what is known of each: its model, what was measured, and when the client hears of a change. */
-import { CodeLensRefreshRequest, DiagnosticRefreshRequest, InlayHintRefreshRequest, TextDocuments } from 'vscode-languageserver';
+import { CodeLensRefreshRequest, DiagnosticRefreshRequest, InlayHintRefreshRequest, SemanticTokensRefreshRequest, TextDocuments } from 'vscode-languageserver';
 import type { ClientCapabilities, Connection } from 'vscode-languageserver';
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import type { ReportCache } from './analysis/cache';
@@ -36,6 +36,7 @@ export class Documents {
   private readonly dialects: DialectDocuments;
   /** Files of other tools that have pushed diagnostics. */
   private readonly marked = new Set<string>();
+  private readonly listeners: ((uri: string) => void)[] = [];
 
   /** @param chosen absolute path of the checkpoint that the user chose for a file of another tool */
   constructor(private readonly connection: Connection, private readonly services: () => Services, chosen: (uri: string) => Promise<string | undefined>) {
@@ -51,6 +52,11 @@ export class Documents {
     this.open.onDidClose(({ document }) => this.closed(document));
     this.connection.onDidChangeWatchedFiles(() => this.refreshAll());
     this.open.listen(this.connection);
+  }
+
+  /** Called with the config after a pause in typing, and when a file behind it has changed. */
+  onSettled(listener: (uri: string) => void): void {
+    this.listeners.push(listener);
   }
 
   dispose(): void {
@@ -135,6 +141,7 @@ export class Documents {
       this.models.delete(uri);
       this.refreshDiagnostics(uri);
     }
+    this.listeners.forEach((listener) => listener(uri));
     send(this.connection, 'quantscope/planChanged', this.connection.sendNotification('quantscope/planChanged', { uri }));
   }
 
@@ -173,7 +180,7 @@ export class Documents {
     this.dialects.clear();
     this.refreshDiagnostics();
     this.refreshHints();
-    this.refreshLenses();
+    this.refreshColours();
     this.open.all().filter((document) => !isConfig(document)).forEach(({ uri }) => this.changed(uri));
   }
 
@@ -192,8 +199,13 @@ export class Documents {
     }
   }
 
-  private refreshLenses(): void {
-    if (this.services().client.workspace?.codeLens?.refreshSupport) {
+  /** What else depends on the checkpoint: which patterns take something, and what all amounts to. */
+  private refreshColours(): void {
+    const { semanticTokens, codeLens } = this.services().client.workspace ?? {};
+    if (semanticTokens?.refreshSupport) {
+      send(this.connection, 'colours refresh', this.connection.sendRequest(SemanticTokensRefreshRequest.type));
+    }
+    if (codeLens?.refreshSupport) {
       send(this.connection, 'lenses refresh', this.connection.sendRequest(CodeLensRefreshRequest.type));
     }
   }

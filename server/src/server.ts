@@ -118,6 +118,10 @@ class Server implements RequestContext, FeatureContext {
     return this.documents.dialectOf(document);
   }
 
+  onSettled(listener: (uri: string) => void): void {
+    this.documents.onSettled(listener);
+  }
+
   async planned(uri: string): Promise<PlannedModel> {
     const model = await this.documents.current(uri);
     if (!model) {

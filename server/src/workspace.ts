@@ -59,6 +59,12 @@ export class Workspace {
     return found;
   }
 
+  /** One file, open or not; undefined where nothing is that can be read. */
+  async document(uri: string, limit: number): Promise<TextDocument | undefined> {
+    const path = pathOf(uri);
+    return this.opened().find((document) => document.uri === uri) ?? (path === undefined ? undefined : this.fromDisk(path, limit));
+  }
+
   /** Path in its workspace folder; the whole path outside of them. */
   label(uri: string): string {
     const path = pathOf(uri) ?? uri;

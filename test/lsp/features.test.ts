@@ -42,7 +42,7 @@ describe('language server with VS Code\'s capabilities', function () {
     assert.equal(serverInfo?.name, 'QuantScope');
     assert.equal(capabilities.textDocumentSync, 2);
     assert.ok(capabilities.diagnosticProvider && capabilities.hoverProvider && capabilities.definitionProvider && capabilities.inlayHintProvider && capabilities.codeActionProvider);
-    assert.deepEqual(capabilities.workspace?.textDocumentContent, { schemes: ['quantscope-checkpoint'] });
+    assert.deepEqual(capabilities.workspace?.textDocumentContent, { schemes: ['quantscope-checkpoint', 'quantscope-plan'] });
     await client.end();
   });
 
@@ -80,10 +80,10 @@ describe('language server with VS Code\'s capabilities', function () {
     assert.deepEqual([shadowed?.tags, shadowed?.relatedInformation?.map(({ location }) => location.uri)], [[1], [uri]]);
     assert.ok(shadowed && codes(problems).includes('plan/preview-cannot-run'));
     const ask = (context: CodeActionContext): Promise<CodeAction[]> => client.ask<CodeAction[]>('textDocument/codeAction', { textDocument: { uri }, range: shadowed.range, context });
-    assert.deepEqual((await ask({ diagnostics: [shadowed] })).map(({ title, kind, isPreferred }) => [title, kind, isPreferred ?? false]), [
+    assert.deepEqual((await ask({ diagnostics: [shadowed], only: ['quickfix'] })).map(({ title, kind, isPreferred }) => [title, kind, isPreferred ?? false]), [
       ['Remove this rule, which has no effect', 'quickfix', true], ['Move this rule to the end', 'quickfix', false],
     ]);
-    assert.deepEqual(await ask({ diagnostics: [shadowed], only: ['refactor'] }), []);
+    assert.deepEqual(await ask({ diagnostics: [shadowed], only: ['refactor.extract'] }), []);
     const [all, ...none] = await ask({ diagnostics: [], only: ['source.fixAll'] });
     assert.deepEqual([all?.kind, none], ['source.fixAll.quantscope', []]);
     const after = TextDocument.applyEdits(TextDocument.create(uri, '', 1, text), all?.edit?.changes?.[uri] ?? []);

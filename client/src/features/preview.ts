@@ -2,7 +2,7 @@
 import * as vscode from 'vscode';
 import type { PreviewResult, Range, RuleMatch } from '../../../server/src/protocol';
 import type { PreviewSource, PreviewSummary } from '../../../webview/src/messages';
-import { baseName, openConfig, targetConfig } from '../configs';
+import { baseName, chooseConfig, openConfig, targetConfig } from '../configs';
 import type { QuantScopeContext } from '../context';
 import { viewOptions } from '../webviewHost';
 import { PreviewPanel } from './previewPanel';
@@ -85,16 +85,6 @@ async function chooseRule(context: QuantScopeContext, config: vscode.Uri): Promi
 
 function describe({ decidedLayers, averageBits }: RuleMatch): string {
   return vscode.l10n.t('{0} layers · {1} bits', decidedLayers, averageBits?.toFixed(3) ?? '–');
-}
-
-async function chooseConfig(first: vscode.Uri): Promise<vscode.Uri | undefined> {
-  const found = await vscode.workspace.findFiles('**/*.quant.{yaml,yml}', '**/{node_modules,.git}/**', 1000);
-  const others = found.filter((uri) => uri.toString() !== first.toString()).sort((a, b) => (a.path < b.path ? -1 : 1));
-  if (others.length === 0) {
-    throw new Error(vscode.l10n.t('The workspace has no other *.quant.yaml to compare {0} with. Save a copy under another name and change it.', baseName(first)));
-  }
-  const items = others.map((uri) => ({ label: baseName(uri), description: vscode.workspace.asRelativePath(uri), uri }));
-  return (await vscode.window.showQuickPick(items, { title: vscode.l10n.t('Compare {0} With', baseName(first)), matchOnDescription: true }))?.uri;
 }
 
 /** What webview/src/views/preview.ts keeps in the view's state for this moment. */

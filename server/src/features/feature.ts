@@ -17,6 +17,8 @@ export interface FeatureContext {
   model(uri: string): Promise<Model> | undefined;
   /** Of an open file of another tool; undefined for any other document. */
   dialect(uri: string): Promise<DialectModel | undefined> | undefined;
+  /** Listens for configs whose text or files have changed, once there is a pause. */
+  onSettled(listener: (uri: string) => void): void;
   /** Answers for an open config, with `ofDialect` also for a file of another tool, null for any other document. What fails is logged and answers null; a ResponseError is for the user. */
   onModel<T>(uri: string, what: string, token: CancellationToken, feature: (model: Model) => T | Promise<T>, ofDialect?: (model: DialectModel) => T | Promise<T>): Promise<T | null | ResponseError<never>>;
   /** The same for what looks at no config, or at several. */

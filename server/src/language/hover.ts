@@ -1,13 +1,19 @@
 /** What stands under the cursor: the language's own docs, and what a pattern, a layer or the budget amounts to in this checkpoint. */
 import type { Hover, Position, Range } from 'vscode-languageserver-types';
+import { stringify } from 'yaml';
+import type { Rule } from '../config/parse';
+import { find, toValue } from '../config/tree';
 import { formatBytes } from '../config/resolve';
 import type { Schema } from '../config/schema';
 import { methods } from '../methods';
-import { calibrated, checkpointHover, layerHover, patternHover, planSize } from './hoverNumbers';
+import { calibrated, checkpointHover, decided, layerHover, patternHover, planSize, ruleHover } from './hoverNumbers';
 import type { Model } from './model';
 import { listedValues, patternAt, placeAt, schemaAt } from './tree';
 import type { Place } from './tree';
 import { written } from './yamlText';
+
+/** Of what an alias stands for. */
+const maxLines = 20;
 
 export function hover(model: Model, position: Position): Hover | null {
   const place = placeAt(model.parsed.root, position);
@@ -19,7 +25,8 @@ export function hover(model: Model, position: Position): Hover | null {
     const layer = model.checkpoint.layers.find((each) => each.name === pattern.pattern.value);
     return answer(layer ? layerHover(model, layer, model.checkpoint) : patternHover(model, pattern, model.checkpoint), pattern.pattern.range);
   }
-  const parts = place.onKey ? keyDocs(place) : valueDocs(place);
+  const alias = !place.onKey && /^\*[^\s*,[\]{}]+$/.exec(model.document.getText(place.range))?.[0];
+  const parts = place.onKey ? keyDocs(place) : [...alias ? [standsFor(alias, place)] : [], ...valueDocs(place)];
   return answer([...parts, ...numbers(model, place)].join('\n\n'), place.range);
 }
 
@@ -30,6 +37,10 @@ function answer(value: string, range: Range): Hover | null {
 function keyDocs({ path }: Place): string[] {
   const schema = schemaAt(path);
   return schema ? [`**${path.filter((step) => typeof step === 'string').join('.')}**`, ...describe(schema)] : [];
+}
+
+function standsFor(alias: string, { node }: Place): string {
+  return `\`${alias}\` stands for\n\n\`\`\`yaml\n${stringify(toValue(node)).trimEnd().split('\n').slice(0, maxLines).join('\n')}\n\`\`\``;
 }
 
 function describe(schema: Schema): string[] {
@@ -77,13 +88,28 @@ function numbers(model: Model, { path, onKey }: Place): string[] {
     return [checkpointHover(model.checkpoint)];
   }
   if (onKey && path.length === 1 && path[0] === 'defaults' && model.plan) {
-    const decided = model.plan.layers.filter((layer) => layer.decidedBy?.rule === -1);
-    return [`Decides ${decided.length} of ${model.plan.layers.length} layers, ${formatBytes(decided.reduce((sum, layer) => sum + layer.packedBytes, 0))} packed.`];
+    const own = model.plan.layers.filter((layer) => layer.decidedBy?.rule === -1);
+    return [`Decides ${own.length} of ${model.plan.layers.length} layers, ${formatBytes(own.reduce((sum, layer) => sum + layer.packedBytes, 0))} packed.`];
   }
-  const [section, rule] = path;
+  const [section, index] = path;
+  // Items of the list that are no rules have no place among the rules.
+  const rule = section === 'rules' ? ruleOf(model, index)?.index : -1;
+  if (onKey && section === 'rules' && path.length === 3 && path[2] === 'layers' && model.checkpoint) {
+    const written = ruleOf(model, index);
+    return written ? [ruleHover(model, written, model.checkpoint)] : [];
+  }
+  if (!onKey && path.at(-1) === 'scheme' && model.plan && (section === 'rules' || section === 'defaults')) {
+    return [decided(model.plan.layers.filter(({ decidedBy }) => decidedBy?.rule === rule))];
+  }
   if ((!onKey && path.at(-1) === 'method') || path.at(-2) === 'method') {
-    const plans = model.plan?.layers.filter(({ decidedBy }) => (section === 'rules' ? decidedBy?.rule === rule : decidedBy?.rule === -1)) ?? [];
+    const plans = model.plan?.layers.filter(({ decidedBy }) => decidedBy?.rule === rule) ?? [];
     return calibrated(model, plans);
   }
   return [];
+}
+
+function ruleOf({ parsed: { root, config } }: Model, index: Place['path'][number] | undefined): Rule | undefined {
+  const list = find(root, 'rules')?.value;
+  const node = list?.kind === 'list' && typeof index === 'number' ? list.items[index] : undefined;
+  return config.rules.find(({ range }) => range === node?.range);
 }

@@ -2,7 +2,7 @@
 import { copiesIn } from '../checkpoint/copies';
 import { describeNeeds, describeQuantizer, describeTransforms } from '../config/describe';
 import { matchList } from '../config/match';
-import type { Budget } from '../config/parse';
+import type { Budget, Rule } from '../config/parse';
 import { formatBytes } from '../config/resolve';
 import type { Checkpoint, Layer, LayerPlan, LayerReport, Plan, Recipe } from '../protocol';
 import type { Model } from './model';
@@ -23,11 +23,34 @@ export function checkpointHover({ architecture, kind, layers, tensors, problems 
 export function patternHover(model: Model, { rule, pattern }: FoundPattern, checkpoint: Checkpoint): string {
   const excludes = pattern.value.startsWith('!');
   const matched = layersOf(checkpoint, pattern.value.replace(/^!/, ''));
-  const title = `${code(pattern.value)} ${excludes ? 'excludes' : 'matches'} **${layerCount(matched.length)}**, ${percent(share(matched, checkpoint.layers))} of all linear weights.`;
+  const title = `${code(pattern.value)} ${excludes ? 'excludes' : 'matches'} **${layerCount(matched.length)}**, ${percent(share(matched, checkpoint.layers))} of all linear weights.${excludes ? takenOut(rule, matched, checkpoint) : ''}`;
   if (matched.length === 0) {
     return `${title}\n\n\`*\` stays within one dotted segment, \`**\` crosses segments; both ends are anchored.`;
   }
   return [title, groupTable(matched, checkpoint), ...(excludes ? [] : [decides(model, rule.index, matched), ...calibrated(model, decidedBy(model, rule.index))]), measured(model.reports, matched)].filter(Boolean).join('\n\n');
+}
+
+/** How much an exclusion does in its own rule. */
+function takenOut({ layers }: Rule, excluded: readonly Layer[], checkpoint: Checkpoint): string {
+  const taken = new Set(matchList(checkpoint, layers.map(({ value }) => value).filter((value) => !value.startsWith('!'))));
+  const names = new Set(excluded.map(({ name }) => name));
+  const out = [...taken].filter((index) => names.has(checkpoint.layers[index]?.name ?? '')).length;
+  return ` It takes ${out === 0 ? 'none' : String(out)} of the ${layerCount(taken.size)} out that the other patterns of this rule match.`;
+}
+
+/** A rule with all its patterns, exclusions applied. */
+export function ruleHover(model: Model, rule: Rule, checkpoint: Checkpoint): string {
+  const matched = [...matchList(checkpoint, rule.layers.map(({ value }) => value))].flatMap((index) => checkpoint.layers[index] ?? []);
+  return [
+    `This rule matches **${layerCount(matched.length)}**, ${percent(share(matched, checkpoint.layers))} of all linear weights.`,
+    ...(matched.length > 0 ? [groupTable(matched, checkpoint), decides(model, rule.index, matched), measured(model.reports, matched)] : []),
+  ].filter(Boolean).join('\n\n');
+}
+
+/** What layers amount to under the plan. */
+export function decided(plans: readonly LayerPlan[]): string {
+  const packed = plans.reduce((sum, layer) => sum + layer.packedBytes, 0);
+  return plans.length === 0 ? 'Decides no layer.' : `Decides ${layerCount(plans.length)}: **${bits((packed * 8) / Math.max(1, paramsOf(plans)))}** per weight with side data, ${formatBytes(packed)} packed.`;
 }
 
 /** What a pattern would take that stands nowhere yet. */

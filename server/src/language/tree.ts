@@ -26,6 +26,9 @@ export function placeAt(root: TreeNode | null, position: Position): Place | unde
     const outer: TreeNode = node;
     if (outer.kind === 'map') {
       // What an alias brought in has the alias' range all over: there is nothing to tell apart inside.
+      if (outer.entries.some((each) => same(each.keyRange, outer.range))) {
+        return { path, entry, node: outer, onKey: false, range: outer.range };
+      }
       const key = outer.entries.find((each) => contains(each.keyRange, position) && !same(each.keyRange, outer.range));
       if (key) {
         return { path: [...path, key.key], entry: key, node: key.value, onKey: true, range: key.keyRange };
@@ -37,6 +40,9 @@ export function placeAt(root: TreeNode | null, position: Position): Place | unde
       path.push(entry.key);
       node = entry.value;
     } else if (outer.kind === 'list') {
+      if (outer.items.some((item) => same(item.range, outer.range))) {
+        return { path, entry, node: outer, onKey: false, range: outer.range };
+      }
       const index = outer.items.findIndex((item) => contains(item.range, position) && !same(item.range, outer.range));
       if (index < 0) {
         return undefined;

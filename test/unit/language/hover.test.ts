@@ -91,6 +91,28 @@ describe('hover on the checkpoint', () => {
     assert.match(hovered(rule('["q|"]'), { checkpoint }).text, /^`q` matches \*\*0 layers\*\*, 0\.00 % of all linear weights\.\n\n`\*` stays within one dotted segment/);
   });
 
+  it('says what an exclusion takes out of its rule', () => {
+    assert.match(hovered(rule('["blocks.0.**", "!**.|q"]'), { checkpoint }).text, /^`!\*\*\.q` excludes \*\*2 layers\*\*, 40\.00 % of all linear weights\. It takes 1 of the 2 layers out that the other patterns of this rule match\./);
+    assert.match(hovered(rule('[out, "!**.|q"]'), { checkpoint }).text, /It takes none of the 1 layer out/);
+  });
+
+  it('sums up a rule at the key of its patterns', () => {
+    const { text } = hovered(rule('["**", "!**.q"]').replace('layers', 'lay|ers'), { checkpoint });
+    assert.match(text, /^\*\*rules\.layers\*\*\n\nLayer patterns[^]*\n\nThis rule matches \*\*3 layers\*\*, 60\.00 % of all linear weights\.\n\n\| block[^]*\n\nThis rule decides all of them: 16\.000 bits/);
+    assert.match(hovered(rule('[no]').replace('layers', 'lay|ers'), { checkpoint }).text, /This rule matches \*\*0 layers\*\*, 0\.00 % of all linear weights\.$/);
+  });
+
+  it('adds to a scheme what it truly takes', () => {
+    assert.match(hovered(rule('[out]', 'method: rtn, scheme: W8|A8'), { checkpoint }).text, /Decides 1 layer: \*\*12\.000 bits\*\* per weight with side data, 48 B packed\.$/);
+    assert.match(hovered(rule('["**"]').replace('W4A4', 'W4|A4'), { checkpoint }).text, /Decides no layer\.$/);
+    assert.match(hovered(`${head.replace('W4A4', 'W4|A4')}rules:\n  - 1\n  - { layers: out, keep: bf16 }\n`, { checkpoint }).text, /Decides 4 layers: /);
+  });
+
+  it('shows what an alias stands for', () => {
+    const { text, about } = hovered(`${head}rules:\n  - { layers: out, method: &m { name: rtn, weights: { group: 2 } } }\n  - { layers: x, method: *|m }\n`);
+    assert.deepEqual([about, text], ['*m', '`*m` stands for\n\n```yaml\nname: rtn\nweights:\n  group: 2\n```']);
+  });
+
   it('groups FLUX.1-dev in a table that stays short', () => {
     const flux = publishedCheckpoint('FLUX.1-dev');
     const { text } = hovered(rule('["**.norm*.|linear"]'), { checkpoint: flux });
