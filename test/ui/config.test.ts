@@ -52,6 +52,16 @@ for (const theme of themes) {
       await workbench.screenshot('config');
     });
 
+    it('opens the plan of a rule beside it, from the lens above the rule', async () => {
+      const { page } = workbench;
+      await workbench.editor.locator('.codelens-decoration a', { hasText: /^Decides 6 layers$/ }).click();
+      await page.locator('.tab[data-resource-name="glyph-dit.plan"]').waitFor();
+      const plan = page.locator('.editor-instance .monaco-editor').last();
+      await plan.locator('.view-line', { hasText: /W4A16\s+4\.250/ }).first().waitFor();
+      await plan.locator('.selected-text').first().waitFor();
+      await workbench.screenshot('plan');
+    });
+
     it('explains what every quantization file does to a layer', async () => {
       await workbench.run('QuantScope: Explain This Layer');
       const input = workbench.page.locator('.quick-input-widget input');

@@ -53,10 +53,19 @@ export function decided(plans: readonly LayerPlan[]): string {
   return plans.length === 0 ? 'Decides no layer.' : `Decides ${layerCount(plans.length)}: **${bits((packed * 8) / Math.max(1, paramsOf(plans)))}** per weight with side data, ${formatBytes(packed)} packed.`;
 }
 
-/** What a pattern would take that stands nowhere yet. */
-export function patternDocs({ reports }: Model, pattern: string, checkpoint: Checkpoint): string {
+/** What a pattern would take that stands nowhere yet, for the narrow pane beside a list: where the layers are, and what decides them now. */
+export function patternDocs({ reports, plan }: Model, pattern: string, checkpoint: Checkpoint): string {
   const matched = layersOf(checkpoint, pattern);
-  return [`${code(pattern)} matches **${layerCount(matched.length)}**, ${percent(share(matched, checkpoint.layers))} of all linear weights.`, groupTable(matched, checkpoint), measured(reports, matched)].filter(Boolean).join('\n\n');
+  const names = new Set(matched.map(({ name }) => name));
+  const deciders = new Map<string, number>();
+  (plan?.layers ?? []).filter(({ name }) => names.has(name)).forEach(({ decidedBy }) => deciders.set(decidedBy?.name ?? 'no rule', (deciders.get(decidedBy?.name ?? 'no rule') ?? 0) + 1));
+  const rows = groups(matched, checkpoint);
+  return [
+    rows.slice(0, maxRows).map(([place = '', role = '', count = '', part = '']) => `- ${place}: ${count} × ${role}, ${part}`).join('\n'),
+    rows.length > maxRows ? `… and ${rows.length - maxRows} more groups.` : '',
+    deciders.size > 0 ? `Decided now by ${[...deciders].map(([name, count]) => `${code(name)} (${count})`).join(', ')}.` : '',
+    measured(reports, matched),
+  ].filter(Boolean).join('\n\n');
 }
 
 function layersOf(checkpoint: Checkpoint, pattern: string): Layer[] {
@@ -65,22 +74,26 @@ function layersOf(checkpoint: Checkpoint, pattern: string): Layer[] {
 
 /** One row per list of blocks and role. */
 export function groupTable(matched: readonly Layer[], checkpoint: Checkpoint): string {
-  const groups = new Map<string, { place: string; role: string; blocks: string[]; layers: Layer[] }>();
+  const rows = groups(matched, checkpoint);
+  const rest = rows.length > maxRows ? `\n\n… and ${rows.length - maxRows} more groups.` : '';
+  return markdownTable(['block', 'role', '#layers', '#share of weights'], rows.slice(0, maxRows)) + rest;
+}
+
+function groups(matched: readonly Layer[], checkpoint: Checkpoint): string[][] {
+  const found = new Map<string, { place: string; role: string; blocks: string[]; layers: Layer[] }>();
   for (const layer of matched) {
     const [, list = '', index = ''] = /^(.*)\.(\d+)$/s.exec(layer.block ?? '') ?? [];
     const key = `${list}|${layer.role}`;
-    const group = groups.get(key) ?? { place: list, role: layer.role, blocks: [], layers: [] };
+    const group = found.get(key) ?? { place: list, role: layer.role, blocks: [], layers: [] };
     group.layers.push(layer);
     if (index !== '' && group.blocks.at(-1) !== index) {
       group.blocks.push(index);
     }
-    groups.set(key, group);
+    found.set(key, group);
   }
-  const rows = [...groups.values()].map(({ place, role, blocks, layers }) => [
+  return [...found.values()].map(({ place, role, blocks, layers }) => [
     place === '' ? 'outside of blocks' : code(`${place}.${spans(blocks.map(Number))}`), role, String(layers.length), percent(share(layers, checkpoint.layers)),
   ]);
-  const rest = rows.length > maxRows ? `\n\n… and ${rows.length - maxRows} more groups.` : '';
-  return markdownTable(['block', 'role', '#layers', '#share of weights'], rows.slice(0, maxRows)) + rest;
 }
 
 /** [0, 1, 2, 5] → '0–2,5'. */

@@ -44,7 +44,8 @@ export function patternItems({ checkpoint, parsed: { config } }: Model, cursor: 
       newText: plainScalar(sign + pattern, cursor),
       kind: group === groups.name || group === groups.single ? CompletionItemKind.Field : CompletionItemKind.Class,
       detail: [...counts, note, rule && pattern !== typed ? `in ${rule}` : ''].filter(Boolean).join(separator),
-      ...(counts.length > 0 ? { summary: counts.join(separator) } : {}),
+      // Beside the label is little room.
+      ...(checkpoint ? { summary: taken ? `− ${removed}` : `${layers.length}${separator}${share(layers, checkpoint.layers).toFixed(1)} %` } : {}),
       sortText: String(offers.length).padStart(5, '0'),
       always: true,
       ...(checkpoint ? { data: { pattern } } : {}),

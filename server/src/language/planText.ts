@@ -36,7 +36,7 @@ export function planText({ plan, problems, parsed: { config } }: Pick<Model, 'pl
 function header({ architecture, checkpoint, layers }: Plan): string[] {
   return [
     `${architecture}${separator}${layerCount(layers.length)}${separator}${escaped(checkpoint)}`,
-    'columns: name, bits of weights (W) and activations (A), true bits per weight and bytes with side data, recipe, ← what decided it',
+    'columns: bits of weights (W) and activations (A), true bits per weight and bytes with side data, name, recipe, ← what decided it',
   ];
 }
 
@@ -49,7 +49,7 @@ function rows({ layers }: Plan, config: QuantConfig): string[] {
     const { name, weightBits, activationBits, averageBits, packedBytes, recipe, decidedBy } = layer;
     const refusal = refusalOf(layer, config);
     const line = [
-      escaped(name).padEnd(names), `W${weightBits}A${activationBits}`.padEnd(6), averageBits.toFixed(3).padStart(6), grouped(packedBytes).padStart(bytes),
+      `W${weightBits}A${activationBits}`.padEnd(6), averageBits.toFixed(3).padStart(6), grouped(packedBytes).padStart(bytes), escaped(name).padEnd(names),
       `${describeRecipe(recipe)}  ← ${decidedBy ? escaped(decidedBy.name) : 'no rule'}${refusal === undefined ? '' : `  ! left as it is: ${refusal}`}`,
     ].join('  ');
     const heading = layer.block === block ? [] : ['', layer.block === null ? 'outside of blocks' : escaped(layer.block)];

@@ -19,10 +19,9 @@ export function ruleSnippets({ checkpoint, parsed: { config } }: Model): RuleSni
   return method.policy(checkpoint.architecture, scheme).filter(({ name }) => !named.has(name)).flatMap(({ name, roles, wider, settings }): RuleSnippet[] => {
     const patterns = patternsFor(checkpoint, roles, wider);
     const matched = [...matchList(checkpoint, patterns)].flatMap((index) => checkpoint.layers[index] ?? []);
-    const summary = [layerCount(matched.length), percent(share(matched, checkpoint.layers))].join(separator);
     const body = [`name: ${name}`, `layers: [${patterns.map((pattern) => JSON.stringify(pattern)).join(', ')}]`, ...settings].join('\n  ');
     return patterns.length === 0 ? [] : [{
-      label: `rule: ${name}`, kind: CompletionItemKind.Snippet, summary, detail: [summary, `as ${method.title} has it`].join(separator), body: body.replaceAll(/[$\\]/g, '\\$&'), snippet: true,
+      label: `rule: ${name}`, kind: CompletionItemKind.Snippet, detail: [layerCount(matched.length), percent(share(matched, checkpoint.layers)), `as ${method.title} has it`].join(separator), body: body.replaceAll(/[$\\]/g, '\\$&'), snippet: true,
       documentation: `\`\`\`yaml\n- ${body}\n\`\`\``,
     }];
   });

@@ -14,13 +14,13 @@ describe('resolved plan', () => {
   it('says for every layer what it gets, what that takes and who decided it, and adds up', () => {
     assert.equal(linesOf('defaults: { method: rtn, scheme: W8A8 }\nrules:\n  - { name: ends, layers: out, keep: bf16 }\nbudget: { size: 1kB }\n').join('\n'), [
       'unknown · 3 layers · /models/model.safetensors',
-      'columns: name, bits of weights (W) and activations (A), true bits per weight and bytes with side data, recipe, ← what decided it',
+      'columns: bits of weights (W) and activations (A), true bits per weight and bytes with side data, name, recipe, ← what decided it',
       '', 'blocks.0',
-      '  blocks.0.up  W8A8    12.000   48  rtn: weights int8 per row, activations int8 per row  ← defaults',
+      '  W8A8    12.000   48  blocks.0.up  rtn: weights int8 per row, activations int8 per row  ← defaults',
       '', 'blocks.1',
-      '  blocks.1.up  W8A8    12.000   48  rtn: weights int8 per row, activations int8 per row  ← defaults',
+      '  W8A8    12.000   48  blocks.1.up  rtn: weights int8 per row, activations int8 per row  ← defaults',
       '', 'outside of blocks',
-      '  out          W16A16  16.000   64  not quantized, stored as bf16  ← ends',
+      '  W16A16  16.000   64  out          not quantized, stored as bf16  ← ends',
       '',
       'by recipe (layers, share of the linear weights, true bits per weight)',
       '  not quantized, stored as bf16 · 1 layer · 33.33 % · 16.000 bits',
