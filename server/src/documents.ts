@@ -36,7 +36,8 @@ export class Documents {
   private readonly dialects: DialectDocuments;
   /** Files of other tools that have pushed diagnostics. */
   private readonly marked = new Set<string>();
-  private readonly listeners: ((uri: string) => void)[] = [];
+  private readonly settled: ((uri: string) => void)[] = [];
+  private readonly filesChanged: ((onDisk: boolean) => void)[] = [];
 
   /** @param chosen absolute path of the checkpoint that the user chose for a file of another tool */
   constructor(private readonly connection: Connection, private readonly services: () => Services, chosen: (uri: string) => Promise<string | undefined>) {
@@ -49,14 +50,29 @@ export class Documents {
       this.dialects.forget(uri);
       this.changed(uri);
     });
-    this.open.onDidClose(({ document }) => this.closed(document));
-    this.connection.onDidChangeWatchedFiles(() => this.refreshAll());
+    this.open.onDidOpen(() => this.filesChanged.forEach((listener) => listener(false)));
+    this.open.onDidClose(({ document }) => {
+      this.closed(document);
+      this.filesChanged.forEach((listener) => listener(false));
+    });
+    this.connection.onDidChangeWatchedFiles(({ changes }) => {
+      // An open config is what the editor says; another one is nobody's checkpoint.
+      if (changes.length === 0 || changes.some(({ uri }) => !/\.quant\.ya?ml$/.test(uri))) {
+        this.refreshAll();
+      }
+      this.filesChanged.forEach((listener) => listener(true));
+    });
     this.open.listen(this.connection);
   }
 
   /** Called with the config after a pause in typing, and when a file behind it has changed. */
   onSettled(listener: (uri: string) => void): void {
-    this.listeners.push(listener);
+    this.settled.push(listener);
+  }
+
+  /** Called when a file has changed on the disk, and when a document is opened or closed. */
+  onFilesChanged(listener: (onDisk: boolean) => void): void {
+    this.filesChanged.push(listener);
   }
 
   dispose(): void {
@@ -141,7 +157,7 @@ export class Documents {
       this.models.delete(uri);
       this.refreshDiagnostics(uri);
     }
-    this.listeners.forEach((listener) => listener(uri));
+    this.settled.forEach((listener) => listener(uri));
     send(this.connection, 'quantscope/planChanged', this.connection.sendNotification('quantscope/planChanged', { uri }));
   }
 

@@ -23,7 +23,7 @@ import { Workspace } from './workspace';
 /** What the client may send along; every field is optional and has a default. */
 interface InitializationOptions { engine?: { threads?: number }; cacheDirectory?: string }
 
-const watched = ['**/*.safetensors', '**/*.safetensors.index.json', '**/config.json', '**/model_index.json'];
+const watched = ['**/*.safetensors', '**/*.safetensors.index.json', '**/config.json', '**/model_index.json', '**/*.quant.{yaml,yml}'];
 
 export function startServer(connection: Connection, runtime: Runtime): void {
   new Server(connection, runtime).listen();
@@ -120,6 +120,10 @@ class Server implements RequestContext, FeatureContext {
 
   onSettled(listener: (uri: string) => void): void {
     this.documents.onSettled(listener);
+  }
+
+  onFilesChanged(listener: (onDisk: boolean) => void): void {
+    this.documents.onFilesChanged(listener);
   }
 
   async planned(uri: string): Promise<PlannedModel> {

@@ -1,9 +1,11 @@
 /** What changes the text or shows it in another way, over the wire. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CodeAction, CompletionItem, CompletionList, SemanticTokens, SemanticTokensDelta, TextEdit } from 'vscode-languageserver/node';
+import type { CodeAction, CompletionItem, CompletionList, SemanticTokens, SemanticTokensDelta, TextEdit, WorkspaceDiagnosticReport } from 'vscode-languageserver/node';
+import { CancellationTokenSource } from 'vscode-languageserver/node';
 import { TextDocument } from 'vscode-languageserver-textdocument';
+import { URI } from 'vscode-uri';
 import { temporaryFolders } from '../fixtures/folder';
 import { safetensors } from '../fixtures/safetensors';
 import { clients, vscodeCapabilities } from './client';
@@ -80,6 +82,38 @@ describe('editing', function () {
     const closed = async (name: string): Promise<string> => (await client.ask<{ text: string }>('workspace/textDocumentContent', { uri: `quantscope-plan:/y.plan?file://${name}` })).text;
     assert.match(await closed(other), /\n {2}W8A8 .* out .* ← defaults\n/);
     assert.match(await closed(join(path, 'gone.quant.yaml')), /gone\.quant\.yaml cannot be read any more/);
+    await client.end();
+  });
+
+  it('tells the problems of configs that are not open, and again when they change', async () => {
+    const client = start();
+    const path = folder({ 'm.safetensors': safetensors({ 'out.weight': { dtype: 'BF16', shape: [8, 4] } }) });
+    const write = (name: string, more: string): string => {
+      writeFileSync(join(path, name), `version: 1\ncheckpoint: m.safetensors\ndefaults: { keep: original }\n${more}`);
+      return URI.file(join(path, name)).toString();
+    };
+    const [good, bad] = [write('good.quant.yaml', ''), write('bad.quant.yaml', 'nonsense: 1\n')];
+    await client.initialize(capabilities, { workspaceFolders: [{ uri: URI.file(path).toString(), name: 'w' }] });
+    let ids: { uri: string; value: string }[] = [];
+    const pull = async (): Promise<string[]> => {
+      const { items } = await client.ask<WorkspaceDiagnosticReport>('workspace/diagnostic', { previousResultIds: ids });
+      ids = items.flatMap(({ uri, resultId }) => (resultId ? [{ uri, value: resultId }] : []));
+      return items.map((item) => `${item.uri === good ? 'good' : 'bad'} ${item.kind === 'full' ? item.items.map(({ code }) => code).join() : item.kind}`).sort();
+    };
+    assert.deepEqual(await pull(), ['bad config/unknown-key,checkpoint/unknown-architecture', 'good checkpoint/unknown-architecture']);
+    const waiting = pull();
+    write('bad.quant.yaml', '');
+    await client.tell('workspace/didChangeWatchedFiles', { changes: [{ uri: bad, type: 2 }] });
+    assert.deepEqual(await waiting, ['bad checkpoint/unknown-architecture', 'good unchanged']);
+    // One that is opened is the editor's own question from then on.
+    await client.open('version: 1\n', join(path, 'good.quant.yaml'));
+    rmSync(join(path, 'bad.quant.yaml'));
+    await client.tell('workspace/didChangeWatchedFiles', { changes: [{ uri: bad, type: 3 }] });
+    assert.deepEqual(await pull(), ['bad ']);
+    const cancel = new CancellationTokenSource();
+    const endless = client.connection.sendRequest('workspace/diagnostic', { previousResultIds: [] }, cancel.token);
+    cancel.cancel();
+    await assert.rejects(endless, /cancel/i);
     await client.end();
   });
 });

@@ -19,6 +19,8 @@ export interface FeatureContext {
   dialect(uri: string): Promise<DialectModel | undefined> | undefined;
   /** Listens for configs whose text or files have changed, once there is a pause. */
   onSettled(listener: (uri: string) => void): void;
+  /** Listens for files that change on the disk, and for documents that are opened or closed. */
+  onFilesChanged(listener: (onDisk: boolean) => void): void;
   /** Answers for an open config, with `ofDialect` also for a file of another tool, null for any other document. What fails is logged and answers null; a ResponseError is for the user. */
   onModel<T>(uri: string, what: string, token: CancellationToken, feature: (model: Model) => T | Promise<T>, ofDialect?: (model: DialectModel) => T | Promise<T>): Promise<T | null | ResponseError<never>>;
   /** The same for what looks at no config, or at several. */

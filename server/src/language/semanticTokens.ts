@@ -3,14 +3,14 @@
  * package.json says how themes draw what has no standard type.
  */
 import type { Range, SemanticTokensEdit, SemanticTokensLegend } from 'vscode-languageserver-types';
-import { schemeOf } from '../methods/method';
-import { methods } from '../methods';
+import { matchList } from '../config/match';
 import { schema } from '../config/schema';
 import type { Schema } from '../config/schema';
-import { tokensOf } from '../config/tokens';
-import { maxTextLength } from '../config/tree';
 import type { ScalarNode, TreeNode } from '../config/tree';
+import { methods } from '../methods';
+import { schemeOf } from '../methods/method';
 import type { Model } from './model';
+import { anchorUses, structureOf } from './structure';
 import { compare, listedValues } from './tree';
 
 export const tokenTypes = ['property', 'layer', 'wildcard', 'method', 'scheme', 'enumMember', 'number', 'unit', 'anchor', 'alias'] as const;
@@ -49,28 +49,25 @@ export function tokenEdits(before: readonly number[], after: readonly number[]):
   return start === before.length && start === after.length ? [] : [{ start, deleteCount: before.length - end - start, data }];
 }
 
+/** While a quote or a bracket is missing, colours stay as navigation reads the text. */
 function collect(model: Model): Found[] {
-  const { root, config } = model.parsed;
-  const collector = new Collector(model.document);
-  if (root) {
-    collector.walk(root, schema, '');
+  const structure = structureOf(model);
+  const { checkpoint } = model;
+  const collector = new Collector(structure.document);
+  if (structure.root) {
+    collector.walk(structure.root, schema, '');
   }
-  config.rules.forEach(({ layers }, rule) => layers.forEach(({ value, range }, index) => {
-    const matched = model.plan?.rules[rule]?.patterns[index]?.matchedLayers;
-    collector.pattern(value, range, matched === 0);
-  }));
-  collector.anchors();
+  for (const { value, range } of structure.config.rules.flatMap(({ layers }) => layers)) {
+    collector.pattern(value, range, checkpoint !== undefined && matchList(checkpoint, [value.replace(/^!/, '')]).length === 0);
+  }
+  anchorUses(structure).forEach(({ range, isAlias }) => collector.word(range, isAlias ? 'alias' : 'anchor'));
   return collector.found;
 }
 
 class Collector {
   readonly found: Found[] = [];
 
-  private readonly text: string;
-
-  constructor(private readonly document: Model['document']) {
-    this.text = document.getText();
-  }
+  constructor(private readonly document: Model['document']) {}
 
   walk(node: TreeNode, described: Schema | undefined, key: string): void {
     if (node.kind === 'list') {
@@ -132,21 +129,7 @@ class Collector {
     }
   }
 
-  anchors(): void {
-    if (!this.text.includes('&') || this.text.length > maxTextLength) {
-      return;
-    }
-    const known = new Set<string>();
-    for (const { type, source, offset } of tokensOf(this.text)) {
-      const name = source.slice(1);
-      if (type === 'anchor' || (type === 'alias' && known.has(name))) {
-        known.add(name);
-        this.found.push({ ...this.document.positionAt(offset), length: source.length, type, modifiers: [] });
-      }
-    }
-  }
-
-  private word(range: Range, type: Type, modifiers: readonly Modifier[] = []): void {
+  word(range: Range, type: Type, modifiers: readonly Modifier[] = []): void {
     this.add(range, 0, range.end.character - range.start.character, type, modifiers);
   }
 
@@ -159,8 +142,7 @@ class Collector {
 
   /** Of a text on one line. */
   private source({ start, end }: Range): string | undefined {
-    const from = this.document.offsetAt(start);
-    return start.line === end.line ? this.text.slice(from, from + end.character - start.character) : undefined;
+    return start.line === end.line ? this.document.getText({ start, end }) : undefined;
   }
 }
 

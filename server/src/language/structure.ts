@@ -1,9 +1,10 @@
 /** A config as navigation sees it: readable even while a quote or a bracket is missing, with the comments, brackets, anchors and aliases that the tree does not hold. */
-import { Lexer } from 'yaml';
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import { parseConfig } from '../config/parse';
 import type { ParsedConfig, QuantConfig } from '../config/parse';
 import { endOf } from '../config/edits';
+import { tokensOf } from '../config/tokens';
+import type { Token } from '../config/tokens';
 import { isReadable } from '../config/tree';
 import type { TreeNode } from '../config/tree';
 import type { Position, Range } from '../protocol';
@@ -57,36 +58,15 @@ export function lexemes(structure: Structure): readonly Lexeme[] {
   return found;
 }
 
-function lex(text: string): Lexeme[] {
-  const found: Lexeme[] = [];
-  let start = 0;
-  let scalar = false;
-  for (const source of new Lexer().lex(text)) {
-    // Marks of the lexer's own, which stand nowhere in the text: a document or a scalar starts, a bracket was not closed.
-    if (/^[\u0002\u0018\u001f]$/.test(source)) {
-      scalar = source === '\u001f';
-      continue;
-    }
-    const end = start + source.length;
-    const kind = scalar ? undefined : kindOf(source);
-    if (kind) {
-      found.push({ kind, start, end });
-    }
-    scalar = false;
-    start = end;
-  }
-  return found;
-}
+const kinds: Partial<Record<Token['type'], Lexeme['kind']>> = {
+  comment: 'comment', 'flow-map-start': 'open', 'flow-seq-start': 'open', 'flow-map-end': 'close', 'flow-seq-end': 'close', anchor: 'anchor', alias: 'alias',
+};
 
-function kindOf(source: string): Lexeme['kind'] | undefined {
-  switch (source[0]) {
-    case '#': return 'comment';
-    case '[': case '{': return source.length === 1 ? 'open' : undefined;
-    case ']': case '}': return source.length === 1 ? 'close' : undefined;
-    case '&': return source.length > 1 ? 'anchor' : undefined;
-    case '*': return source.length > 1 ? 'alias' : undefined;
-    default: return undefined;
-  }
+function lex(text: string): Lexeme[] {
+  return tokensOf(text).flatMap(({ type, source, offset }) => {
+    const kind = kinds[type];
+    return kind ? [{ kind, start: offset, end: offset + source.length }] : [];
+  });
 }
 
 const anchored = new WeakMap<Structure, readonly AnchorUse[]>();

@@ -58,6 +58,10 @@ describe('semantic tokens', () => {
     });
   }
 
+  it('stays while a bracket is missing', () => {
+    assert.deepEqual(colours('rules:\n  - layers: [out, "**.up"\n    keep: bf16\n'), ['rules:property', 'layers:property', 'out:layer', '**:wildcard', 'up:layer', 'keep:property', 'bf16:enumMember']);
+  });
+
   it('says nothing of matches without a checkpoint', () => {
     assert.deepEqual(colours('rules: [{ layers: no }]\n', {}), ['rules:property', 'layers:property', 'no:layer']);
   });
