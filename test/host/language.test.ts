@@ -58,4 +58,39 @@ describe('language features in the editor', () => {
     const listing = await vscode.workspace.openTextDocument(uri);
     assert.match(listing.lineAt(range.start.line).text, /norm1/);
   });
+
+  it('lists the problems of a config that is not open, and takes them back', async () => {
+    const uri = await write('unopened.quant.yaml', 'version: 1\ncheckpoint: ./glyph-dit\ndefaults: { keep: original }\nnonsense: 1\n');
+    const codes = (): unknown[] => vscode.languages.getDiagnostics(uri).map(({ code }) => (typeof code === 'object' ? code.value : code));
+    await eventually(vscode.languages.onDidChangeDiagnostics, () => (codes().includes('config/unknown-key') ? true : undefined));
+    assert.ok(!vscode.workspace.textDocuments.some((document) => document.uri.toString() === uri.toString()));
+    await vscode.workspace.fs.delete(uri);
+    await eventually(vscode.languages.onDidChangeDiagnostics, () => (codes().length === 0 ? true : undefined));
+  });
+
+  it('formats, with two spaces and the line ends that configs have', async () => {
+    const document = await openConfig(await write('untidy.quant.yaml', 'version:   1  \ncheckpoint: ./glyph-dit\nrules:\n- {layers: x,keep: bf16}'));
+    const edits = await vscode.commands.executeCommand<vscode.TextEdit[]>('vscode.executeFormatDocumentProvider', document.uri, { tabSize: 2, insertSpaces: true });
+    const edit = new vscode.WorkspaceEdit();
+    edit.set(document.uri, edits);
+    await vscode.workspace.applyEdit(edit);
+    assert.equal(document.getText(), 'version: 1\ncheckpoint: ./glyph-dit\nrules:\n  - { layers: x, keep: bf16 }\n');
+  });
+
+  it('compares the resolved plans of two configs, which change with them', async () => {
+    const other = await write('other.quant.yaml', 'version: 1\ncheckpoint: ./glyph-dit\ndefaults: { method: rtn, scheme: W8A8 }\n');
+    await vscode.commands.executeCommand('quantscope.comparePlans', file(EXAMPLE), other);
+    const plans = (): vscode.TextDocument[] => vscode.workspace.textDocuments.filter(({ uri }) => uri.scheme === 'quantscope-plan');
+    assert.deepEqual(plans().map(({ uri }) => uri.path).sort(), ['/glyph-dit.plan', '/other.plan']);
+    const shown = plans().find(({ uri }) => uri.path === '/other.plan');
+    assert.match(shown?.getText() ?? '', /\n {2}W8A8 .* proj_out_1 .* ← defaults\n/);
+    const changed = eventually(vscode.workspace.onDidChangeTextDocument, () => (/ W4A8 /.test(shown?.getText() ?? '') ? true : undefined));
+    // Not shown: it would take the place of the comparison.
+    const document = await vscode.workspace.openTextDocument(other);
+    const edit = new vscode.WorkspaceEdit();
+    edit.replace(other, new vscode.Range(0, 0, document.lineCount, 0), document.getText().replace('W8A8', 'W4A8'));
+    await vscode.workspace.applyEdit(edit);
+    await changed;
+    await document.save();
+  });
 });
