@@ -33,7 +33,7 @@ export interface RefactorOptions {
 export interface RefactorData { uri: string; range: Range; title: string }
 
 /** Up to here a text is parsed and resolved so fast that an action is tried before it is offered; longer ones when it is chosen. */
-const cheap = 16 * 1024;
+const cheap = 4 * 1024;
 
 export function refactors(model: Model, range: Range, { wanted, lazy, disabled }: RefactorOptions): CodeAction[] {
   const late = lazy && model.document.getText().length > cheap;
