@@ -44,7 +44,7 @@ export function readDialectFile(name: string, document: TextDocument): DialectFi
 }
 
 /** What stands in every text of a tool that is known here. */
-const marks = /quantization_config|quant_method|load_in_[48]bit|quant_cfg|quant_algo|\b_type\b|Modifier|\bquant["']?\s*:|\bn_bits\b|remain_fp_regex|layer_name_regex|["']activations["']\s*:\s*["'](?:none|q)|^\s*"?model\.[\w.]+"?\s*:\s*\d|format_version|[^=]=(?:i?q\d|b?f16|f32|tq\d|mxfp4)/im;
+const marks = /quantization_config|quant_method|load_in_[48]bit|quant_cfg|quant_algo|\b_type\b|Modifier["']?\s*:|\bquant["']?\s*:|\bn_bits\b|remain_fp_regex|layer_name_regex|["']activations["']\s*:\s*["'](?:none|q)|^\s*"?model\.[\w.]+"?\s*:\s*\d|format_version|[^=]=(?:i?q\d|b?f16|f32|tq\d|mxfp4)/im;
 /** Of convert_to_quant, whose files are small; other JSON has these too. */
 const weakMarks = /"(?:format|skip)"/;
 
