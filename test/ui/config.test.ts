@@ -14,8 +14,21 @@ function addFindings(folder: string): void {
   writeFileSync(component, JSON.stringify({ ...JSON.parse(readFileSync(component, 'utf8')) as object, quantization_config: quantization }, null, 2));
 }
 
-/** FLUX.1-dev in its full size (headers, and holes for data) with a quantization_config whose entries take more, or less, than they seem to. */
+/** FLUX.1-dev in its full size (headers, and holes for data), a config of ours for it, and a quantization_config whose entries take more, or less, than they seem to. */
 async function addFlux(folder: string): Promise<void> {
+  writeFileSync(join(folder, 'flux.quant.yaml'), `version: 1
+checkpoint: ./flux
+defaults: { method: svdquant, scheme: W4A4 }
+rules:
+  - name: modulation
+    layers: ["**.norm*.linear"]
+    scheme: W4A16
+    method: { name: rtn, weights: { group: 64 } }
+  - name: embedders and final layers
+    layers: [x_embedder, context_embedder, "time_text_embed.**", norm_out.linear, proj_out]
+    keep: original
+budget: { size: 8GB }
+`);
   const transformer = await writeSparseFlux(join(folder, 'flux'));
   const path = join(transformer, 'config.json');
   const quantization = { quant_method: 'bitsandbytes', load_in_4bit: true, bnb_4bit_quant_type: 'nf4', bnb_4bit_compute_dtype: 'bfloat16', llm_int8_skip_modules: ['proj_out', 'norm', 'norm_out', 'transformer_blocks.1', 'ff.net.2'] };
@@ -91,6 +104,19 @@ for (const theme of themes) {
       await workbench.page.keyboard.press('Escape');
       await lens.locator('a', { hasText: /Choose\sAnother/ }).click();
       await workbench.page.locator('.quick-input-list .monaco-list-row', { hasText: 'glyph-dit' }).first().waitFor();
+      await workbench.page.keyboard.press('Escape');
+    });
+
+    it('keeps up with a config for FLUX.1-dev', async () => {
+      await workbench.openFile('flux.quant.yaml');
+      await workbench.editor.locator('.view-line', { hasText: /checkpoint:.*504\slayers/ }).waitFor();
+      await workbench.editor.locator('.view-line', { hasText: /norm\*.*76\slayers/ }).waitFor();
+      await workbench.editor.locator('.view-line', { hasText: /time_text_embed.*layers/ }).click();
+      await workbench.page.keyboard.press('End');
+      await workbench.page.keyboard.press('ArrowLeft');
+      await workbench.page.keyboard.type(', "single_transformer_blocks.*.attn.');
+      await workbench.page.locator('.suggest-widget .monaco-list-row', { hasText: 'to_q' }).first().waitFor();
+      await workbench.screenshot('flux');
       await workbench.page.keyboard.press('Escape');
     });
 
