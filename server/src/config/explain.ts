@@ -5,6 +5,7 @@ import type { Rule } from './parse';
 import { describeQuantizer, describeTransforms } from './describe';
 import type { DialectEntry } from './dialects/dialect';
 import { evaluate } from './dialects/evaluate';
+import { isPacked } from './dialects/load';
 import type { LoadedDialect } from './dialects/load';
 import { compileGlob } from './glob';
 import type { Checkpoint } from '../protocol';
@@ -63,11 +64,12 @@ function summary({ recipe }: LayerPlan): string {
   return [`${method}: weights ${describeQuantizer(weights)}`, `activations ${describeQuantizer(activations)}`, ...describeTransforms(recipe)].join(', ');
 }
 
-/** @param asked checkpoint that is used where the file has none, or one without this layer */
+/** @param asked checkpoint that is used where the file has none, or one whose layers are packed and cannot all be seen */
 export function explainByDialect(loaded: LoadedDialect, name: string, asked: Checkpoint | undefined): Explained {
   const { dialect, parsed } = loaded;
   const has = (checkpoint: Checkpoint | undefined): boolean => checkpoint?.layers.some((layer) => layer.name === name) ?? false;
-  const checkpoint = has(loaded.checkpoint) ? loaded.checkpoint : has(asked) ? asked : undefined;
+  const complete = loaded.checkpoint !== undefined && !isPacked(loaded.checkpoint);
+  const checkpoint = has(loaded.checkpoint) ? loaded.checkpoint : !complete && has(asked) ? asked : undefined;
   const common = { tool: dialect.title, rule: dialect.rule, checkpoint: checkpoint?.path ?? loaded.checkpointPath ?? null, averageBits: null };
   const broken = parsed.problems.find(({ severity }) => severity === 'error');
   if (!checkpoint) {

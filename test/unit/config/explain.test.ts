@@ -77,10 +77,10 @@ describe('what a file does to a layer', () => {
     assert.deepEqual([quantized.verdict, quantized.summary, quantized.entries], ['quantized', 'No entry takes it: nf4', []]);
   });
 
-  it('another tool: judged by the checkpoint that was asked about where its own lacks the layer or there is none', () => {
+  it('another tool: judged by the checkpoint that was asked about where there is none, or one that is packed', () => {
     assert.equal(byDialect(bitsandbytes, 'proj_out', { asked: flux }).verdict, 'kept');
-    assert.equal(byDialect(bitsandbytes, 'transformer_blocks.3.attn.to_q', { own: wan, asked: flux }).checkpoint, flux.path);
-    assert.equal(byDialect(bitsandbytes, 'transformer_blocks.3.attn.to_q', { own: wan }).verdict, 'absent');
+    assert.equal(byDialect(bitsandbytes, 'proj_out', { own: { ...flux, layers: [] }, asked: flux }).verdict, 'kept');
+    assert.equal(byDialect(bitsandbytes, 'transformer_blocks.3.attn.to_q', { own: wan, asked: flux }).verdict, 'absent');
     assert.equal(byDialect(bitsandbytes, 'proj_out', {}).verdict, 'unknown');
   });
 

@@ -52,13 +52,18 @@ export function whyNoDialect(document: TextDocument, path: string): string {
   return first ? `line ${(first.range?.start.line ?? 0) + 1}: ${first.message}` : 'no tool known here reads a file like this';
 }
 
+/** Some of its layers cannot be seen. */
+export function isPacked({ problems, layers }: Checkpoint): boolean {
+  return layers.length === 0 || problems.some(({ code }) => code === 'checkpoint/packed-weights');
+}
+
 async function open(path: string | undefined, store: CheckpointStore, { ofPacked }: Dialect, naming: string): Promise<{ checkpoint?: Checkpoint; problems: Problem[] }> {
   if (path === undefined) {
     return { problems: [problem('dialect/no-checkpoint', 'info', top, `No checkpoint stands beside this file, so nothing says what its entries take. Name one: ${naming}.`)] };
   }
   try {
     const checkpoint = await store.get(path);
-    const packed = !ofPacked && checkpoint.problems.some(({ code }) => code === 'checkpoint/packed-weights') || (!ofPacked && checkpoint.layers.length === 0);
+    const packed = !ofPacked && isPacked(checkpoint);
     return { checkpoint, problems: packed ? [problem('dialect/packed-checkpoint', 'warning', top,
       `Weights of ${path} are packed already, so only ${checkpoint.layers.length} layers can be seen. Name the unquantized original: ${naming}.`)] : [] };
   } catch (error) {
