@@ -5,6 +5,7 @@ import * as analyze from './features/analyze';
 import * as capture from './features/capture';
 import * as checkpointEditor from './features/checkpointEditor';
 import * as chooseCheckpoint from './features/chooseCheckpoint';
+import * as convert from './features/convert';
 import * as diagnose from './features/diagnose';
 import * as explainLayer from './features/explainLayer';
 import * as newConfig from './features/newConfig';
@@ -13,8 +14,9 @@ import * as preview from './features/preview';
 import * as resolvedPlan from './features/resolvedPlan';
 import * as sensitivityPanel from './features/sensitivityPanel';
 import * as status from './features/status';
+import * as tasks from './features/tasks';
 
-const features = [status, analyze, sensitivityPanel, diagnose, checkpointEditor, explainLayer, newConfig, openReport, preview, resolvedPlan, capture, chooseCheckpoint];
+const features = [status, analyze, sensitivityPanel, diagnose, checkpointEditor, explainLayer, newConfig, openReport, preview, resolvedPlan, capture, chooseCheckpoint, convert, tasks];
 
 let current: QuantScopeContext | undefined;
 

@@ -15,5 +15,6 @@ export type * from './protocol/findings';
 export type * from './protocol/sensitivity';
 export type * from './protocol/firstBad';
 export type * from './protocol/allocation';
+export type * from './protocol/conversion';
 export type * from './protocol/explain';
 export type * from './protocol/messages';

@@ -4,9 +4,10 @@ import { registerCheckpoints } from './requests/checkpoints';
 import { registerDiagnosis } from './requests/diagnosis';
 import { registerExplain } from './requests/explain';
 import type { RequestContext } from './requests/context';
+import { registerConversion } from './requests/conversion';
 import { registerPreviews } from './requests/previews';
 import { registerReport } from './requests/report';
 
 export function registerRequests(context: RequestContext): void {
-  [registerAnalysis, registerCheckpoints, registerPreviews, registerDiagnosis, registerReport, registerExplain].forEach((register) => register(context));
+  [registerAnalysis, registerCheckpoints, registerPreviews, registerDiagnosis, registerReport, registerConversion, registerExplain].forEach((register) => register(context));
 }

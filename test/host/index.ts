@@ -14,6 +14,7 @@ export async function run(): Promise<void> {
   await import('./dialects.test');
   await import('./explain.test');
   await import('./newConfig.test');
+  await import('./convert.test');
   await import('./preview.test');
   await import('./capture.test');
   await import('./diagnose.test');

@@ -4,6 +4,7 @@ import * as vscode from 'vscode';
 import { LANGUAGE } from '../configs';
 import type { OfferedMethod } from '../../../server/src/protocol';
 import type { QuantScopeContext } from '../context';
+import { openUntitled } from '../untitled';
 
 /** What a script or a test answers in place of the quick picks. */
 interface Answers { method?: string; scheme?: string }
@@ -17,7 +18,7 @@ export function activate(context: QuantScopeContext): void {
     }
     const folder = homeOf(checkpoint);
     const config = await context.request('quantscope/newConfig', { checkpoint, ...choice, folder });
-    return openUntitled(folder, config.fileName, config.text);
+    return openUntitled(folder, config.fileName, config.text, LANGUAGE);
   });
 }
 
@@ -38,13 +39,13 @@ export async function findCheckpoints(): Promise<string[]> {
   return [...pipelines, ...alone].sort();
 }
 
-async function pickCheckpoint(): Promise<string | undefined> {
+export async function pickCheckpoint(title = vscode.l10n.t('Checkpoint to Quantize')): Promise<string | undefined> {
   const checkpoints = await findCheckpoints();
   if (checkpoints.length === 0) {
     throw new Error(vscode.l10n.t('No checkpoint in this workspace: open a folder with a model_index.json, a .safetensors.index.json or a .safetensors file.'));
   }
   const items = checkpoints.map((file) => ({ label: path.basename(file), description: vscode.workspace.asRelativePath(path.dirname(file)), file }));
-  const picked = await vscode.window.showQuickPick(items, { title: vscode.l10n.t('Checkpoint to Quantize'), matchOnDescription: true });
+  const picked = await vscode.window.showQuickPick(items, { title, matchOnDescription: true });
   return picked?.file;
 }
 
@@ -70,25 +71,4 @@ function describeScheme(scheme: string): string {
 /** The workspace folder of a checkpoint, else the folder it lies in. */
 function homeOf(checkpoint: string): string {
   return vscode.workspace.getWorkspaceFolder(vscode.Uri.file(checkpoint))?.uri.fsPath ?? path.dirname(checkpoint);
-}
-
-async function openUntitled(folder: string, fileName: string, text: string): Promise<vscode.TextEditor> {
-  const uri = vscode.Uri.file(path.join(folder, await freeName(folder, fileName))).with({ scheme: 'untitled' });
-  const document = await vscode.workspace.openTextDocument(uri);
-  const edit = new vscode.WorkspaceEdit();
-  edit.replace(uri, new vscode.Range(0, 0, document.lineCount, 0), text);
-  await vscode.workspace.applyEdit(edit);
-  return vscode.window.showTextDocument(await vscode.languages.setTextDocumentLanguage(document, LANGUAGE));
-}
-
-/** `name.quant.yaml`, or `name-2.quant.yaml` and so on when the file or an open document has the name already. */
-async function freeName(folder: string, fileName: string): Promise<string> {
-  const stem = fileName.replace(/\.quant\.ya?ml$/, '');
-  const entries = await vscode.workspace.fs.readDirectory(vscode.Uri.file(folder));
-  const taken = new Set([...entries.map(([name]) => name), ...vscode.workspace.textDocuments.map((document) => path.basename(document.uri.fsPath))]);
-  let name = fileName;
-  for (let count = 2; taken.has(name); count++) {
-    name = `${stem}-${count}.quant.yaml`;
-  }
-  return name;
 }

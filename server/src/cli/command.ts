@@ -23,6 +23,8 @@ export interface Command {
   /** After the name in the usage line. */
   usage: string;
   summary: string;
+  /** More for --help, such as the values of an option. */
+  details?(): string;
   options?: NonNullable<ParseArgsConfig['options']>;
   /** @returns the exit code: 0, or 1 for findings of severity error. */
   run(context: CommandContext): Promise<number>;

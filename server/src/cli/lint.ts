@@ -1,10 +1,5 @@
 import { resolve } from 'node:path';
-import { TextDocument } from 'vscode-languageserver-textdocument';
-import { URI } from 'vscode-uri';
-import { readValues } from '../checkpoint/values';
 import { describeShare, share } from '../config/dialects/evaluate';
-import { headerText } from '../config/dialects/header';
-import { loadDialect, whyNoDialect } from '../config/dialects/load';
 import type { LoadedDialect } from '../config/dialects/load';
 import type { Treatment } from '../config/dialects/dialect';
 import { sarif } from '../config/dialects/sarif';
@@ -13,69 +8,92 @@ import { packageVersion } from '../paths';
 import type { Problem } from '../protocol';
 import { describeProblem, UsageError } from './command';
 import type { Command, CommandContext } from './command';
+import { openDialect, UnknownFile } from './dialectFile';
 import { table } from './table';
+
+/** One linted file: what is printed as JSON and for people, and what exit code and SARIF go by. */
+interface Linted { path: string; json: object; text: string; problems: Problem[] }
+
+const severities = ['error', 'warning'] as const;
 
 export const lint: Command = {
   name: 'lint',
-  usage: '<file> [--checkpoint folder] [--sarif]',
-  summary: 'Problems of a quantization config, ours or another tool\'s, and what every entry takes by that tool\'s own rule: layers and share of the weights.',
-  options: { checkpoint: { type: 'string' }, sarif: { type: 'boolean' } },
+  usage: '<file>… [--checkpoint folder] [--sarif] [--fail-on error|warning] [--skip-unknown]',
+  summary: 'Problems of quantization configs, ours or another tool\'s, and what every entry takes by that tool\'s own rule: layers and share of the weights.',
+  options: { checkpoint: { type: 'string' }, sarif: { type: 'boolean' }, 'fail-on': { type: 'string' }, 'skip-unknown': { type: 'boolean' } },
   async run(context) {
-    const path = context.path('config');
-    const problems = /\.quant\.ya?ml$/.test(path) ? await lintConfig(context, path) : await lintDialect(context, path);
-    if (context.values['sarif'] === true) {
-      process.stdout.write(`${JSON.stringify(sarif(problems, path, process.cwd(), packageVersion()), null, 2)}\n`);
+    const failing = failingSeverities(context.values['fail-on'] ?? 'error');
+    const paths = context.positionals.length > 1 ? context.positionals.map((each) => resolve(each)) : [context.path('config')];
+    const files: Linted[] = [];
+    for (const path of paths) {
+      const linted = await lintFile(context, path);
+      files.push(...linted ? [linted] : []);
     }
-    problems.forEach((problem) => context.note(describeProblem(problem, path)));
-    return problems.some((problem) => problem.severity === 'error') ? 1 : 0;
+    const problems = files.flatMap(({ path, problems: own }) => own.map((problem) => ({ ...problem, file: problem.file ?? path })));
+    if (context.values['sarif'] === true) {
+      process.stdout.write(`${JSON.stringify(sarif(problems, paths[0] ?? '', process.cwd(), packageVersion()), null, 2)}\n`);
+    } else {
+      const [first] = files;
+      context.print(paths.length === 1 && first ? first.json : { files: files.map(({ path, json }) => ({ path, ...json })) }, () => files.map(({ path, text }) => (paths.length === 1 ? text : `${path}\n${text}`)).join('\n\n'));
+    }
+    files.forEach(({ path, problems: own }) => own.forEach((problem) => context.note(describeProblem(problem, path))));
+    return problems.some(({ severity }) => failing.includes(severity)) ? 1 : 0;
   },
 };
 
-async function lintConfig(context: CommandContext, path: string): Promise<Problem[]> {
-  if (context.values['checkpoint'] !== undefined) {
+function failingSeverities(least: unknown): readonly Problem['severity'][] {
+  const index = severities.findIndex((each) => each === least);
+  if (index < 0) {
+    throw new UsageError(`--fail-on must be ${severities.join(' or ')}, not "${String(least)}".`);
+  }
+  return severities.slice(0, index + 1);
+}
+
+/** undefined: no file of a tool known here, and `--skip-unknown` passes over those. */
+async function lintFile(context: CommandContext, path: string): Promise<Linted | undefined> {
+  if (/\.quant\.ya?ml$/.test(path)) {
+    return lintConfig(context, path);
+  }
+  if (context.values['skip-unknown'] !== true) {
+    return lintDialect(context, path);
+  }
+  try {
+    return await lintDialect(context, path);
+  } catch (error) {
+    if (!(error instanceof UnknownFile)) {
+      throw error;
+    }
+    context.note(`${path}: passed over, it is a file of no tool known here.`);
+    return undefined;
+  }
+}
+
+async function lintConfig(context: CommandContext, path: string): Promise<Linted> {
+  if (context.values['checkpoint'] !== undefined && context.positionals.length === 1) {
     throw new UsageError('--checkpoint is for files of other tools; a *.quant.yaml names its checkpoint itself.');
   }
   const first = await context.loadConfig(path);
   const { plan, problems } = await measureLoras(first) ? await context.loadConfig(path) : first;
   const entries = (plan?.rules ?? []).flatMap((rule) => rule.patterns);
-  print(context, { dialect: 'quantscope', entries, rules: plan?.rules ?? [], problems }, () => (entries.length === 0 ? 'No patterns.' : table(
-    ['line', 'pattern', 'layers', '% of weights'],
-    entries.map((entry) => [String(entry.range.start.line + 1), entry.text.slice(0, 80), String(entry.matchedLayers), entry.matchedParamsPercent.toFixed(2)]),
-  )));
-  return problems;
+  return {
+    path, problems, json: { dialect: 'quantscope', entries, rules: plan?.rules ?? [], problems },
+    text: entries.length === 0 ? 'No patterns.' : table(['line', 'pattern', 'layers', '% of weights'],
+      entries.map((entry) => [String(entry.range.start.line + 1), entry.text.slice(0, 80), String(entry.matchedLayers), entry.matchedParamsPercent.toFixed(2)])),
+  };
 }
 
-async function lintDialect(context: CommandContext, path: string): Promise<Problem[]> {
-  const given = context.values['checkpoint'];
-  const document = /\.safetensors$/.test(path) ? await headerDocument(context, path) : await context.document(path);
-  const loaded = await loadDialect(document, path, context.store, typeof given === 'string' ? resolve(given) : /\.safetensors$/.test(path) ? path : undefined);
-  if (!loaded) {
-    throw new UsageError(`${path}: ${whyNoDialect(document, path)}. QuantScope reads *.quant.yaml and the files of other tools that docs/cli.md lists.`);
-  }
+async function lintDialect(context: CommandContext, path: string): Promise<Linted> {
+  const { loaded } = await openDialect(context, path);
   const { dialect, entries, decisions, uncovered, problems, checkpoint } = loaded;
   const total = decisions.reduce((sum, { layer }) => sum + layer.params, 0);
-  print(context, {
-    dialect: dialect.id, title: dialect.title, checkpoint: checkpoint?.path ?? null, entries, problems,
-    uncovered: { layers: uncovered.layers.length, paramsPercent: share(uncovered.layers, total), treatment: uncovered.treatment, names: uncovered.layers.map(({ name }) => name) },
-    layers: decisions.map(({ layer, treatment, entry }) => ({ name: layer.name, ...treatment, entry: entry?.text ?? null, builtin: entry?.builtin ?? null })),
-  }, () => describe(loaded));
-  return problems;
-}
-
-/** The quantization metadata in a checkpoint's header as a text. */
-async function headerDocument(context: CommandContext, path: string): Promise<TextDocument> {
-  const text = await headerText(await context.store.get(path), async (tensor) => Buffer.from((await readValues(tensor)).data).toString('utf8'));
-  if (text === undefined) {
-    throw new UsageError(`${path}: holds no quantization metadata (no _quantization_metadata or quantization_config in its header, no .comfy_quant or scaled_fp8 tensors).`);
-  }
-  return TextDocument.create(URI.file(path).toString(), 'json', 1, text);
-}
-
-/** With --sarif the problems alone go to standard output. */
-function print(context: CommandContext, value: unknown, text: () => string): void {
-  if (context.values['sarif'] !== true) {
-    context.print(value, text);
-  }
+  return {
+    path, problems, text: describe(loaded),
+    json: {
+      dialect: dialect.id, title: dialect.title, checkpoint: checkpoint?.path ?? null, entries, problems,
+      uncovered: { layers: uncovered.layers.length, paramsPercent: share(uncovered.layers, total), treatment: uncovered.treatment, names: uncovered.layers.map(({ name }) => name) },
+      layers: decisions.map(({ layer, treatment, entry }) => ({ name: layer.name, ...treatment, entry: entry?.text ?? null, builtin: entry?.builtin ?? null })),
+    },
+  };
 }
 
 function describe({ dialect, entries, uncovered, checkpoint }: LoadedDialect): string {

@@ -9,19 +9,22 @@ import { analyze } from './analyze';
 import { capture } from './capture';
 import { parseCommandLine, UsageError } from './command';
 import type { Command, CommandContext } from './command';
+import { ConversionError } from '../config/convert/lossy';
 import { doctor } from './doctor';
+import { exportCommand } from './export';
 import { decode, forward } from './forward';
+import { importCommand } from './import';
 import { inspect } from './inspect';
 import { lint } from './lint';
 import { lsp } from './lsp';
 import { plan } from './plan';
 import { preview } from './preview';
-import { exportCommand, quantize } from './quantize';
+import { quantize } from './quantize';
 import { report } from './report';
 import { sensitivity } from './sensitivity';
 import { stats } from './stats';
 
-const commands: readonly Command[] = [inspect, stats, plan, lint, analyze, allocate, report, forward, decode, preview, capture, sensitivity, quantize, exportCommand, lsp, doctor];
+const commands: readonly Command[] = [inspect, stats, plan, lint, analyze, allocate, report, forward, decode, preview, capture, sensitivity, quantize, exportCommand, importCommand, lsp, doctor];
 
 function help(): string {
   return ['Usage: quantscope <command> [--json] [--quiet] [--verbose] [--threads N] [--device auto|cpu|cuda] [--cache folder|none]', '',
@@ -41,7 +44,7 @@ async function main([name, ...args]: string[]): Promise<number> {
     }
     context = parseCommandLine(command, args);
     if (context.values['help'] === true) {
-      process.stdout.write(`Usage: quantscope ${command.name} ${command.usage}\n${command.summary}\n`);
+      process.stdout.write(`Usage: quantscope ${command.name} ${command.usage}\n${command.summary}\n${command.details?.() ?? ''}`);
       return 0;
     }
     const { cancel } = context;
@@ -62,7 +65,7 @@ async function main([name, ...args]: string[]): Promise<number> {
       context?.note('Cancelled.');
       return 130;
     }
-    if ([UsageError, AllocationError, CheckpointError, ModelError, SamplerError].some((kind) => error instanceof kind)) {
+    if ([UsageError, AllocationError, CheckpointError, ConversionError, ModelError, SamplerError].some((kind) => error instanceof kind)) {
       process.stderr.write(`quantscope: ${(error as Error).message}\n`);
       return 2;
     }

@@ -11,26 +11,12 @@ export const quantize: Command = {
   usage: '<config> --out folder [--fold]',
   summary: 'Writes the packed checkpoint of a config: codes, side data and recipes, read back by every command here. A stopped run goes on where it ended.',
   options: { out: { type: 'string' }, fold: { type: 'boolean' } },
-  run: (context) => write(context, 'packed'),
+  run: (context) => writeCheckpoint(context, 'packed'),
 };
 
-const forms: readonly Form[] = ['packed', 'bf16'];
+export const forms: readonly Form[] = ['packed', 'bf16'];
 
-export const exportCommand: Command = {
-  name: 'export',
-  usage: '<config> --to packed|bf16 --out folder [--fold]',
-  summary: 'Writes a quantized checkpoint: packed as by quantize, or as BF16 weights in plain diffusers layout that any tool loads.',
-  options: { out: { type: 'string' }, to: { type: 'string' }, fold: { type: 'boolean' } },
-  run(context) {
-    const form = forms.find((each) => each === context.values['to']);
-    if (!form) {
-      throw new UsageError(`--to must be ${forms.join(' or ')}, not "${String(context.values['to'])}".`);
-    }
-    return write(context, form);
-  },
-};
-
-async function write(context: CommandContext, form: Form): Promise<number> {
+export async function writeCheckpoint(context: CommandContext, form: Form): Promise<number> {
   const { out } = context.values;
   if (typeof out !== 'string') {
     throw new UsageError('Name a new folder for the checkpoint: --out folder');

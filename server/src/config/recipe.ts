@@ -1,6 +1,7 @@
 /** Settings of a rule and of `defaults` → the Recipe of a layer, or the reason why this combination cannot be. */
 import { methods } from '../methods';
 import { keepOriginal, plain } from '../methods/method';
+import { fixedGroups } from '../methods/widths';
 import type { LayerShape } from '../methods/widths';
 import type { FloatFormat, KeepDtype, Quantizer, Range, Recipe } from '../protocol';
 import { quantizerKeys } from './methodParts';
@@ -95,8 +96,7 @@ function override(preset: Quantizer, written: QuantizerOverride | undefined): Qu
 
 function float(bits: number, written: QuantizerOverride, base: Extract<Quantizer, { kind: 'float' }> | undefined): Quantizer {
   const format: FloatFormat = written.format ?? base?.format ?? (bits === 8 ? 'fp8' : 'nvfp4');
-  const fixed = { fp4: undefined, nvfp4: 16, mxfp4: 32, fp8: undefined, mxfp8: 32 }[format];
-  return { kind: 'float', format, group: written.group ?? fixed ?? (base?.format === format ? base.group : 'row') };
+  return { kind: 'float', format, group: written.group ?? fixedGroups[format] ?? (base?.format === format ? base.group : 'row') };
 }
 
 /** Overrides that can have no effect are mistakes, not wishes. */

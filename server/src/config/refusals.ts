@@ -1,7 +1,7 @@
 /** Combinations of a recipe and a layer that cannot be, each with its reason and what to do instead. */
 import { blockOf } from '../checkpoint/superblocks';
 import { hadamardOrder } from '../methods/hadamard';
-import { groupOf, maxBasis, tailWidth } from '../methods/widths';
+import { fixedGroups, groupOf, maxBasis, tailWidth } from '../methods/widths';
 import type { LayerShape } from '../methods/widths';
 import type { Quantizer, Recipe } from '../protocol';
 
@@ -40,7 +40,7 @@ function ofQuantizer(quantizer: Quantizer, side: 'weights' | 'activations', reci
       }
       return quantizer.bits < 2 ? 'Twin-log needs a level for either sign, so 2 bits or more. Use "kind: codebook" for 1 bit.' : undefined;
     case 'float': {
-      const fixed = { fp4: undefined, nvfp4: 16, mxfp4: 32, fp8: undefined, mxfp8: 32 }[quantizer.format];
+      const fixed = fixedGroups[quantizer.format];
       if (fixed !== undefined && quantizer.group !== fixed) {
         return `${quantizer.format} has groups of ${fixed}. Remove "group", or use ${quantizer.format === 'mxfp8' ? 'fp8' : 'fp4'}, whose groups are free.`;
       }

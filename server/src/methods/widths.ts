@@ -1,11 +1,14 @@
 /** How a recipe divides the input coordinates of a layer: the tail in high precision, the rest in groups. */
-import type { Layer, Quantizer, Recipe } from '../protocol';
+import type { FloatFormat, Layer, Quantizer, Recipe } from '../protocol';
 
 /** What a recipe must know about a layer. `heads`: how many attention heads its inputs consist of, or null when they come from no attention. */
 export interface LayerShape { inFeatures: number; outFeatures: number; role: Layer['role']; heads: number | null }
 
 /** Eigenvectors of more than this many inputs take hours. DiRotQ's widest basis has as many. */
 export const maxBasis = 12_288;
+
+/** Block formats come with groups of a fixed size. */
+export const fixedGroups: Readonly<Partial<Record<FloatFormat, number>>> = { nvfp4: 16, mxfp4: 32, mxfp8: 32 };
 
 /** Consecutive coordinates that share a scale, where the quantizer fixes such a number. */
 export function groupOf(quantizer: Quantizer): number {

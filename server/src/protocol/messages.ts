@@ -2,6 +2,7 @@
 import type { Allocation, BudgetText, LossKind, PlanChange, TextChange } from './allocation';
 import type { CaptureCell, CaptureResult, Half } from './capture';
 import type { Checkpoint } from './checkpoint';
+import type { ExportConfigParams, ExportConfigResult, ExportTarget, ImportConfigParams, ImportConfigResult } from './conversion';
 import type { ExplainLayerParams, LayerExplanation, LayersAt, LayersAtParams } from './explain';
 import type { FirstBad } from './firstBad';
 import type { Plan } from './plan';
@@ -120,6 +121,9 @@ export interface Requests {
   'quantscope/tensorStats': { params: TensorStatsParams; result: TensorStats };
   'quantscope/methods': { params: null; result: OfferedMethod[] };
   'quantscope/newConfig': { params: NewConfigParams; result: NewConfigResult };
+  'quantscope/importConfig': { params: ImportConfigParams; result: ImportConfigResult };
+  'quantscope/exportTargets': { params: null; result: ExportTarget[] };
+  'quantscope/exportConfig': { params: ExportConfigParams; result: ExportConfigResult };
   'quantscope/writeReport': { params: WriteReportParams; result: WriteReportResult };
   'quantscope/reportEstimate': { params: PlanParams; result: ReportEstimate };
   'quantscope/preview': { params: PreviewParams; result: PreviewResult };

@@ -1,7 +1,8 @@
 /** Checkpoints and their tensors, new configs for them, and the engine itself. */
-import { basename, isAbsolute, relative, sep } from 'node:path';
+import { basename } from 'node:path';
 import { ErrorCodes, ResponseError } from 'vscode-languageserver';
 import { findTensor, tensorStats } from '../analysis/tensorStats';
+import { checkpointName } from '../config/convert/names';
 import { newConfigText } from '../config/template';
 import { methods } from '../methods';
 import type { RequestContext } from './context';
@@ -18,8 +19,7 @@ export function registerCheckpoints(context: RequestContext): void {
   context.onRequest('quantscope/methods', () => Promise.resolve([...methods.values()].map(({ name, title, summary, schemes }) => ({ name, title, summary, schemes }))));
   context.onRequest('quantscope/newConfig', async ({ checkpoint: path, method, scheme, folder }) => {
     const checkpoint = await context.store.get(path);
-    const inside = relative(folder, path).split(sep).join('/');
-    return { text: newConfigText(checkpoint, inside.startsWith('.') || isAbsolute(inside) ? inside : `./${inside}`, method, scheme), fileName: `${basename(path).replace(/\.safetensors(\.index\.json)?$/, '')}.quant.yaml` };
+    return { text: newConfigText(checkpoint, checkpointName(folder, path), method, scheme), fileName: `${basename(path).replace(/\.safetensors(\.index\.json)?$/, '')}.quant.yaml` };
   });
   context.onRequest('quantscope/restartEngine', async () => {
     await context.engine.restart();

@@ -9,6 +9,7 @@ import { expressions, names } from './offers';
 import { regexOrProblem } from './patterns';
 import { backend } from './quantizationConfig';
 import { compileRegex } from './regex';
+import { equivalent, int } from './recipes';
 import { widthTraps } from './sizes';
 
 const exporterKeys = ['layer_config', 'ignore_layers'];
@@ -46,7 +47,7 @@ export const autoRound = backend({
   unmatched: 'Passed over without a word.',
 }, (fields, problems) => {
   fields.text('backend');
-  fields.flag('sym');
+  const symmetric = fields.flag('sym') ?? true;
   const bits = fields.number('bits') ?? 4;
   const group = fields.number('group_size') ?? 128;
   if (fields.text('quant_method') === 'auto_round') {
@@ -55,10 +56,10 @@ export const autoRound = backend({
   for (const key of exporterKeys.filter((each) => fields.has(each))) {
     fields.report('autoround/exporter-list', 'warning', fields.keyRange(key), `"${key}" is for AutoRound's exporter, where it matches parts of names. The loader reads extra_config and modules_to_not_convert instead.`);
   }
-  const base = label(bits, group);
+  const base = treatmentOf(bits, group, symmetric);
   const entries = [
     ...fields.names('modules_to_not_convert', false).flatMap((name) => skip(name, problems)),
-    ...(fields.map('extra_config')?.node.entries ?? []).flatMap(({ key, keyRange }) => settings({ value: key, range: keyRange }, fields.map('extra_config')?.map(key), bits, group, problems)),
+    ...(fields.map('extra_config')?.node.entries ?? []).flatMap(({ key, keyRange }) => settings({ value: key, range: keyRange }, fields.map('extra_config')?.map(key), { bits, group, symmetric }, problems)),
     ...blocks(fields).map(({ value, range }): RoundEntry => ({ text: value, range, kind: 'block', group, treatment: base, isPath: true, takes: ({ name }) => name.startsWith(value) })),
   ];
   const byBlocks = entries.some(({ kind }) => kind === 'block');
@@ -74,8 +75,9 @@ export const autoRound = backend({
   };
 });
 
-function label(bits: number, group: number): Treatment {
-  return bits >= 16 ? kept : quantized(`int${bits} weights per ${group === -1 ? 'row' : `group ${group}`}`, bits);
+function treatmentOf(bits: number, group: number, symmetric: boolean): Treatment {
+  return bits >= 16 ? kept : quantized(`int${bits} weights per ${group === -1 ? 'row' : `group ${group}`}`, bits, 16,
+    Number.isInteger(bits) && bits >= 1 && bits <= 8 ? equivalent(int(bits, group > 0 ? group : 'row', { symmetric }), undefined, ['it learns the rounding; here it is to the nearest level']) : undefined);
 }
 
 /** A list, or a text with commas. */
@@ -95,11 +97,11 @@ function skip({ value, range }: Located<string>, problems: DialectProblem[]): Ro
 }
 
 /** An entry without `bits` says the same as the rest of the file. What it takes depends on which layers there are: see `prepare`. */
-function settings({ value, range }: Located<string>, inner: Fields | undefined, bits: number, group: number, problems: DialectProblem[]): RoundEntry[] {
-  const size = inner?.number('group_size') ?? group;
+function settings({ value, range }: Located<string>, inner: Fields | undefined, usual: { bits: number; group: number; symmetric: boolean }, problems: DialectProblem[]): RoundEntry[] {
+  const size = inner?.number('group_size') ?? usual.group;
   const regex = regexOrProblem(value, 'python', range, problems);
   return [{
-    text: value, range, kind: 'settings', group: size, treatment: label(inner?.number('bits') ?? bits, size), isPath: isPlain(value), elsewhere: !regex,
+    text: value, range, kind: 'settings', group: size, treatment: treatmentOf(inner?.number('bits') ?? usual.bits, size, inner?.flag('sym') ?? usual.symmetric), isPath: isPlain(value), elsewhere: !regex,
     takes: ({ name }) => name === value, find: (name) => regex?.search(name) === true,
   }];
 }

@@ -4,9 +4,18 @@ import type { FieldTable } from './field';
 import type { Fields } from './fields';
 import { modules } from './offers';
 import { backend, byName, fp32Modules, skipList } from './quantizationConfig';
+import { equivalent, float, float32Scales, int } from './recipes';
+import type { Equivalent } from './recipes';
+
+/** In the order in which an export prefers them. Blocks of 64 run over the whole weight, row after row. */
+export const bitsandbytesFormats: Readonly<Record<'nf4' | 'fp4' | 'int8', Equivalent>> = {
+  nf4: equivalent(float('fp4', 64), undefined, ['its 16 levels are quantiles of a normal distribution, those of fp4 are E2M1', float32Scales]),
+  fp4: equivalent(float('fp4', 64), undefined, ['its smallest level is 1/192 of the largest, E2M1\'s is 1/12', float32Scales]),
+  int8: equivalent(int(8, 'row', { scale: 'fp32' }), int(8, 'row', { scale: 'fp32' }), ['inputs above llm_int8_threshold are multiplied in 16 bits']),
+};
 
 /** A layer is kept when its last segment is the entry, when the entry and a dot stand anywhere in its path, or when the path is the entry. No anchors, no wildcards. */
-function takes(entry: string, layer: string): boolean {
+export function takes(entry: string, layer: string): boolean {
   return layer.slice(layer.lastIndexOf('.') + 1) === entry || layer.includes(`${entry}.`) || layer === entry;
 }
 
@@ -38,7 +47,8 @@ export const bitsandbytes = backend({
   const four = fields.flag('load_in_4bit') === true;
   const type = fields.text('bnb_4bit_quant_type') ?? 'fp4';
   // Either flag alone means LLM.int8() or 4 bit; activations are only quantized (to 8 bit, outliers apart) by the first.
-  const otherwise = four ? quantized(type, 4) : fields.flag('load_in_8bit') === true ? quantized('LLM.int8(): int8 weights and activations', 8, 8) : kept;
+  const otherwise = four ? quantized(type, 4, 16, bitsandbytesFormats[type === 'nf4' ? 'nf4' : 'fp4']) :
+    fields.flag('load_in_8bit') === true ? quantized('LLM.int8(): int8 weights and activations', 8, 8, bitsandbytesFormats.int8) : kept;
   return {
     entries: skipList(fields.names('llm_int8_skip_modules', false), takes, (entry) => (entry.includes('.') ?
       'A path counts only with a dot behind it (a module that contains layers) or as the whole name of a layer; the end of a path does not. Write the last segment alone, or the whole path.' : undefined)),

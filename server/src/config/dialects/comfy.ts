@@ -3,7 +3,7 @@ import type { Checkpoint, Range, TensorInfo } from '../../protocol';
 import { find } from '../tree';
 import { problem, quantized, replaceBy } from './dialect';
 import type { Dialect, DialectEntry, DialectProblem } from './dialect';
-import { formats, scaleOrder, tensorTraps } from './comfyTensors';
+import { comfyRecipe, formats, scaleOrder, tensorTraps } from './comfyTensors';
 import type { LayerNote } from './comfyTensors';
 import { named } from './field';
 import type { Field } from './field';
@@ -51,9 +51,10 @@ export const comfy: Dialect = {
       return fields ? [{ name: key, range: keyRange, fields, format: fields.text('format') }] : [];
     });
     return {
-      entries: notes.map(({ name, range, format }): DialectEntry => {
+      entries: notes.map((note): DialectEntry => {
+        const { name, range, format } = note;
         const known = formats[format ?? ''];
-        return { text: name, range, treatment: quantized(format ?? 'unknown', known?.weights ?? null, known?.activations ?? null), isPath: false, elsewhere: true, takes: (layer) => layer.name === name };
+        return { text: name, range, treatment: quantized(format ?? 'unknown', known?.weights ?? null, known?.activations ?? null, comfyRecipe(note)), isPath: false, elsewhere: true, takes: (layer) => layer.name === name };
       }),
       otherwise: { kind: 'keep', label: 'loaded as unquantized', weightBits: 16, activationBits: 16 }, unmatched: 'ignored', problems: [...file.problems, ...problems],
       traps: (checkpoint) => traps(notes, checkpoint, root?.keyRange('layers') ?? { start: { line: 0, character: 0 }, end: { line: 0, character: 1 } }),

@@ -3,6 +3,8 @@ import type { Range, TensorInfo } from '../../protocol';
 import { problem } from './dialect';
 import type { DialectProblem } from './dialect';
 import type { Fields } from './fields';
+import { equivalent, float, hadamardGroups, int, uint } from './recipes';
+import type { Equivalent } from './recipes';
 
 interface Format {
   weights: number;
@@ -16,18 +18,44 @@ interface Format {
   tiled?: number;
   /** Inputs that share a scale otherwise. */
   group?: number;
+  /** In our terms; absent where nothing here is like it. */
+  as?: Equivalent;
 }
 
+const scaleOfInputs = 'the scale of its inputs is stored in the file; here every tensor has its own at run time';
+const perRow = (bits: number): Equivalent => equivalent(int(bits, 'row', { scale: 'fp32' }), int(bits, 'row', { scale: 'fp32' }));
+
 export const formats: Readonly<Record<string, Format>> = {
-  float8_e4m3fn: { weights: 8, activations: 8, dtypes: ['F8_E4M3'], packed: false, needs: [] },
+  float8_e4m3fn: { weights: 8, activations: 8, dtypes: ['F8_E4M3'], packed: false, needs: [], as: equivalent(float('fp8', 'tensor'), float('fp8', 'tensor'), [scaleOfInputs]) },
   float8_e5m2: { weights: 8, activations: 8, dtypes: ['F8_E5M2'], packed: false, needs: [] },
-  nvfp4: { weights: 4, activations: 4, dtypes: ['U8'], packed: true, needs: ['weight_scale', 'weight_scale_2'], tiled: 16 },
-  mxfp8: { weights: 8, activations: 8, dtypes: ['F8_E4M3'], packed: false, needs: ['weight_scale'], tiled: 32 },
-  int8_tensorwise: { weights: 8, activations: 8, dtypes: ['I8'], packed: false, needs: ['weight_scale'] },
-  convrot_w4a4: { weights: 4, activations: 4, dtypes: ['I8'], packed: true, needs: ['weight_scale'], group: 64 },
-  asym_w4a8_int8: { weights: 4, activations: 8, dtypes: ['I8'], packed: true, needs: ['weight_s_rel', 'weight_s_channel'], group: 16 },
-  awq_w4a16: { weights: 4, activations: 16, dtypes: ['I8'], packed: true, needs: ['weight_scale', 'weight_zeros'], group: 64 },
+  nvfp4: { weights: 4, activations: 4, dtypes: ['U8'], packed: true, needs: ['weight_scale', 'weight_scale_2'], tiled: 16, as: equivalent(float('nvfp4'), float('nvfp4')) },
+  mxfp8: { weights: 8, activations: 8, dtypes: ['F8_E4M3'], packed: false, needs: ['weight_scale'], tiled: 32, as: equivalent(float('mxfp8'), float('mxfp8')) },
+  int8_tensorwise: { weights: 8, activations: 8, dtypes: ['I8'], packed: false, needs: ['weight_scale'], as: perRow(8) },
+  convrot_w4a4: { weights: 4, activations: 4, dtypes: ['I8'], packed: true, needs: ['weight_scale'], group: 64, as: perRow(4) },
+  asym_w4a8_int8: { weights: 4, activations: 8, dtypes: ['I8'], packed: true, needs: ['weight_s_rel', 'weight_s_channel'], group: 16, as: equivalent(uint(4, 16), int(8), ['its levels are a codebook of 16 for the whole layer, its scales FP8']) },
+  awq_w4a16: { weights: 4, activations: 16, dtypes: ['I8'], packed: true, needs: ['weight_scale', 'weight_zeros'], group: 64, as: equivalent(uint(4, 64)) },
 };
+
+/** What the tool reads of a layer's note. */
+export interface ComfyNote { format: string; convrot?: boolean; convrot_groupsize?: number; group_size?: number }
+
+/** In our terms, with ConvRot's rotation where the note has it, and groups where it says so. */
+export function comfyEquivalent({ format, convrot, convrot_groupsize: rotation = 256, group_size: size = 0 }: ComfyNote): Equivalent | undefined {
+  const as = formats[format]?.as;
+  const weights = as?.recipe.weights;
+  const grouped = as && weights?.kind === 'int' && typeof weights.group === 'number' && size > 0 ? equivalent({ ...weights, group: size }, as.recipe.activations, as.near) : as;
+  if (!grouped || (format !== 'convrot_w4a4' && convrot !== true)) {
+    return grouped;
+  }
+  const { parts, near } = hadamardGroups(rotation);
+  return equivalent(grouped.recipe.weights, grouped.recipe.activations, [...grouped.near, near], parts);
+}
+
+export function comfyRecipe({ format, fields }: LayerNote): Equivalent | undefined {
+  const [rotation, size] = [fields.scalar('convrot_groupsize'), fields.scalar('group_size')];
+  const rotates = fields.scalar('convrot') === true || (format === 'asym_w4a8_int8' && typeof rotation === 'number');
+  return comfyEquivalent({ format: format ?? '', convrot: rotates, ...(typeof rotation === 'number' ? { convrot_groupsize: rotation } : {}), ...(typeof size === 'number' ? { group_size: size } : {}) });
+}
 
 /** Layers whose widths ComfyUI measures to recognise a model; packed weights are half as wide. */
 const measured = /(?:^|\.)(?:img_in|txt_in|vector_in\.in_layer|guidance_in\.in_layer|cap_embedder\.1|x_embedder|patch_embedding|head\.head)$/;

@@ -1,5 +1,6 @@
 /** compressed-tensors' `quantization_config`, and what llm-compressor's recipes share with it: groups of targets, a list to ignore, one matching rule. */
-import type { Range } from '../../protocol';
+import { keepOriginal } from '../../methods/method';
+import type { Range, Recipe } from '../../protocol';
 import type { Located } from '../parse';
 import { find } from '../tree';
 import { kept, problem, quantized } from './dialect';
@@ -11,8 +12,10 @@ import { Fields } from './fields';
 import { decideTargets, readTarget, targetRule as rule } from './compressedTensorsTargets';
 import type { TargetEntry } from './compressedTensorsTargets';
 import { presetDocs, presets } from './compressedTensorsPresets';
-import { argsFields, checkArgs } from './quantizationArgs';
+import { argsFields, checkArgs, quantizerOf } from './quantizationArgs';
 import { inConfig, methodField, quantizationConfig, quantMethod } from './quantizationConfig';
+import { equivalent, nearBoth } from './recipes';
+import type { Equivalent } from './recipes';
 import { readTransforms, transformField } from './transformConfig';
 
 const targets: Field = { type: 'names', names: rule, doc: 'Layers that this takes: names, `re:` expressions, or classes such as `Linear`.' };
@@ -79,15 +82,18 @@ export const compressedTensors: Dialect = {
 
 type Groups = Omit<ParsedDialect, 'problems' | 'entries' | 'traps'> & { entries: TargetEntry[]; traps: NonNullable<ParsedDialect['traps']> };
 
+/** How a modifier finds codes, and what is near about that. */
+export interface Solving { parts: Partial<Recipe>; near: readonly string[] }
+
 /** @param fields holds config_groups, ignore, and in recipes also targets and scheme. @param holder tells the entries of several modifiers apart. */
-export function readGroups(fields: Fields, problems: DialectProblem[], holder = 0): Groups {
+export function readGroups(fields: Fields, problems: DialectProblem[], holder = 0, solving: Solving = { parts: {}, near: [] }): Groups {
   const target = (name: Located<string>, treatment: Treatment, ignored: boolean): TargetEntry => ({ ...readTarget(name, problems), treatment, ignored, holder });
   const ignored = fields.names('ignore', true).map((name) => target(name, kept, true));
   const groups = fields.map('config_groups');
   const sizes: { range: Range; group: number; entries: TargetEntry[] }[] = [];
   const targets = (groups?.node.entries ?? []).flatMap(({ key, keyRange, value }) => {
     if (value.kind === 'list') {
-      const preset = readPreset(key, keyRange, fields);
+      const preset = readPreset(key, keyRange, fields, solving);
       const entries = (groups?.names(key, true) ?? []).map((name) => target(name, preset.treatment, false));
       sizes.push(...preset.group ? [{ range: keyRange, group: preset.group, entries }] : []);
       return entries;
@@ -97,13 +103,13 @@ export function readGroups(fields: Fields, problems: DialectProblem[], holder = 
       return [];
     }
     group.check('error', 'compressed-tensors refuses it.');
-    const { treatment, groupSize } = readScheme(group);
+    const { treatment, groupSize } = readScheme(group, solving);
     const entries = group.names('targets', true).map((name) => target(name, treatment, false));
     sizes.push(...groupSize ? [{ range: group.map('weights')?.range('group_size') ?? keyRange, group: groupSize, entries }] : []);
     return entries;
   });
   for (const { name, range, of } of schemes(fields)) {
-    const preset = readPreset(name, range, fields);
+    const preset = readPreset(name, range, fields, solving);
     const entries = of.map((each) => target(each, preset.treatment, false));
     sizes.push(...preset.group ? [{ range, group: preset.group, entries }] : []);
     targets.push(...entries);
@@ -131,17 +137,22 @@ function schemes(fields: Fields): { name: string; range: Range; of: Located<stri
   return name === undefined ? [] : [{ name, range: fields.range('scheme'), of: fields.has('targets') ? fields.names('targets', true) : [{ value: 'Linear', range: fields.range('scheme') }] }];
 }
 
-function readPreset(name: string, range: Range, fields: Fields): { treatment: Treatment; group?: number } {
+function readPreset(name: string, range: Range, fields: Fields, solving: Solving): { treatment: Treatment; group?: number } {
   const preset = presets[name.toUpperCase()];
   if (!preset) {
     fields.report('ct/preset', 'error', range, `"${name}" is no preset: ${Object.keys(presets).join(', ')}.`);
     return { treatment: quantized(name, null, null) };
   }
-  const [weights, activations, group] = preset;
-  return { treatment: weights === 16 && activations === 16 ? kept : quantized(name.toUpperCase(), weights, activations), ...(group ? { group } : {}) };
+  const { weights, activations, group, as } = preset;
+  return { treatment: as ? quantized(name.toUpperCase(), weights, activations, solved(as, solving)) : kept, ...(group ? { group } : {}) };
 }
 
-function readScheme(group: Fields): { treatment: Treatment; groupSize: number | undefined } {
+/** Codes found as the modifier says. */
+function solved({ recipe, near }: Equivalent, solving: Solving): Equivalent {
+  return equivalent(recipe.weights, recipe.activations, nearBoth(near, solving.near), solving.parts);
+}
+
+function readScheme(group: Fields, solving: Solving): { treatment: Treatment; groupSize: number | undefined } {
   const [weights, inputs, outputs] = [group.map('weights'), group.map('input_activations'), group.map('output_activations')];
   const parts = { weights: weights && checkArgs(weights, 'weights'), inputs: inputs && checkArgs(inputs, 'activations') };
   if (outputs) {
@@ -155,7 +166,12 @@ function readScheme(group: Fields): { treatment: Treatment; groupSize: number | 
     return { treatment: kept, groupSize: undefined };
   }
   return {
-    treatment: quantized([parts.weights && `${parts.weights.label} weights`, parts.inputs && `${parts.inputs.label} activations`].filter(Boolean).join(', '), parts.weights?.bits ?? 16, parts.inputs?.bits ?? 16),
+    treatment: quantized([parts.weights && `${parts.weights.label} weights`, parts.inputs && `${parts.inputs.label} activations`].filter(Boolean).join(', '), parts.weights?.bits ?? 16, parts.inputs?.bits ?? 16, schemeRecipe(weights, inputs, solving)),
     groupSize: w !== undefined && w > 0 ? w : undefined,
   };
+}
+
+function schemeRecipe(weights: Fields | undefined, inputs: Fields | undefined, solving: Solving): Equivalent | undefined {
+  const [w, i] = [weights && quantizerOf(weights, 'weights'), inputs && quantizerOf(inputs, 'activations')];
+  return (weights && !w) || (inputs && !i) ? undefined : solved(equivalent(w?.quantizer ?? keepOriginal, i?.quantizer ?? keepOriginal, nearBoth(w?.near, i?.near)), solving);
 }

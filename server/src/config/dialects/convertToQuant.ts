@@ -10,10 +10,17 @@ import { Fields } from './fields';
 import { expressions } from './offers';
 import { regexOrProblem } from './patterns';
 import { compileRegex } from './regex';
+import { equivalent, float, int } from './recipes';
+import type { Equivalent } from './recipes';
 
-/** Bits of weights and activations. */
-const formats: Readonly<Record<string, readonly [weights: number, activations: number]>> = {
-  float8_e4m3fn: [8, 8], float8_e4m3fn_rowwise: [8, 8], float8_e4m3fn_blockwise: [8, 8], float8_e4m3fn_block3d: [8, 8], int8_blockwise: [8, 8], int8_tensorwise: [8, 8], nvfp4: [4, 4], mxfp8: [8, 8], hybrid_mxfp8: [8, 8],
+const squareBlocks = 'its scales are for blocks of 64 × 64, these for groups of 64 within a row';
+const fp8Inputs = 'the scale of its inputs comes from the file or the run time, here every tensor has its own';
+/** Bits of weights and activations. In the order in which an export prefers them. */
+export const convertToQuantFormats: Readonly<Record<string, readonly [weights: number, activations: number, as: Equivalent]>> = {
+  float8_e4m3fn: [8, 8, equivalent(float('fp8', 'tensor'), float('fp8', 'tensor'), [fp8Inputs])], float8_e4m3fn_rowwise: [8, 8, equivalent(float('fp8', 'row'), float('fp8', 'row'), [fp8Inputs])],
+  float8_e4m3fn_blockwise: [8, 8, equivalent(float('fp8', 64), float('fp8', 'row'), [squareBlocks, fp8Inputs])], float8_e4m3fn_block3d: [8, 8, equivalent(float('fp8', 64), float('fp8', 'row'), [fp8Inputs])],
+  int8_blockwise: [8, 8, equivalent(int(8, 128), int(8, 128), ['its scales are for blocks of 128 × 128, these for groups of 128 within a row'])], int8_tensorwise: [8, 8, equivalent(int(8, 'tensor'), int(8))],
+  nvfp4: [4, 4, equivalent(float('nvfp4'), float('nvfp4'))], mxfp8: [8, 8, equivalent(float('mxfp8'), float('mxfp8'))], hybrid_mxfp8: [8, 8, equivalent(float('mxfp8'), float('mxfp8'), ['it has one scale for the tensor besides'])],
 };
 
 interface LayerEntry extends DialectEntry { tier: number; literal: number }
@@ -22,7 +29,7 @@ const keyRule: NameRule = { takes: (entry) => { const regex = compileRegex(entry
 const settings: Field = {
   type: 'map', doc: 'What becomes of these layers.',
   fields: {
-    format: { type: 'text', values: named(...Object.keys(formats)), refusal: ['ctq/format', 'error'], doc: 'What weights become.' }, skip: { type: 'flag', default: false, doc: 'Keeps them; `format` is not needed then.' },
+    format: { type: 'text', values: named(...Object.keys(convertToQuantFormats)), refusal: ['ctq/format', 'error'], doc: 'What weights become.' }, skip: { type: 'flag', default: false, doc: 'Keeps them; `format` is not needed then.' },
     full_precision_matrix_mult: { type: 'flag', doc: 'Multiplies in 16 bits.' }, block_size: { type: 'number', examples: [128], doc: 'Of block-wise formats.' }, simple: { type: 'flag', doc: 'Rounds to nearest instead of learning the rounding.' },
   },
 };
@@ -91,8 +98,8 @@ function treatmentOf({ key, keyRange, value }: Entry, problems: DialectProblem[]
     fields.report('ctq/format', 'error', format === undefined ? keyRange : fields.range('format'), `"${key}" needs a format, or "skip": true.`);
     return kept;
   }
-  const [weights, activations] = formats[format] ?? [null, null];
-  return quantized(format, weights, activations);
+  const [weights, activations, as] = convertToQuantFormats[format] ?? [null, null];
+  return quantized(format, weights, activations, as);
 }
 
 /** Without a preset switch the tool quantizes embedders and final layers too, which breaks detection and pictures. */

@@ -6,6 +6,8 @@ import { kept, problem, quantized } from './dialect';
 import type { Decision, Dialect, DialectEntry, DialectProblem, Treatment } from './dialect';
 import { named } from './field';
 import type { Field, FieldTable, NameRule } from './field';
+import { deepcompressorEquivalent, extraRecipe, readRecipe } from './deepcompressorRecipes';
+import type { DeepcompressorRecipe } from './deepcompressorRecipes';
 import { Fields } from './fields';
 import { rankTraps, widthTraps } from './sizes';
 
@@ -79,11 +81,13 @@ export const deepcompressor: Dialect = {
     const extra = readPart('extra_wgts', quant.flag('enable_extra_wgts') === false ? undefined : quant.map('extra_wgts'), 'includes');
     const lowRank = wgts.fields?.flag('enable_low_rank') === false ? undefined : wgts.fields?.map('low_rank');
     const otherwise: Treatment = { kind: wgts.bits === 16 && ipts.bits === 16 ? 'keep' : 'quantize', label: `weights ${wgts.label}, activations ${ipts.label}`, weightBits: wgts.bits, activationBits: ipts.bits };
+    const pipeline = find(file.root, 'pipeline')?.value;
+    const recipe = readRecipe(quant, pipeline?.kind === 'map' ? new Fields(pipeline, 'pipeline', problems, file.document) : undefined);
     dropped(extra, wgts);
     const entries = [...wgts.entries, ...ipts.entries, ...extra.entries, ...asides(quant)];
     return {
       entries, otherwise, unmatched: 'ignored', problems: [...file.problems, ...problems],
-      decide: (layer, taking) => decide(layer, taking as readonly RoleEntry[], otherwise),
+      decide: (layer, taking) => decide(layer, taking as readonly RoleEntry[], otherwise, recipe, quant),
       traps: (checkpoint) => [...modelTrap(checkpoint, quant), ...[wgts, ipts, extra].flatMap((part) => groupTraps(part, wgts, checkpoint)),
         ...lowRank?.has('rank') ? rankTraps(lowRank, 'rank', checkpoint.layers.filter((layer) => roleKeys(layer).length > 0 && ![...wgts.entries, ...roleEntries(lowRank, 'skips')].some((entry) => entry.takes(layer))), checkpoint) : []],
     };
@@ -161,18 +165,21 @@ function bitsOf(dtype: string): number | null {
 }
 
 /** Weights and activations each by their own list. Layers without a role are not part of the tool's struct. */
-function decide(layer: Layer, taking: readonly RoleEntry[], otherwise: Treatment): Omit<Decision, 'layer'> {
+function decide(layer: Layer, taking: readonly RoleEntry[], otherwise: Treatment, recipe: DeepcompressorRecipe, quant: Fields): Omit<Decision, 'layer'> {
   const [weights, inputs, extra] = (['wgts', 'ipts', 'extra_wgts'] as const).map((part) => taking.find((entry) => entry.part === part));
   if (roleKeys(layer).length === 0) {
     return { entry: null, treatment: { ...kept, label: 'kept: has no role' } };
   }
   const by = weights ?? extra;
+  const keys = roleKeys(layer);
+  const own = extra && !weights ? extraRecipe(recipe, quant.peek('extra_wgts')) : recipe;
+  const as = otherwise.kind === 'keep' && !extra ? undefined : deepcompressorEquivalent(own, keys.length === 1 && /^ffn_(?:add_)?down_proj$/.test(keys[0] ?? ''), { weights: weights !== undefined, inputs: inputs !== undefined });
   if (!by && !inputs) {
-    return { entry: null, treatment: otherwise };
+    return { entry: null, treatment: { ...otherwise, ...as } };
   }
   const [weightBits, activationBits] = [weights ? 16 : extra ? extra.treatment.weightBits : otherwise.weightBits, inputs ? 16 : otherwise.activationBits];
   const label = `weights ${weights ? 'kept' : extra ? extra.treatment.label.replace('weights ', '') : 'quantized'}, activations ${inputs ? 'kept' : 'quantized'}`;
-  return { entry: by ?? inputs ?? null, also: inputs ?? null, treatment: weightBits === 16 && activationBits === 16 ? kept : quantized(label, weightBits, activationBits) };
+  return { entry: by ?? inputs ?? null, also: inputs ?? null, treatment: weightBits === 16 && activationBits === 16 ? kept : quantized(label, weightBits, activationBits, as) };
 }
 
 function modelTrap({ architecture }: Checkpoint, quant: Fields): DialectProblem[] {

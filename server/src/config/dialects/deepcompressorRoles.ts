@@ -2,11 +2,11 @@
 import type { Layer } from '../../protocol';
 
 /** Role keys that stand for others; every other one stands for itself. */
-const groups: Readonly<Record<string, readonly string[]>> = {
+export const groupsOfRoles: Readonly<Record<string, readonly string[]>> = {
   embed: ['input_embed', 'time_embed', 'text_embed', 'output_embed'], attn: ['attn_qkv_proj', 'attn_out_proj'], attn_add: ['attn_add_qkv_proj', 'attn_add_out_proj'], ffn: ['ffn_up_proj', 'ffn_down_proj'], ffn_add: ['ffn_add_up_proj', 'ffn_add_down_proj'],
 };
-const inBlocks = ['transformer_norm', 'transformer_add_norm', ...Object.entries(groups).filter(([group]) => group !== 'embed').flatMap(([, keys]) => keys), 'transformer_proj_in', 'transformer_proj_out', 'resblock_conv', 'resblock_shortcut', 'resblock_time_proj'];
-export const vocabulary = [...Object.keys(groups), ...groups['embed'] ?? [], ...inBlocks, 'sample', 'down_sample', 'up_sample', 'resblock'];
+const inBlocks = ['transformer_norm', 'transformer_add_norm', ...Object.entries(groupsOfRoles).filter(([group]) => group !== 'embed').flatMap(([, keys]) => keys), 'transformer_proj_in', 'transformer_proj_out', 'resblock_conv', 'resblock_shortcut', 'resblock_time_proj'];
+export const vocabulary = [...Object.keys(groupsOfRoles), ...groupsOfRoles['embed'] ?? [], ...inBlocks, 'sample', 'down_sample', 'up_sample', 'resblock'];
 /** U-Nets have all of them once more for each third, which no transformer has. */
 const ofUNets = /^(?:down|mid|up)(?:_(.+))?$/;
 
@@ -17,7 +17,7 @@ export function isRoleKey(key: string): boolean {
 
 /** Whether a layer has one of the roles that a key stands for. */
 export function hasRole(layer: Layer, key: string): boolean {
-  const keys = groups[key] ?? [key];
+  const keys = groupsOfRoles[key] ?? [key];
   return roleKeys(layer).some((each) => keys.includes(each));
 }
 
@@ -31,6 +31,6 @@ const roles: readonly [pattern: RegExp, ...keys: string[]][] = [
 /** Classes that deepcompressor has structs of. */
 export const models = ['FluxTransformer2DModel', 'PixArtTransformer2DModel', 'SanaTransformer2DModel', 'SD3Transformer2DModel'];
 
-export function roleKeys({ name }: Layer): readonly string[] {
+export function roleKeys({ name }: Pick<Layer, 'name'>): readonly string[] {
   return roles.find(([pattern]) => pattern.test(name))?.slice(1) as readonly string[] | undefined ?? [];
 }

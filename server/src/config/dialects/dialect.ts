@@ -3,11 +3,12 @@
  * layers of a checkpoint by that tool's own rule as it is coded, not as it was perhaps meant.
  */
 import type { TextDocument } from 'vscode-languageserver-textdocument';
-import type { Checkpoint, EntryMatch, Layer, Problem, ProblemData, Range, Severity } from '../../protocol';
+import type { Checkpoint, EntryMatch, Layer, Problem, ProblemData, Range, Recipe, Severity } from '../../protocol';
 import type { ConfigProblem } from '../codes';
 import type { TreeNode } from '../tree';
 import type { DialectCode } from './codes';
 import type { Field, NameRule } from './field';
+import type { Equivalent } from './recipes';
 
 /** A file as detection sees it. `root` is null for plain text and for files that hold nothing that can be read. */
 export interface DialectFile {
@@ -29,12 +30,17 @@ export interface Treatment {
   label: string;
   weightBits: number | null;
   activationBits: number | null;
+  /** The same in our terms, where the file says how; absent for layers that stay as they are, and for what has no counterpart here. */
+  recipe?: Recipe;
+  /** What the tool does otherwise than `recipe`. */
+  near?: readonly string[];
 }
 
 export const kept: Treatment = { kind: 'keep', label: 'kept', weightBits: 16, activationBits: 16 };
 
-export function quantized(label: string, weightBits: number | null, activationBits: number | null = 16): Treatment {
-  return { kind: 'quantize', label, weightBits, activationBits };
+/** @param as the same in our terms. */
+export function quantized(label: string, weightBits: number | null, activationBits: number | null = 16, as?: Equivalent): Treatment {
+  return { kind: 'quantize', label, weightBits, activationBits, ...as };
 }
 
 /** One string of the file that chooses layers. */

@@ -76,6 +76,12 @@ export class Fields {
     return undefined;
   }
 
+  /** As `map`, without a word where there is none. */
+  peek(key: string): Fields | undefined {
+    const value = this.value(key);
+    return value?.kind === 'map' ? this.inner(value, key) : undefined;
+  }
+
   /** Fields of another mapping of the same file. */
   inner(node: MapNode, where: string, field?: Field): Fields {
     return new Fields(node, where, this.problems, this.document, field);

@@ -7,7 +7,11 @@ import { named } from './field';
 import type { Field, NameRule } from './field';
 import { Fields } from './fields';
 import { globs, names } from './offers';
+import { keepOriginal } from '../../methods/method';
 import { matcher } from './modelopt';
+import { blocksOf2d, staticFloat } from './quantizationArgs';
+import { equivalent, float, int } from './recipes';
+import type { Equivalent } from './recipes';
 import { widthTraps } from './sizes';
 
 /** Bits of weights and activations. */
@@ -75,9 +79,36 @@ export const hfQuantConfig: Dialect = {
   },
 };
 
+const awq = { near: ['its channel scales are found by AWQ\'s search'], parts: { smooth: { kind: 'search', steps: 20 } } } as const;
+const svd = { ...awq, parts: { ...awq.parts, lowRank: { rank: 32, iterations: 1, dtype: 'bf16' } } } as const;
+const fp8Input = float('fp8', 'tensor');
+
+/** @param group as the file says */
+function recipeOf(algorithm: string, group: number): Equivalent | undefined {
+  switch (algorithm) {
+    case 'FP8': return equivalent(float('fp8', 'tensor'), fp8Input, [staticFloat]);
+    case 'FP8_PER_CHANNEL_PER_TOKEN': return equivalent(float('fp8', 'row'), float('fp8', 'row'));
+    case 'NVFP4': return equivalent(float('nvfp4'), float('nvfp4'));
+    case 'NVFP4_SVD': return equivalent(float('nvfp4'), float('nvfp4'), [...svd.near, 'the rank of its branch is not in the file'], svd.parts);
+    case 'NVFP4_AWQ': return equivalent(float('nvfp4'), float('nvfp4'), awq.near, awq.parts);
+    case 'W4A16_AWQ': return equivalent(int(4, group), keepOriginal, awq.near, awq.parts);
+    case 'W4A16_NVFP4': return equivalent(float('nvfp4'));
+    case 'W4A8_AWQ': return equivalent(int(4, group), fp8Input, [...awq.near, staticFloat], awq.parts);
+    case 'W8A16': return equivalent(int(8));
+    case 'W8A8_SQ_PER_CHANNEL': return equivalent(int(8), int(8, 'tensor', { range: 'static' }), [], { smooth: { kind: 'smoothquant', alpha: 1, beta: 0 } });
+    case 'FP8_PB_WO': case 'fp8_pb_wo': return equivalent(float('fp8', 128), keepOriginal, [blocksOf2d]);
+    case 'fp8_pb_real': return equivalent(float('fp8', 128), float('fp8', 128), [blocksOf2d]);
+    case 'mxfp4': return equivalent(float('mxfp4'));
+    case 'MXFP8': return equivalent(float('mxfp8'), float('mxfp8'));
+    case 'W4A8_NVFP4_FP8': return equivalent(float('nvfp4'), fp8Input, [staticFloat]);
+    case 'W4A8_MXFP4_FP8': return equivalent(float('mxfp4'), fp8Input, [staticFloat]);
+    default: return undefined;
+  }
+}
+
 function treatment(algorithm: string | undefined, group: number | undefined): Treatment {
   const [weights, activations] = algorithms[algorithm ?? ''] ?? [null, null];
-  return quantized(`${algorithm ?? 'unknown'}${group === undefined ? '' : ` per group ${group}`}`, weights, activations);
+  return quantized(`${algorithm ?? 'unknown'}${group === undefined ? '' : ` per group ${group}`}`, weights, activations, recipeOf(algorithm ?? '', group ?? 128));
 }
 
 /** The same list is read in three ways. Quiet where all agree. */

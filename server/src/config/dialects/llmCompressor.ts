@@ -2,7 +2,9 @@
 import type { Checkpoint, Layer, Range } from '../../protocol';
 import type { Entry, TreeNode } from '../tree';
 import { find } from '../tree';
+import { gptqSolver } from '../../methods/method';
 import { groupFields, readGroups } from './compressedTensors';
+import type { Solving } from './compressedTensors';
 import { presetDocs } from './compressedTensorsPresets';
 import { decideTargets } from './compressedTensorsTargets';
 import type { TargetEntry } from './compressedTensorsTargets';
@@ -73,7 +75,19 @@ function readModifier(fields: Fields, range: Range, problems: DialectProblem[], 
   } else if (!fields.has('scheme') && !fields.has('config_groups')) {
     fields.report('ct/no-scheme', 'error', range, 'Neither scheme nor config_groups says how to quantize.');
   }
-  return { name: fields.where, range, groups: readGroups(fields, problems, holder) };
+  return { name: fields.where, range, groups: readGroups(fields, problems, holder, solvingOf(fields)) };
+}
+
+function solvingOf(fields: Fields): Solving {
+  switch (fields.where) {
+    case 'GPTQModifier': {
+      const [order, damping] = [fields.scalar('actorder'), fields.scalar('dampening_frac')];
+      return { parts: { solver: { ...gptqSolver, actOrder: order !== null && order !== false, damping: typeof damping === 'number' && damping > 0 ? damping : gptqSolver.damping } }, near: [] };
+    }
+    case 'AutoRoundModifier': return { parts: {}, near: ['it learns the rounding; here it is to the nearest level'] };
+    case 'AWQModifier': return { parts: { smooth: { kind: 'search', steps: 20 } }, near: ['its channel scales are found by AWQ\'s search'] };
+    default: return { parts: {}, near: [] };
+  }
 }
 
 /** Layers of a modifier that later ones take too: their scheme is set anew. */

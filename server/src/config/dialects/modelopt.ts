@@ -1,5 +1,5 @@
 /** ModelOpt as a backend of diffusers. Its own files are in modeloptRecipe.ts. */
-import type { Range } from '../../protocol';
+import type { Granularity, Quantizer, Range } from '../../protocol';
 import { kept, problem, quantized } from './dialect';
 import type { DialectEntry } from './dialect';
 import type { FieldTable } from './field';
@@ -8,6 +8,10 @@ import { compileFnmatch } from './fnmatch';
 import { modules } from './offers';
 import { backend, byName, fp32Modules, skipList } from './quantizationConfig';
 import { describeShare } from './evaluate';
+import { keepOriginal } from '../../methods/method';
+import { equivalent, float, int } from './recipes';
+import type { Equivalent } from './recipes';
+import { staticFloat } from './quantizationArgs';
 
 const types = { FP8: 8, INT8: 8, INT4: 4, NF4: 4, NVFP4: 4 } as const;
 /** Names that ModelOpt never quantizes unless a later entry says otherwise: those of its default list that can be linear layers. */
@@ -17,8 +21,8 @@ export const disabledByDefault = [
 ];
 
 /** diffusers makes the glob `*entry*` of an entry; ModelOpt compares it with the names of quantizers, which end in `.weight_quantizer`. */
-function takes(entry: string, layer: string): boolean {
-  return matcher(`*${entry}*`)(`${layer}.weight_quantizer`);
+export function takes(entry: string, layer: string): boolean {
+  return /[*?[]/.test(entry) ? matcher(`*${entry}*`)(`${layer}.weight_quantizer`) : `${layer}.weight_quantizer`.includes(entry);
 }
 
 const compiled = new Map<string, (name: string) => boolean>();
@@ -95,5 +99,22 @@ function readType(fields: Fields): ReturnType<typeof quantized> {
   if (activationType && weightOnly) {
     fields.report('modelopt/weight-only', 'warning', fields.range('quant_type'), `"${activationType}" for activations has no effect while weight_only is true, its default. Write "weight_only": false.`);
   }
-  return activationType && !weightOnly ? quantized(`${weightType} weights, ${activationType} activations`, types[weightType], types[activationType]) : quantized(`${weightType} weights`, types[weightType]);
+  return activationType && !weightOnly ? quantized(`${weightType} weights, ${activationType} activations`, types[weightType], types[activationType], recipeOf(fields, weightType, activationType)) :
+    quantized(`${weightType} weights`, types[weightType], 16, recipeOf(fields, weightType));
+}
+
+/** As diffusers builds ModelOpt's config: one scale per tensor unless channel_quantize (0: per output channel) or, with block_quantize, blocks along an axis. */
+function recipeOf(fields: Fields, weights: keyof typeof types, activations?: keyof typeof types): Equivalent | undefined {
+  const [axis, block, scaleAxis, scaleBlock] = ['channel_quantize', 'block_quantize', 'scale_channel_quantize', 'scale_block_quantize'].map((key) => fields.scalar(key));
+  const group: Granularity = typeof axis !== 'number' ? 'tensor' : typeof block === 'number' ? block : 'row';
+  const scaled = typeof scaleAxis === 'number' && typeof scaleBlock === 'number';
+  const quantizer = (type: keyof typeof types, isInput: boolean): Quantizer => {
+    switch (type) {
+      case 'FP8': return float('fp8', group);
+      case 'NVFP4': return scaled && group === 16 ? float('nvfp4') : float('fp4', group);
+      default: return int(type === 'INT8' ? 8 : 4, group, isInput && group === 'tensor' ? { range: 'static' } : {});
+    }
+  };
+  const near = [...activations && /^FP8|^NVFP4/.test(activations) && group === 'tensor' ? [staticFloat] : []];
+  return fields.has('modelopt_config') ? undefined : equivalent(quantizer(weights, false), activations ? quantizer(activations, true) : keepOriginal, near);
 }

@@ -8,7 +8,9 @@ import { named } from './field';
 import type { Field, FieldTable, NameRule } from './field';
 import { Fields } from './fields';
 import { globs } from './offers';
+import { keepOriginal } from '../../methods/method';
 import { disabledByDefault, matcher } from './modelopt';
+import { modeloptEquivalent, readAlgorithm, readAttributes, readRotation } from './modeloptRecipes';
 import { rankTraps, widthTraps } from './sizes';
 
 const classes = ['nn.Linear', 'nn.Embedding', 'nn.LeakyReLU', ...['BatchNorm', 'Conv', 'ConvTranspose', 'InstanceNorm', 'AvgPool', 'MaxPool'].flatMap((name) => [1, 2, 3].map((n) => `nn.${name}${n}d`)),
@@ -82,14 +84,17 @@ export const modeloptRecipe: Dialect = {
     const value = find(holder, 'quant_cfg')?.value;
     const algorithm = find(holder, 'algorithm')?.value;
     const entries = holder && value ? readEntries(value, new Fields(holder, 'quantize', problems, file.document), problems, file) : [];
-    const skips = algorithm?.kind === 'map' ? new Fields(algorithm, 'algorithm', problems, file.document).names('skip_layers', true) : [];
+    const fields = algorithm?.kind === 'map' ? new Fields(algorithm, 'algorithm', problems, file.document) : undefined;
+    const method = readAlgorithm(algorithm?.kind === 'scalar' ? String(algorithm.value) : fields?.text('method'), fields);
+    const skips = fields?.names('skip_layers', true) ?? [];
+    const withoutBranch = skips.map(({ value: text }) => matcher(text));
     return {
       entries: [...entries, ...skips.map(({ value: text, range }): DialectEntry => {
         const takes = matcher(text);
         return { text, range, treatment: quantized('quantized without a low-rank branch', null, null), isPath: false, aside: true, takes: ({ name }) => takes(name) };
       })],
       otherwise: untouched, unmatched: 'ignored', problems: [...file.problems, ...problems],
-      decide: (layer, taking) => decide(layer, taking as readonly RecipeEntry[]),
+      decide: (layer, taking) => decide(layer, taking as readonly RecipeEntry[], withoutBranch.some((takes) => takes(layer.name)) ? { ...method, parts: { ...method.parts, lowRank: null } } : method),
       traps: (checkpoint, decisions) => [...replacements(entries, checkpoint.layers), ...entries.flatMap((each) => blockTraps(each, decisions, checkpoint)),
         ...algorithm?.kind === 'map' && find(algorithm, 'lowrank') ? rankTraps(new Fields(algorithm, 'algorithm', problems, file.document), 'lowrank',
           decisions.filter(({ treatment, layer }) => treatment.weightBits !== 16 && !skips.some(({ value: text }) => matcher(text)(layer.name))).map(({ layer }) => layer), checkpoint) : []],
@@ -98,7 +103,7 @@ export const modeloptRecipe: Dialect = {
 };
 
 /** What a quantizer is before any entry: int8, one scale per tensor, on. */
-const untouched = quantized('int8 weights and activations per tensor, ModelOpt\'s default', 8, 8);
+const untouched = quantized('int8 weights and activations per tensor, ModelOpt\'s default', 8, 8, modeloptEquivalent(readAttributes(null, false), readAttributes(null, true), [], keepOriginal));
 
 /** The mapping that holds `quant_cfg`: the root of a Python-style config, or `quantize` of a recipe. */
 function quantCfg({ root }: DialectFile): MapNode | undefined {
@@ -218,7 +223,7 @@ function bitsLabel(cfg: Fields): string {
 }
 
 /** Entries run in order; one with cfg replaces everything said before, one without switches only. */
-function decide(layer: Layer, taking: readonly RecipeEntry[]): Omit<Decision, 'layer'> {
+function decide(layer: Layer, taking: readonly RecipeEntry[], method: ReturnType<typeof readAlgorithm>): Omit<Decision, 'layer'> {
   const state = (quantizer: Quantizer): { on: boolean; cfg: Fields | null; by: RecipeEntry | null } => {
     let now: { on: boolean; cfg: Fields | null; by: RecipeEntry | null } = { on: true, cfg: null, by: null };
     for (const each of taking.filter((candidate) => candidate.takesQuantizer(layer, quantizer))) {
@@ -229,7 +234,8 @@ function decide(layer: Layer, taking: readonly RecipeEntry[]): Omit<Decision, 'l
   const [weights, inputs] = [state('weight_quantizer'), state('input_quantizer')];
   const label = ({ on, cfg }: typeof weights): string => (on ? cfg ? bitsLabel(cfg) : 'int8 per tensor' : 'kept');
   const bits = ({ on, cfg }: typeof weights): number | null => (on ? cfg ? bitsOf(cfg) : 8 : 16);
-  const treatment: Treatment = !weights.on && !inputs.on ? kept : { kind: 'quantize', label: `weights ${label(weights)}, activations ${label(inputs)}`, weightBits: bits(weights), activationBits: bits(inputs) };
+  const treatment: Treatment = !weights.on && !inputs.on ? kept : { kind: 'quantize', label: `weights ${label(weights)}, activations ${label(inputs)}`, weightBits: bits(weights), activationBits: bits(inputs),
+    ...modeloptEquivalent(weights.on ? readAttributes(weights.cfg, false) : null, inputs.on ? readAttributes(inputs.cfg, true) : null, [...weights.on ? [method] : [], readRotation(weights.cfg)], keepOriginal) };
   return { entry: weights.by ?? inputs.by, also: inputs.by, treatment: weights.by || inputs.by ? treatment : untouched };
 }
 

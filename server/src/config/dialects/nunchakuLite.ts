@@ -7,6 +7,8 @@ import type { Field, FieldTable } from './field';
 import type { Fields } from './fields';
 import { names } from './offers';
 import { backend, byName } from './quantizationConfig';
+import { equivalent, float, int, uint } from './recipes';
+import type { Equivalent } from './recipes';
 import { rankTraps } from './sizes';
 
 const operations = ['svdq_w4a4', 'awq_w4a16'] as const;
@@ -31,7 +33,7 @@ const fields: FieldTable = {
   pre_quantized: { type: 'flag', silent: true, doc: 'Written by diffusers; always true.' },
 };
 
-interface Section { operation: Operation; fields: Fields; precision: string; group: number; targets: Located<string>[] }
+interface Section { operation: Operation; fields: Fields; precision: string; group: number; rank: number; targets: Located<string>[] }
 
 /** Lists of exact module paths. The one backend that stops at a name that is not there. */
 export const nunchakuLite = backend({
@@ -65,8 +67,16 @@ export const nunchakuLite = backend({
     ...rankTraps(section.fields, 'rank', checkpoint.layers.filter(({ name }) => section.targets.some(({ value }) => value === name)), checkpoint)]) };
 });
 
-function entriesOf({ operation, precision, group, targets }: Section): DialectEntry[] {
-  const treatment = operation === 'svdq_w4a4' ? quantized(`SVDQuant ${precision} weights and activations per group ${group}`, 4, 4) : quantized(`AWQ ${precision} weights per group ${group}`, 4);
+/** @param rank 0 for no branch */
+export function svdq(precision: string, rank: number): Equivalent {
+  const quantizer = precision === 'nvfp4' ? float('nvfp4') : int(4, 64);
+  return equivalent(quantizer, quantizer, [], { smooth: { kind: 'search', steps: 20 }, lowRank: rank > 0 ? { rank, iterations: 100, dtype: 'bf16' } : null });
+}
+
+export function awq(group: number): Equivalent { return equivalent(uint(4, group)); }
+
+function entriesOf({ operation, precision, group, rank, targets }: Section): DialectEntry[] {
+  const treatment = operation === 'svdq_w4a4' ? quantized(`SVDQuant ${precision} weights and activations per group ${group}`, 4, 4, svdq(precision, rank)) : quantized(`AWQ ${precision} weights per group ${group}`, 4, 16, awq(group));
   return targets.map(({ value, range }) => ({
     text: value, range, treatment, isPath: true, takes: ({ name }) => name === value,
     ...(/[*?]/.test(value) ? { matchesNothing: 'Targets are full paths; nothing is expanded.' } : {}),
@@ -93,7 +103,7 @@ function readSection(operation: Operation, fields: Fields): Section {
     fields.report('nunchaku/gpu', 'info', fields.range('precision'), precision === 'nvfp4' ? 'nvfp4 runs on GPUs of compute capability 10.0 and later only.' :
       'int4 runs on GPUs of compute capability 7.5 and later, but not on Hopper (9.0).');
   }
-  return { operation, fields, precision, group: group ?? expected, targets };
+  return { operation, fields, precision, group: group ?? expected, rank: rank ?? 32, targets };
 }
 
 /** Widths that the groups do not divide. */

@@ -7,6 +7,7 @@ import type { Dialect, DialectFile, DialectProblem } from './dialect';
 import { named } from './field';
 import type { Field } from './field';
 import { Fields } from './fields';
+import { svdq } from './nunchakuLite';
 
 const dtypes: Readonly<Record<string, { group: number; scales: string }>> = { int4: { group: 64, scales: '16-bit' }, fp4_e2m1_all: { group: 16, scales: 'F8_E4M3' } };
 const classes = ['NunchakuFluxTransformer2dModel', 'NunchakuFluxTransformer2DModelV2', 'NunchakuQwenImageTransformer2DModel', 'NunchakuSanaTransformer2DModel', 'NunchakuZImageTransformer2DModel', 'NunchakuSDXLUNet2DConditionModel'];
@@ -58,11 +59,17 @@ export const nunchakuMetadata: Dialect = {
     }
     const bits = dtype === undefined ? null : 4;
     return {
-      entries: [], otherwise: quantized(`SVDQuant ${dtype ?? 'of unknown type'}, rank ${String(fields.scalar('rank') ?? 32)}`, bits, bits), unmatched: 'ignored', problems: [...file.problems, ...problems],
+      entries: [], otherwise: quantized(`SVDQuant ${dtype ?? 'of unknown type'}, rank ${String(fields.scalar('rank') ?? 32)}`, bits, bits,
+        dtype === undefined ? undefined : svdq(dtype === 'int4' ? 'int4' : 'nvfp4', rank(fields))), unmatched: 'ignored', problems: [...file.problems, ...problems],
       traps: (checkpoint) => tensorTraps(fields, dtype, checkpoint),
     };
   },
 };
+
+function rank(fields: Fields): number {
+  const written = fields.scalar('rank');
+  return typeof written === 'number' ? written : 32;
+}
 
 function config({ root }: DialectFile): TreeNode | undefined {
   return find(root, 'quantization_config')?.value;

@@ -1,7 +1,9 @@
 /** The rules between the fields of compressed-tensors' `QuantizationArgs`. */
 import { named } from './field';
 import type { FieldTable } from './field';
+import type { Granularity, Quantizer } from '../../protocol';
 import type { Fields } from './fields';
+import { float, int } from './recipes';
 
 export const argsFields: FieldTable = {
   num_bits: { type: 'number', default: 8, examples: [4, 8], doc: 'Bits of a value.' },
@@ -62,3 +64,29 @@ export function checkArgs(args: Fields, of: 'weights' | 'activations'): { label:
   }
   return { label: `${type}${bits} per ${grouped ? `group ${group ?? '?'}` : strategy}`, bits };
 }
+
+export interface ReadArgs { quantizer: Quantizer; near: readonly string[] }
+
+/** The same in our terms; undefined where nothing here is like it. */
+export function quantizerOf(args: Fields, of: 'weights' | 'activations'): ReadArgs | undefined {
+  const [bits, size, structure] = [args.scalar('num_bits') ?? 8, args.scalar('group_size'), args.value('block_structure')];
+  const strategy = args.scalar('strategy') ?? (typeof size === 'number' ? size > 0 ? 'group' : 'channel' : 'tensor');
+  const columns = structure?.kind === 'list' && structure.items[1]?.kind === 'scalar' ? structure.items[1].value : undefined;
+  const of2d = strategy === 'block' && typeof columns === 'number';
+  const group: Granularity | undefined = strategy === 'tensor' ? 'tensor' : strategy === 'channel' || strategy === 'token' ? 'row' : of2d ? columns : typeof size === 'number' && size > 0 ? size : undefined;
+  const isStatic = of === 'activations' && args.scalar('dynamic') !== true && args.scalar('dynamic') !== 'local';
+  const near = of2d ? [blocksOf2d] : [];
+  if (typeof bits !== 'number' || group === undefined) {
+    return undefined;
+  }
+  if (args.scalar('type') === 'float') {
+    const powers = /^torch\.(?:uint8|float8_e8m0fnu)$/.test(String(args.scalar('scale_dtype')));
+    const format = strategy === 'tensor_group' && bits === 4 && group === 16 ? 'nvfp4' : powers && group === 32 ? { 4: 'mxfp4' as const, 8: 'mxfp8' as const }[bits] : { 4: 'fp4' as const, 8: 'fp8' as const }[bits];
+    return format && { quantizer: float(format, group), near: [...near, ...isStatic ? [staticFloat] : []] };
+  }
+  const scale = { 'torch.float16': 'fp16' as const, 'torch.bfloat16': 'bf16' as const, 'torch.float32': 'fp32' as const }[String(args.scalar('scale_dtype'))];
+  return bits < 1 || bits > 8 ? undefined : { near, quantizer: int(bits, isStatic ? 'tensor' : group, { symmetric: args.scalar('symmetric') !== false, ...(scale ? { scale } : {}), ...(isStatic ? { range: 'static' as const } : {}) }) };
+}
+
+export const blocksOf2d = 'its scales are for blocks of several rows and columns, these for groups within a row';
+export const staticFloat = 'the range of its inputs is found by calibration, here every tensor has its own at run time';

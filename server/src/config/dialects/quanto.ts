@@ -3,9 +3,14 @@ import { named } from './field';
 import type { FieldTable } from './field';
 import { leaves } from './offers';
 import { backend, byName, fp32Modules, hint, skipList } from './quantizationConfig';
+import { equivalent, float, int, uint } from './recipes';
+import type { Equivalent } from './recipes';
+
+/** optimum-quanto's weights: one scale per output channel, groups of 128 below 8 bits (smaller where 128 does not divide the inputs). */
+export const quantoFormats: Readonly<Record<string, Equivalent>> = { int8: equivalent(int(8)), int4: equivalent(uint(4, 128)), int2: equivalent(uint(2, 128)), float8: equivalent(float('fp8', 'row')) };
 
 /** Only the last segment of a name is compared. A container's name skips the container, which is no layer; its children are converted before it is looked at. */
-function takes(entry: string, layer: string): boolean {
+export function takes(entry: string, layer: string): boolean {
   return layer.slice(layer.lastIndexOf('.') + 1) === entry;
 }
 
@@ -30,6 +35,6 @@ export const quanto = backend({
   }
   return {
     entries: skipList(names, takes, () => 'quanto compares the last segment of a layer\'s name only, so paths and names of containers never take anything.'),
-    otherwise: quantized(`${weights} weights`, Number(/\d+$/.exec(weights)?.[0] ?? 8)), unmatched: 'ignored', builtin: fp32Modules(fields, takes),
+    otherwise: quantized(`${weights} weights`, Number(/\d+$/.exec(weights)?.[0] ?? 8), 16, quantoFormats[weights]), unmatched: 'ignored', builtin: fp32Modules(fields, takes),
   };
 });

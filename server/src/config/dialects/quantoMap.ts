@@ -3,10 +3,15 @@ import type { TreeNode } from '../tree';
 import { find } from '../tree';
 import { kept, problem, quantized } from './dialect';
 import type { Dialect, DialectEntry, DialectFile, DialectProblem, Treatment } from './dialect';
+import { keepOriginal } from '../../methods/method';
+import type { Quantizer } from '../../protocol';
 import { named } from './field';
 import type { Field } from './field';
 import { Fields } from './fields';
 import { names } from './offers';
+import { equivalent, float, int } from './recipes';
+import type { Equivalent } from './recipes';
+import { quantoFormats } from './quanto';
 
 const typesField: Field = {
   type: 'text', refusal: ['qmap/type', 'error'], doc: 'What it became; `none` is as it was.',
@@ -49,5 +54,12 @@ function treatmentOf(key: string, value: TreeNode, problems: DialectProblem[], {
   const fields = new Fields(value, `"${key}"`, problems, document, layerField);
   const [weights, activations] = ['weights', 'activations'].map((part) => fields.text(part) ?? 'none');
   const bits = (type: string | undefined): number => (type === undefined || type === 'none' ? 16 : Number(/\d+/.exec(type)?.[0] ?? 16));
-  return weights === 'none' && activations === 'none' ? kept : quantized(`${weights ?? ''} weights${activations === 'none' ? '' : `, ${activations ?? ''} activations`}`, bits(weights), bits(activations));
+  return weights === 'none' && activations === 'none' ? kept : quantized(`${weights ?? ''} weights${activations === 'none' ? '' : `, ${activations ?? ''} activations`}`, bits(weights), bits(activations), recipeOf(weights, activations));
+}
+
+/** Activations have one range per tensor, found by calibration. */
+function recipeOf(weights: string | undefined, activations: string | undefined): Equivalent | undefined {
+  const inputs: Quantizer | undefined = activations === undefined || activations === 'none' ? keepOriginal : activations === 'qint8' ? int(8, 'tensor', { range: 'static' }) : /^qfloat8(?:_e4m3fn)?$/.test(activations) ? float('fp8', 'tensor') : undefined;
+  const own = weights === undefined || weights === 'none' ? keepOriginal : quantoFormats[weights.replace(/^q/, '').replace('float8_e4m3fn', 'float8')]?.recipe.weights;
+  return own && inputs ? equivalent(own, inputs, inputs.kind === 'float' ? ['the range of its inputs is found by calibration'] : []) : undefined;
 }

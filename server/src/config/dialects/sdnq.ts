@@ -10,16 +10,26 @@ import { keptInFp32, sdnqCommonSkips, sdnqSkips, skippedByCasting } from './mode
 import { globs, segments } from './offers';
 import { backend } from './quantizationConfig';
 import { compileRegex, RegexFault } from './regex';
+import { readSettings, sdnqEquivalent, usesMatmul } from './sdnqRecipes';
+import type { SdnqSettings } from './sdnqRecipes';
 import { rankTraps } from './sizes';
 
-/** How SDNQ compares an entry with the name of a parameter, `.weight` included. @throws RegexFault for entries with a `*` that make no expression */
-export function matcher(entry: string): (parameter: string) => boolean {
+/**
+ * How SDNQ compares an entry with the name of a parameter, `.weight` included.
+ * @param matchStart of an expression. @throws RegexFault for entries with a `*` that make no expression
+ */
+export function matcher(entry: string, matchStart: (expression: string) => (text: string) => boolean = pythonMatch): (parameter: string) => boolean {
   if (entry.startsWith('.')) {
     return (parameter) => parameter.startsWith(entry.slice(1));
   }
   // `.*` becomes an escaped dot and a star, then every star any run; all else is read as a Python expression, anchored at the start only.
-  const wild = entry.includes('*') ? compileRegex(entry.replaceAll('.*', '\\.*').replaceAll('*', '.*'), 'python') : undefined;
-  return (parameter) => parameter === entry || parameter.split('.').includes(entry) || wild?.match(parameter) === true;
+  const wild = entry.includes('*') ? matchStart(entry.replaceAll('.*', '\\.*').replaceAll('*', '.*')) : undefined;
+  return (parameter) => parameter === entry || parameter.split('.').includes(entry) || wild?.(parameter) === true;
+}
+
+function pythonMatch(expression: string): (text: string) => boolean {
+  const regex = compileRegex(expression, 'python');
+  return (text) => regex.match(text);
 }
 
 const names: NameRule = { takes: (entry) => { const takes = matcher(entry); return ({ name }) => takes(`${name}.weight`); }, offers: (checkpoint) => [...segments(checkpoint), ...globs('*')(checkpoint)] };
@@ -59,7 +69,7 @@ const fields: FieldTable = {
 };
 
 type Kind = 'skip' | 'dtype' | 'settings';
-interface SdnqEntry extends DialectEntry { kind: Kind; dtypeKey?: string }
+interface SdnqEntry extends DialectEntry { kind: Kind; dtypeKey?: string; settings?: SdnqSettings }
 
 export const sdnq = backend({
   fields, source: 'SDNQ, `SDNQConfig` in quantizer.py (2026-08)',
@@ -79,17 +89,19 @@ export const sdnq = backend({
     return entriesOf(names, 'dtype', treatment, problems).map((entry) => ({ ...entry, dtypeKey: key }));
   });
   const settings = (fields.map('modules_quant_config')?.node.entries ?? []).flatMap(({ key, keyRange, value }) => {
-    const inner = value.kind === 'map' ? fields.map('modules_quant_config')?.map(key)?.text('weights_dtype') : undefined;
-    return entriesOf([{ value: key, range: keyRange }], 'settings', format(inner ?? dtype), problems);
+    const inner = value.kind === 'map' ? fields.map('modules_quant_config')?.map(key) : undefined;
+    return entriesOf([{ value: key, range: keyRange }], 'settings', format(inner?.text('weights_dtype') ?? dtype), problems).map((entry) => ({ ...entry, settings: readSettings(fields, inner) }));
   });
   const entries = [...skips, ...dtypes, ...settings];
   // What was saved holds the built-in names already, and loading adds none.
   const adds = fields.flag('add_skip_keys') !== false && !fields.has('sdnq_version');
+  const whole = readSettings(fields);
+  const unmultiplied = entriesOf(fields.names('modules_to_not_use_matmul', true), 'skip', kept, problems);
   const least = { weights: fields.number('minimum_allowed_numel') ?? 16384, width: fields.number('minimum_allowed_channel_size') ?? 32 };
   return {
     entries, otherwise: base, unmatched: 'ignored',
     builtin: (checkpoint) => (adds ? ownSkips(checkpoint, fields) : []),
-    decide: (layer, taking) => decide(layer, taking as readonly SdnqEntry[], base, dtype, least),
+    decide: (layer, taking) => described(decide(layer, taking as readonly SdnqEntry[], base, dtype, least), layer, whole, unmultiplied.some((entry) => entry.takes(layer))),
     traps: (checkpoint, decisions) => [...adds ? ownSkipTrap(checkpoint, decisions, fields) : [], ...hadamardTrap(checkpoint, decisions, fields),
       ...fields.flag('use_svd') === true ? rankTraps(fields, 'svd_rank', decisions.filter(({ treatment }) => treatment.kind === 'quantize').map(({ layer }) => layer), checkpoint) : []],
   };
@@ -112,8 +124,19 @@ function entriesOf(names: readonly Located<string>[], kind: Kind, treatment: Tre
   });
 }
 
+/** With activations and recipe, which depend on the widths of a layer. */
+function described(decision: Omit<Decision, 'layer'> & { settings?: SdnqSettings }, layer: Layer, whole: SdnqSettings, isUnmultiplied: boolean): Omit<Decision, 'layer'> {
+  const { settings = whole, ...rest } = decision;
+  const { kind, label, weightBits } = rest.treatment;
+  if (kind === 'keep') {
+    return rest;
+  }
+  const matmul = settings.matmul && !isUnmultiplied && usesMatmul(layer, label);
+  return { ...rest, treatment: quantized(label, weightBits, matmul ? 8 : 16, sdnqEquivalent(label, { ...settings, matmul }, layer.inFeatures)) };
+}
+
 /** Kept names first, then what is too small, then settings of the first entry that takes it, then the first dtype. */
-function decide(layer: Layer, taking: readonly SdnqEntry[], base: Treatment, dtype: string, least: { weights: number; width: number }): Omit<Decision, 'layer'> {
+function decide(layer: Layer, taking: readonly SdnqEntry[], base: Treatment, dtype: string, least: { weights: number; width: number }): Omit<Decision, 'layer'> & { settings?: SdnqSettings } {
   const skip = taking.find(({ kind }) => kind === 'skip');
   if (skip) {
     return { entry: skip, treatment: kept };
@@ -124,11 +147,13 @@ function decide(layer: Layer, taking: readonly SdnqEntry[], base: Treatment, dty
   const settings = taking.find(({ kind }) => kind === 'settings');
   const by = taking.find(({ kind }) => kind === 'dtype');
   if (!by) {
-    return { entry: settings ?? null, treatment: settings?.treatment ?? base };
+    return { entry: settings ?? null, treatment: settings?.treatment ?? base, ...settingsOf(settings) };
   }
   const inner = settings?.treatment.label ?? dtype;
-  return { entry: by, treatment: format(minimum(by.dtypeKey ?? dtype, inner)) };
+  return { entry: by, treatment: format(minimum(by.dtypeKey ?? dtype, inner)), ...settingsOf(settings) };
 }
+
+function settingsOf(entry: SdnqEntry | undefined): { settings?: SdnqSettings } { return entry?.settings ? { settings: entry.settings } : {}; }
 
 /** A dtype that a layer gets by a key of modules_dtype_dict: the key itself, or at least as many bits as it says. */
 function minimum(key: string, dtype: string): string {

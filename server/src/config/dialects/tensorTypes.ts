@@ -5,7 +5,7 @@ import { kept, problem, quantized } from './dialect';
 import type { Decision, DialectEntry, DialectFile, DialectProblem } from './dialect';
 import { describeShare } from './evaluate';
 import type { Field, NameRule } from './field';
-import { ggmlName, ggmlTypes } from './ggmlTypes';
+import { ggmlName, ggmlRecipes, ggmlTypes } from './ggmlTypes';
 import { expressions } from './offers';
 import { regexOrProblem } from './patterns';
 import { compileRegex } from './regex';
@@ -51,9 +51,16 @@ export function typeEntry(file: DialectFile, written: string, expression: string
   const range = rangeOf(file.document, start, start + length);
   const regex = regexOrProblem(expression, 'ecmascript', range, problems);
   const [bits = 16] = ggmlTypes[type] ?? [];
+  // Rules are compared with each other, so every name comes many times.
+  const known = new Map<string, boolean>();
+  const takes = (name: string): boolean => {
+    const found = known.get(name) ?? regex?.search(`${name}.weight`) === true;
+    known.set(name, found);
+    return found;
+  };
   return [{
-    text: written, range, type, isPath: false, elsewhere: !regex, treatment: bits >= 16 ? { ...kept, label: type, weightBits: bits } : quantized(type, bits),
-    takes: ({ name }: Layer) => regex?.search(`${name}.weight`) === true, matchesNothing: 'Names are those of the tensors in the file, .weight included; the expression may stand anywhere in them.',
+    text: written, range, type, isPath: false, elsewhere: !regex, treatment: bits >= 16 ? { ...kept, label: type, weightBits: bits, ...ggmlRecipes[type] } : quantized(type, bits, 16, ggmlRecipes[type]),
+    takes: ({ name }: Layer) => takes(name), matchesNothing: 'Names are those of the tensors in the file, .weight included; the expression may stand anywhere in them.',
   }];
 }
 

@@ -1,12 +1,15 @@
-import type { Checkpoint, Layer, Range } from '../../protocol';
+import { TextDocument } from 'vscode-languageserver-textdocument';
+import type { Checkpoint, Layer, Range, Recipe } from '../../protocol';
 import type { DialectProblem, Treatment } from './dialect';
 import { kept, problem, quantized } from './dialect';
 import { describeShare } from './evaluate';
 import { named } from './field';
 import type { Field, FieldTable } from './field';
-import type { Fields } from './fields';
+import { Fields } from './fields';
+import { parseJsonTree } from './jsonTree';
 import { modules } from './offers';
 import { backend, byName, fp32Modules, skipList } from './quantizationConfig';
+import { torchaoEquivalent } from './torchaoRecipes';
 
 /** Bits of weights and activations by class; null where a field of the config decides. */
 const configs: Readonly<Record<string, readonly [label: string, weightBits: number | null, activationBits: number]>> = {
@@ -71,7 +74,7 @@ export const torchao = backend({
 }, (fields) => {
   fields.check('warning', 'It has no effect.');
   const otherwise = quantType(fields);
-  const config = fields.value('quant_type')?.kind === 'map' ? fields.map('quant_type')?.map('default') : undefined; // anything else has been reported
+  const config = fields.peek('quant_type')?.peek('default');
   const group = config && groupOf(config);
   const fits = ({ inFeatures, outFeatures }: Layer): boolean => (group ? inFeatures % group.size === 0 && (!group.both || outFeatures % group.size === 0) : true);
   const entries = skipList(fields.names('modules_to_not_convert', true), takesParameter, (entry) => (/[*?[]/.test(entry) ? 'torchao knows no wildcards.' : undefined));
@@ -130,6 +133,13 @@ function quantType(fields: Fields): Treatment {
   return inner ? readTorchaoConfig(inner) : none;
 }
 
+/** What a config object does, in our terms. */
+export function torchaoRecipe(config: unknown): Recipe | undefined {
+  const document = TextDocument.create('file:///config.json', 'json', 1, JSON.stringify(config));
+  const { root } = parseJsonTree(document);
+  return root?.kind === 'map' ? readTorchaoConfig(new Fields(root, 'a config', [], document)).recipe : undefined;
+}
+
 /** A config object of torchao's own grammar: `_type`, `_version`, `_data`. */
 export function readTorchaoConfig(object: Fields): Treatment {
   for (const key of ['_type', '_data']) {
@@ -152,5 +162,5 @@ export function readTorchaoConfig(object: Fields): Treatment {
   const group = data?.number('group_size');
   const dtype = data?.map('weight_dtype')?.text('_data') ?? data?.map('dtype')?.text('_data');
   const bits = weightBits ?? (dtype ? Number(/\d+$/.exec(dtype)?.[0] ?? NaN) || null : null);
-  return quantized(`${label}${dtype ? ` (${dtype})` : ''}${group === undefined ? '' : ` per group ${group}`}`, bits, activationBits);
+  return quantized(`${label}${dtype ? ` (${dtype})` : ''}${group === undefined ? '' : ` per group ${group}`}`, bits, activationBits, torchaoEquivalent(type, data));
 }

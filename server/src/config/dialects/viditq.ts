@@ -40,6 +40,7 @@ const levelsField: Field = {
   type: 'map', doc: 'Bits of layers, at one level of averages.', source: rootField.source ?? '',
   each: { type: 'map', doc: 'A level: names of layers with their bits.', names: { doc: 'Whole names, `model.` in front.', takes: (entry) => ({ name }) => name === entry || `model.${name}` === entry, offers: (checkpoint) => names(checkpoint).map((name) => `model.${name}`) }, each: bits },
 };
+import { layerRecipe, readRecipe } from './viditqRecipes';
 
 export const viditq: Dialect = {
   root: (file) => (levels(file) ? levelsField : rootField),
@@ -64,8 +65,11 @@ export const viditq: Dialect = {
     checkName(file, weight?.bits, problems, quant);
     emptySections(quant);
     const entries = [...remaining(root, problems), ...mixedPrecision(root, weight?.levels ?? [], activation?.levels ?? [], problems), ...methods.flatMap((method) => methodEntry(root, method, problems))];
-    const otherwise = quantized(`int${weight?.bits ?? '?'} weights, int${activation?.bits ?? '?'} activations`, weight?.bits ?? null, activation?.bits ?? null);
-    return { entries, otherwise, unmatched: 'ignored', problems: [...file.problems, ...problems], decide: (_, taking) => decide(taking as readonly RegexEntry[], otherwise),
+    const recipe = readRecipe(quant);
+    const [w, a] = [weight?.bits ?? null, activation?.bits ?? null];
+    const otherwise = quantized(`int${w ?? '?'} weights, int${a ?? '?'} activations`, w, a, recipe(w, a, []));
+    const applied = (layer: Layer): { name: string; alpha: number | undefined }[] => entries.filter((entry) => entry.part === 'method' && entry.takes(layer)).map(({ treatment: { label } }) => { const alpha = root.peek(label)?.scalar('alpha'); return { name: label, alpha: typeof alpha === 'number' ? alpha : undefined }; });
+    return { entries, otherwise, unmatched: 'ignored', problems: [...file.problems, ...problems], decide: (layer, taking) => withRecipe(decide(taking as readonly RegexEntry[], otherwise), recipe, applied(layer)),
       ...root.has('quant') ? { builtin: () => alwaysFull.map((text) => ({ text, range: root.keyRange('quant'), part: 'keep', bits: 16, treatment: kept, isPath: false, takes: ({ name }: Layer) => name.split('.')[0] === text, builtin: 'the list of ViDiT-Q\'s scripts' }) satisfies RegexEntry) } : {} };
   },
 };
@@ -133,6 +137,12 @@ function decide(taking: readonly RegexEntry[], otherwise: Treatment): Omit<Decis
   return { entry: weight ?? act ?? null, also: act ?? null, treatment: weight || act ? quantized(`int${w ?? '?'} weights, int${a ?? '?'} activations`, w, a) : otherwise };
 }
 
+/** Of what is quantized: bits and methods that belong to this layer. */
+function withRecipe(decision: Omit<Decision, 'layer'>, recipe: ReturnType<typeof readRecipe>, applied: Parameters<ReturnType<typeof readRecipe>>[2]): Omit<Decision, 'layer'> {
+  const { kind, label, weightBits, activationBits } = decision.treatment;
+  return kind === 'keep' ? decision : { ...decision, treatment: quantized(label, weightBits, activationBits, recipe(weightBits, activationBits, applied)) };
+}
+
 function weightQuantizer({ root }: DialectFile): unknown {
   return find(find(find(find(root, 'quant')?.value, 'weight')?.value, 'quantizer')?.value, 'n_bits');
 }
@@ -151,7 +161,7 @@ function layerBits(root: Fields, level: string): DialectEntry[] {
     if (!Number.isInteger(bits) || bits < 2 || bits > 16) {
       root.report('viditq/bits', 'error', value.range, `Bits go from 2 to 16, not ${String(bits)}.`);
     }
-    return { text: key, range: keyRange, treatment: quantized(`${bits} bits`, bits, null), isPath: true, takes: ({ name }) => name === key || name === key.slice('model.'.length), matchesNothing: 'Names are exact, and those of the original code: attn.q, attn.proj, mlp.fc1.' };
+    return { text: key, range: keyRange, treatment: quantized(`${bits} bits`, bits, null, layerRecipe(bits)), isPath: true, takes: ({ name }) => name === key || name === key.slice('model.'.length), matchesNothing: 'Names are exact, and those of the original code: attn.q, attn.proj, mlp.fc1.' };
   });
 }
 

@@ -1,5 +1,5 @@
 /** Few patterns for layers of a checkpoint. */
-import { PatternIndex } from '../../analysis/allocate/patterns/cover';
+import { PatternIndex } from '../../config/patterns/cover';
 import type { Checkpoint } from '../../protocol';
 
 const indices = new WeakMap<Checkpoint, PatternIndex>();

@@ -11,7 +11,8 @@ import type { Allocation, Checkpoint, Plan } from '../../../protocol';
 import type { Allocatable } from '../allocation';
 import { AllocationError } from '../errors';
 import type { LayerOption } from '../options';
-import { PatternIndex } from './cover';
+import { PatternIndex } from '../../../config/patterns/cover';
+import { layerLines } from '../../../config/patterns/lines';
 
 export interface Rewritten { text: string; plan: Plan }
 
@@ -79,23 +80,9 @@ function fewestRules(checkpoint: Checkpoint, { plan, options, groups }: Allocata
 
 /** Rules with such a name are ours. */
 const namePrefix = 'allocated';
-const lineWidth = 146;
-
-/** The patterns on as many lines as they need. */
 function textOf({ option, patterns }: NewRule): RuleText {
-  const start = 'layers: [';
-  const lines = [start];
-  for (const [i, pattern] of patterns.entries()) {
-    const item = `${JSON.stringify(pattern)}${i < patterns.length - 1 ? ',' : ']'}`;
-    const current = lines.at(-1) ?? '';
-    if (current.length + item.length > lineWidth && current.trim() !== start) {
-      lines.push(`${' '.repeat(start.length)}${item}`);
-    } else {
-      lines[lines.length - 1] = `${current}${current.endsWith(',') ? ' ' : ''}${item}`;
-    }
-  }
   return {
-    lines: [`name: ${nameOf(option)}`, ...lines, ...option.lines],
+    lines: [`name: ${nameOf(option)}`, ...layerLines(patterns), ...option.lines],
     flow: `{ name: ${nameOf(option)}, layers: [${patterns.map((pattern) => JSON.stringify(pattern)).join(', ')}], ${option.lines.join(', ')} }`,
   };
 }

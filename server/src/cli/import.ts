@@ -1,0 +1,43 @@
+import { basename, dirname, resolve } from 'node:path';
+import { importDialect } from '../config/convert/import';
+import { readDialectFile } from '../config/dialects';
+import { formatBytes } from '../config/resolve';
+import { checkpointName } from '../config/convert/names';
+import type { Lossy } from '../protocol';
+import { UsageError, describeProblem } from './command';
+import type { Command } from './command';
+import { openDialect } from './dialectFile';
+import { writeNewFile } from './newFile';
+import { table } from './table';
+
+export const importCommand: Command = {
+  name: 'import',
+  usage: '<file> [--checkpoint folder] [--out q.quant.yaml] [--force]',
+  summary: 'A file of another tool in the config language here: the same for every layer, by few rules, with a list of what got lost. Without --out the config is printed.',
+  options: { checkpoint: { type: 'string' }, out: { type: 'string' }, force: { type: 'boolean' } },
+  async run(context) {
+    const path = context.path('file');
+    const out = typeof context.values['out'] === 'string' ? resolve(context.values['out']) : undefined;
+    if (out !== undefined && !/\.quant\.ya?ml$/.test(out)) {
+      throw new UsageError(`--out names a config, which ends in .quant.yaml, not "${basename(out)}".`);
+    }
+    const { document, loaded } = await openDialect(context, path);
+    const { text, plan, lossy } = importDialect(loaded, readDialectFile(basename(path), document), checkpointName(dirname(out ?? path), loaded.checkpointPath ?? ''));
+    if (out !== undefined) {
+      await writeNewFile(context, out, text);
+    }
+    const { totals } = plan;
+    context.print({
+      dialect: loaded.dialect.id, title: loaded.dialect.title, checkpoint: loaded.checkpointPath ?? null, written: out ?? null, config: text, lossy, problems: loaded.problems,
+      layers: plan.layers.map(({ name, recipe, decidedBy }) => ({ name, rule: decidedBy?.name ?? null, recipe })), totals,
+    }, () => (out === undefined ? text : [
+      `${loaded.dialect.title} → ${out}`, `${totals.layers} layers, ${plan.rules.length} rules; whole checkpoint ${formatBytes(totals.checkpointBytes)}, ${totals.averageBits.toFixed(3)} bits per weight`, '', ...describeLossy(lossy, 'Not said in it, or only nearly:'),
+    ].join('\n')));
+    loaded.problems.forEach((problem) => context.note(describeProblem(problem, path)));
+    return loaded.problems.some(({ severity }) => severity === 'error') ? 1 : 0;
+  },
+};
+
+export function describeLossy(lossy: readonly Lossy[], title: string): string[] {
+  return lossy.length === 0 ? ['Nothing got lost.'] : [title, table(['where', 'what', 'why'], lossy.map(({ place, what, why }) => [place, what, why]))];
+}

@@ -1,0 +1,27 @@
+/** Every dialect that a plan can be written in, and why the others cannot be. */
+import { autoRoundWriter } from './autoRound';
+import { comfyWriter } from './comfy';
+import { compressedTensorsWriter, llmCompressorWriter } from './compressedTensors';
+import { convertToQuantWriter } from './convertToQuant';
+import { deepcompressorWriter } from './deepcompressor';
+import { bitsandbytesWriter, modeloptWriter, quantoWriter, torchaoWriter } from './diffusers';
+import { fqnToConfigWriter } from './fqnToConfig';
+import { hfQuantConfigWriter, modeloptRecipeWriter } from './modelopt';
+import { nunchakuLiteWriter } from './nunchakuLite';
+import { quantoMapWriter } from './quantoMap';
+import { sdnqWriter } from './sdnq';
+import { llamaQuantizeWriter, stableDiffusionCppWriter } from './tensorTypes';
+import { viditqWriter } from './viditq';
+import type { Writer } from './writer';
+
+export const writers: readonly Writer[] = [
+  bitsandbytesWriter, torchaoWriter, quantoWriter, modeloptWriter, autoRoundWriter, nunchakuLiteWriter, sdnqWriter, compressedTensorsWriter, llmCompressorWriter, modeloptRecipeWriter, hfQuantConfigWriter, quantoMapWriter, fqnToConfigWriter,
+  deepcompressorWriter, viditqWriter, comfyWriter, convertToQuantWriter, stableDiffusionCppWriter, llamaQuantizeWriter,
+];
+
+/** By Dialect.id. */
+export const unwritable: Readonly<Record<string, string>> = {
+  'diffusers-gguf': 'diffusers\' GGUF config says nothing about layers: what is packed is in the .gguf file. Export to stable-diffusion.cpp or llama-quantize, whose rules decide it when that file is made.',
+  nunchaku: 'The header of a nunchaku file names no layers: its tensors say what is quantized. Export to diffusers-nunchaku-lite for a list of layers, or to deepcompressor, whose results nunchaku converts.',
+  'diffusers-unknown': 'This is no tool but a quantization_config that none reads.',
+};
