@@ -24,7 +24,7 @@ describe('VSIX', function () {
 
   it('holds every part the manifest and the processes name', () => {
     for (const name of ['package.json', 'package.nls.json', 'dist/client.js', 'dist/server.js', 'dist/engine.js', 'dist/cli.js', 'bin/quantscope.js', 'native/quantscope.node', 'schemas/quantconfig.schema.json',
-      'syntaxes/quantconfig.tmLanguage.json', 'syntaxes/language-configuration.json', 'dist/webview/sensitivity.js', 'dist/webview/checkpoint.js', 'dist/webview/preview.js', 'docs/problems.md', 'docs/config.md', 'docs/dialects.md', 'schemas/quantconfig.schema.json', 'docs/methods/orbitquant.md', 'THIRD_PARTY_NOTICES.md']) {
+      'syntaxes/quantconfig.tmLanguage.json', 'syntaxes/language-configuration.json', 'dist/webview/sensitivity.js', 'dist/webview/checkpoint.js', 'dist/webview/preview.js', 'docs/problems.md', 'docs/config.md', 'docs/dialects.md', 'docs/methods/orbitquant.md', 'THIRD_PARTY_NOTICES.md']) {
       assert.ok(files.some((file) => file.startsWith(name)), `${name} is missing`);
     }
   });

@@ -61,14 +61,17 @@ export function parseConfig(document: TextDocument): ParsedConfig {
   return { config, root, problems: [...problems, ...validate(root), ...settingConflicts(root), ...dropSurplusPatterns(config)] };
 }
 
-function dropSurplusPatterns({ rules }: QuantConfig): ConfigProblem[] {
-  const count = rules.reduce((sum, rule) => sum + rule.layers.length, 0);
+function dropSurplusPatterns(config: QuantConfig): ConfigProblem[] {
+  const count = config.rules.reduce((sum, rule) => sum + rule.layers.length, 0);
   let left = maxPatterns;
   let first: Range | undefined;
-  for (const rule of count > maxPatterns ? rules : []) {
-    first ??= rule.layers[left]?.range;
-    rule.layers.splice(left);
-    left -= rule.layers.length;
+  if (count > maxPatterns) {
+    config.rules = config.rules.map((rule) => {
+      first ??= rule.layers[left]?.range;
+      const layers = rule.layers.slice(0, left);
+      left -= layers.length;
+      return { ...rule, layers };
+    });
   }
   return first ? [{
     code: 'config/too-large', severity: 'error', range: first,
@@ -81,8 +84,8 @@ function readConfig(root: TreeNode): QuantConfig {
   const defaults = find(root, 'defaults');
   const rules = find(root, 'rules')?.value;
   const config: QuantConfig = {
-    defaults: { ...readSettings(defaults?.value), ...(defaults ? { range: defaults.value.range } : {}) },
-    rules: rules?.kind === 'list' ? rules.items.filter((item) => item.kind === 'map').map(readRule) : [],
+    defaults: knownDefaults(defaults?.value),
+    rules: rules?.kind === 'list' ? rules.items.filter((item) => item.kind === 'map').map(knownRule) : [],
   };
   const checkpoint = text(find(root, 'checkpoint')?.value);
   const budget = readBudget(find(root, 'budget')?.value);
@@ -136,6 +139,29 @@ function readLoras(node: TreeNode | undefined): LoraEntry[] {
     const scale = find(item, 'scale')?.value;
     return path && path.value.trim() !== '' ? [{ path, scale: scale?.kind === 'scalar' && typeof scale.value === 'number' && Number.isFinite(scale.value) ? scale.value : 1, range: item.range }] : [];
   });
+}
+
+/** Of nodes that are as they were at the last keystroke: what is made of them is the same object again. */
+const defaultsOf = new WeakMap<TreeNode, QuantConfig['defaults']>();
+const knownRules = new WeakMap<MapNode, Rule>();
+const knownConflicts = new WeakMap<TreeNode, ConfigProblem[]>();
+
+function knownDefaults(node: TreeNode | undefined): QuantConfig['defaults'] {
+  const defaults = (node && defaultsOf.get(node)) ?? { ...readSettings(node), ...(node ? { range: node.range } : {}) };
+  if (node) {
+    defaultsOf.set(node, defaults);
+  }
+  return defaults;
+}
+
+function knownRule(node: MapNode, index: number): Rule {
+  const known = knownRules.get(node);
+  if (known?.index === index) {
+    return known;
+  }
+  const rule = readRule(node, index);
+  knownRules.set(node, rule);
+  return rule;
 }
 
 function readRule(node: MapNode, index: number): Rule {
@@ -208,14 +234,23 @@ function settingConflicts(root: TreeNode): ConfigProblem[] {
   const rules = find(root, 'rules')?.value;
   const nodes = [find(root, 'defaults')?.value, ...(rules?.kind === 'list' ? rules.items : [])];
   return nodes.flatMap((node) => {
-    const keep = find(node, 'keep');
-    const other = find(node, 'scheme') ?? find(node, 'method');
-    const foreign = foreignKeys(find(node, 'method')?.value);
-    return keep && other ? [{
-      code: 'config/keep-and-quantize' as const, severity: 'error' as const, range: other.keyRange,
-      message: `"keep" leaves these layers unquantized, so "${other.key}" beside it has no effect. Remove one of the two.`,
-    }, ...foreign] : foreign;
+    const known = node && knownConflicts.get(node);
+    const found = known ?? conflictsOf(node);
+    if (node && !known) {
+      knownConflicts.set(node, found);
+    }
+    return found;
   });
+}
+
+function conflictsOf(node: TreeNode | undefined): ConfigProblem[] {
+  const keep = find(node, 'keep');
+  const other = find(node, 'scheme') ?? find(node, 'method');
+  const foreign = foreignKeys(find(node, 'method')?.value);
+  return keep && other ? [{
+    code: 'config/keep-and-quantize', severity: 'error', range: other.keyRange,
+    message: `"keep" leaves these layers unquantized, so "${other.key}" beside it has no effect. Remove one of the two.`,
+  }, ...foreign] : foreign;
 }
 
 function text(node: TreeNode | undefined): Located<string> | undefined {

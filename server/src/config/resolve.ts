@@ -22,7 +22,9 @@ export function resolvePlan(config: QuantConfig, checkpoint: Checkpoint): Plan {
   const matches = config.rules.map((rule) => matchList(checkpoint, rule.layers.map((layer) => layer.value)));
   const layers = decide(config, checkpoint, matches, problems);
   const totals = addUp(layers, checkpoint);
-  const rules = config.rules.map((rule, index) => ruleMatch(rule, matches[index] ?? [], layers, checkpoint, totals.params));
+  const decided = config.rules.map((): LayerPlan[] => []);
+  layers.forEach((layer) => decided[layer.decidedBy?.rule ?? -1]?.push(layer));
+  const rules = config.rules.map((rule, index) => ruleMatch(rule, matches[index] ?? [], decided[index] ?? [], layers, checkpoint, totals.params));
   problems.push(...ruleProblems(config.rules, rules, checkpoint), ...coverageProblems(config, layers, checkpoint), ...budgetProblems(config, totals));
   return {
     checkpoint: checkpoint.path, revision: checkpoint.revision, architecture: checkpoint.architecture, layers, rules, totals, problems,
@@ -40,7 +42,7 @@ function decide(config: QuantConfig, checkpoint: Checkpoint, matches: readonly U
     const rule = config.rules[deciding[index] ?? -1];
     const shape = { inFeatures: layer.inFeatures, outFeatures: layer.outFeatures, role: layer.role, heads: headsOf(layer, checkpoint) };
     const known = packed.get(layer.name);
-    const asked = recipeFor(rule ?? {}, config.defaults, shape);
+    const asked = knownRecipe(rule, config.defaults, shape);
     const result = known && 'recipe' in asked && !isUntouched(asked.recipe) ? { refusal: alreadyPacked(known.entry.recipe), range: rule?.range } : asked;
     if ('recipe' in result) {
       return known ? packedLayer(layer, shape, known, decisionOf(rule, config)) : planLayer(layer, shape, result.recipe, decisionOf(rule, config));
@@ -61,6 +63,20 @@ function decide(config: QuantConfig, checkpoint: Checkpoint, matches: readonly U
     problems.push({ ...problem, message: `${problem.message} (${which}; left unquantized until then)` });
   }
   return plans;
+}
+
+/** By defaults and rule, which are the same objects from one keystroke to the next where their text is; then by shape. */
+const recipes = new WeakMap<object, WeakMap<object, Map<string, ReturnType<typeof recipeFor>>>>();
+
+function knownRecipe(rule: Rule | undefined, defaults: QuantConfig['defaults'], shape: LayerShape): ReturnType<typeof recipeFor> {
+  const byRule = recipes.get(defaults) ?? new WeakMap<object, Map<string, ReturnType<typeof recipeFor>>>();
+  recipes.set(defaults, byRule);
+  const byShape = byRule.get(rule ?? defaults) ?? new Map<string, ReturnType<typeof recipeFor>>();
+  byRule.set(rule ?? defaults, byShape);
+  const key = `${shape.outFeatures} ${shape.inFeatures} ${shape.role} ${shape.heads ?? ''}`;
+  const recipe = byShape.get(key) ?? recipeFor(rule ?? {}, defaults, shape);
+  byShape.set(key, recipe);
+  return recipe;
 }
 
 /** "transformer_blocks.*.norm1.linear": names with their numbers as stars, the first few. */
@@ -125,8 +141,8 @@ function addUp(layers: readonly LayerPlan[], checkpoint: Checkpoint): PlanTotals
   };
 }
 
-function ruleMatch(rule: Rule, matched: Uint32Array | readonly number[], layers: readonly LayerPlan[], checkpoint: Checkpoint, allParams: number): RuleMatch {
-  const decided = layers.filter((layer) => layer.decidedBy?.rule === rule.index);
+/** @param decided layers that the rule decides */
+function ruleMatch(rule: Rule, matched: Uint32Array | readonly number[], decided: readonly LayerPlan[], layers: readonly LayerPlan[], checkpoint: Checkpoint, allParams: number): RuleMatch {
   const decidedParams = decided.reduce((sum, layer) => sum + layer.params, 0);
   const entry = (text: string, range: Range, indices: ArrayLike<number>): EntryMatch => ({
     text, range, matchedLayers: indices.length,

@@ -7,6 +7,8 @@ import type { Document, Node as YamlNode, Pair, ParsedNode } from 'yaml';
 import type { TextDocument } from 'vscode-languageserver-textdocument';
 import type { ProblemData, Range } from '../protocol';
 import type { ConfigCode, ConfigProblem } from './codes';
+import { parseInPieces } from './pieces';
+import type { Piece } from './pieces';
 
 export type Scalar = string | number | boolean | null;
 export interface MapNode { kind: 'map'; range: Range; entries: Entry[]; /** Entries whose key stood there before; they do not count. */ repeated?: Entry[] }
@@ -31,21 +33,31 @@ export function parseTree(document: TextDocument): Tree {
     return refuse('config/too-large', `This file holds ${Math.ceil(text.length / 1024)} KiB of text; a quantization config may hold ${maxTextLength / 1024} KiB. ` +
       'Use patterns such as "transformer_blocks.*.ff.**" instead of listing layers, or check that this is the right file.', whole);
   }
-  const tooDeep = firstTooDeep(text);
+  const tree = text.length < minimumInPieces ? undefined : parseInPieces(text, parsePiece);
+  return tree && tree.nodes <= maxNodes ? { root: tree.root, problems: tree.problems.slice(0, maxProblems) } : parsePiece(document, 0);
+}
+
+/** Below, the YAML library reads the whole text at once in a few milliseconds. */
+const minimumInPieces = 8192;
+
+/** @param depth at which its outermost value stands. */
+export function parsePiece(document: TextDocument, depth: number): Piece {
+  const tooDeep = firstTooDeep(document.getText());
   if (tooDeep >= 0) {
-    return refuse('config/too-deep', `Values are nested more than ${maxDepth} deep here; a config needs 6 levels at most. Remove the surplus brackets, dashes or indentation.`,
-      rangeOf(document, tooDeep, tooDeep + 1));
+    return { ...refuse('config/too-deep', `Values are nested more than ${maxDepth} deep here; a config needs 6 levels at most. Remove the surplus brackets, dashes or indentation.`,
+      rangeOf(document, tooDeep, tooDeep + 1)), nodes: 0, anchors: false, aliases: false };
   }
   let parsed: Document.Parsed<ParsedNode>;
   try {
-    parsed = parseDocument(text, { prettyErrors: false, uniqueKeys: false, logLevel: 'error' });
+    parsed = parseDocument(document.getText(), { prettyErrors: false, uniqueKeys: false, logLevel: 'error' });
   } catch (error) {
-    return refuse('config/yaml', `This is not valid YAML (${error instanceof Error ? error.message : String(error)}).`, whole);
+    const whole: Range = { start: { line: 0, character: 0 }, end: { line: 0, character: 1 } };
+    return { ...refuse('config/yaml', `This is not valid YAML (${error instanceof Error ? error.message : String(error)}).`, whole), nodes: 0, anchors: false, aliases: false };
   }
   const problems: ConfigProblem[] = parsed.errors.slice(0, maxProblems).map((error) => yamlProblem(document, error.pos, error.code, error.message));
   const builder = new Builder(document, problems);
-  const root = parsed.contents ? builder.build(parsed.contents, 0) : null;
-  return { root, problems };
+  const root = parsed.contents ? builder.build(parsed.contents, depth) : null;
+  return { root, problems, ...builder.seen() };
 }
 
 function refuse(code: ConfigCode, message: string, range: Range): Tree {
@@ -106,6 +118,7 @@ function yamlProblem(document: TextDocument, pos: [number, number], code: string
 
 class Builder {
   private nodes = 0;
+  private aliases = false;
   private full = false;
   /** The latest node of each anchor name, in document order, as YAML wants it. */
   private readonly anchors = new Map<string, YamlNode>();
@@ -126,6 +139,7 @@ class Builder {
       return null;
     }
     if (isAlias(node)) {
+      this.aliases ||= !this.anchors.has(node.source);
       const target = this.anchors.get(node.source);
       if (target && !this.open.has(target)) {
         return this.build(target, depth + 1, range);
@@ -145,6 +159,11 @@ class Builder {
     const value = this.buildValue(node, depth, range, at);
     this.open.delete(node);
     return value;
+  }
+
+  /** How much there was, whether it has anchors, and whether it has aliases of anchors that it does not have. */
+  seen(): Pick<Piece, 'nodes' | 'anchors' | 'aliases'> {
+    return { nodes: this.nodes, anchors: this.anchors.size > 0, aliases: this.aliases };
   }
 
   private buildValue(node: YamlNode, depth: number, range: Range, at: Range | undefined): TreeNode | null {

@@ -22,7 +22,13 @@ export type Remedy<S extends Written> = (problem: ConfigProblem, subject: S) => 
 
 /** A quick fix, or none where the text cannot be changed in place or the edit would change nothing. */
 export function fix({ document }: Written, title: string, edits: readonly Edit[] | undefined, safe?: true): QuickFix[] {
-  return edits && edits.length > 0 && applyEdits(document, edits) !== document.getText() ? [{ title, edits: toTextEdits(document, edits), ...(safe ? { safe } : {}) }] : [];
+  return edits && changes(document, edits) ? [{ title, edits: toTextEdits(document, edits), ...(safe ? { safe } : {}) }] : [];
+}
+
+/** One edit is looked at where it stands: a long text has many fixes at every keystroke. */
+function changes(document: TextDocument, edits: readonly Edit[]): boolean {
+  const [only] = edits;
+  return edits.length === 1 && only && !only.text.includes('\n') ? document.getText().slice(only.from, only.to) !== only.text : edits.length > 0 && applyEdits(document, edits) !== document.getText();
 }
 
 export function withFixes(fixes: readonly QuickFix[]): { data?: { fixes: QuickFix[] } } {

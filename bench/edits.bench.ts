@@ -1,0 +1,93 @@
+/**
+ * 500 random edits on long files: a config of ours with a rule for every linear layer of FLUX.1-dev (2,000 lines), and a config.json of diffusers with a skip list of 2,000 entries. Times from a keystroke to its diagnostics and
+ * to its completion, on the path the server takes: the edit, text to tree, plan or entries, answer. Every other edit takes the one before back, as undo does, so that files are broken and whole in turn.
+ * Both are given as time on the clock and as time of processors, which other work on the machine touches less.
+ * Run: node --import=tsx bench/edits.bench.ts
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { TextDocument } from 'vscode-languageserver-textdocument';
+import { URI } from 'vscode-uri';
+import { CheckpointStore } from '../server/src/checkpoint';
+import { complete } from '../server/src/language/completion';
+import { diagnostics } from '../server/src/language/diagnostics';
+import { buildModel } from '../server/src/language/model';
+import type { LayerReport, Range } from '../server/src/protocol';
+import { longConfig, randomEdit } from '../test/fixtures/edits';
+import { random } from '../test/fixtures/random';
+import { writeSparseFlux } from '../test/fixtures/sparse';
+
+const edits = 500;
+const seed = 1;
+const targets = { diagnostics: 16, completion: 30 };
+
+/** Milliseconds. */
+interface Spent { clock: number; processor: number }
+/** One keystroke. */
+type Step = (document: TextDocument, offset: number) => Promise<{ diagnostics: Spent; completion: Spent; found: number }>;
+
+function now(): Spent {
+  const { user, system } = process.cpuUsage();
+  return { clock: performance.now(), processor: (user + system) / 1000 };
+}
+
+function between(from: Spent, to: Spent): Spent {
+  return { clock: to.clock - from.clock, processor: to.processor - from.processor };
+}
+
+async function measure(name: string, uri: string, languageId: string, text: string, step: Step): Promise<boolean> {
+  const next = random(seed);
+  let document = TextDocument.create(uri, languageId, 0, text);
+  for (let i = 0; i < 20; i++) {
+    await step(document, i); // opens the checkpoint, compiles the schema and the code
+  }
+  const measured: Awaited<ReturnType<Step>>[] = [];
+  let undo: { range: Range; text: string } | undefined;
+  for (let i = 1; i <= edits; i++) {
+    const change = undo ?? randomEdit(document, next);
+    const removed = document.getText(change.range);
+    const { start } = change.range;
+    const at = document.offsetAt(start);
+    document = TextDocument.update(document, [change], i);
+    undo = undo ? undefined : { range: { start, end: document.positionAt(at + change.text.length) }, text: removed };
+    measured.push(await step(document, at + change.text.length));
+  }
+  if (document.getText() !== text) {
+    throw new Error('the text is not what it was before its edits were undone');
+  }
+  process.stdout.write(`${name}: ${text.split('\n').length} lines, ${edits} edits, ${(measured.reduce((sum, { found }) => sum + found, 0) / edits).toFixed(1)} findings each on average\n`);
+  return (['diagnostics', 'completion'] as const).map((what) => (['clock', 'processor'] as const).map((kind) => {
+    const sorted = measured.map((each) => each[what][kind]).sort((a, b) => a - b);
+    const at = (share: number): string => `${(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? NaN).toFixed(1).padStart(6)} ms`;
+    const met = (sorted[Math.floor(0.95 * sorted.length)] ?? NaN) < targets[what];
+    process.stdout.write(`  keystroke to ${what.padEnd(11)}, ${kind.padEnd(9)}  p50 ${at(0.5)}   p95 ${at(0.95)}   max ${at(1)}   target p95 < ${targets[what]} ms: ${met ? 'met' : 'missed'}\n`);
+    return met;
+  }).some(Boolean)).every(Boolean);
+}
+
+async function main(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'quantscope-bench-'));
+  try {
+    await writeSparseFlux(folder);
+    const store = new CheckpointStore();
+    const reports = new Map<string, LayerReport>();
+    const ours: Step = async (document, offset) => {
+      const started = now();
+      const model = await buildModel(document, store, reports);
+      const built = now();
+      const found = diagnostics(model, undefined).length;
+      const told = now();
+      complete(model, document.positionAt(offset), { snippets: true, listFolder: () => [] });
+      const offered = between(told, now());
+      const building = between(started, built);
+      return { diagnostics: between(started, told), completion: { clock: building.clock + offered.clock, processor: building.processor + offered.processor }, found };
+    };
+    const met = [await measure('a config of ours', URI.file(join(folder, 'flux.quant.yaml')).toString(), 'quantconfig', longConfig('./transformer'), ours)];
+    process.exitCode = met.every(Boolean) ? 0 : 1;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+void main();
