@@ -21,12 +21,33 @@ export function toTextEdits(document: TextDocument, edits: readonly Edit[]): Tex
   return edits.map(({ from, to, text }) => ({ range: { start: document.positionAt(from), end: document.positionAt(to) }, text: text.replaceAll('\n', lineEnd) }));
 }
 
-export function applyEdits(document: TextDocument, edits: readonly Edit[]): string {
-  const lineEnd = lineEndOf(document);
-  return [...edits].sort((a, b) => b.from - a.from || b.to - a.to).reduce((text, { from, to, text: added }) => text.slice(0, from) + added.replaceAll('\n', lineEnd) + text.slice(to), document.getText());
+export function applyEdits(document: TextDocument, edits: readonly Edit[]): string { return applied(document, document.getText(), 0, edits); }
+
+/** Whether anything is another text afterwards; looks at what lies between the first and the last edit alone. */
+export function changesText(document: TextDocument, edits: readonly Edit[]): boolean {
+  const first = Math.min(...edits.map(({ from }) => from));
+  const text = document.getText().slice(first, Math.max(...edits.map(({ to }) => to)));
+  return applied(document, text, first, edits) !== text;
 }
 
-function lineEndOf(document: TextDocument): string { return document.getText().includes('\r\n') ? '\r\n' : '\n'; }
+/** @param start offset of the text in the document */
+function applied(document: TextDocument, text: string, start: number, edits: readonly Edit[]): string {
+  const lineEnd = lineEndOf(document);
+  return [...edits].sort((a, b) => b.from - a.from || b.to - a.to).reduce((so, { from, to, text: added }) => so.slice(0, from - start) + added.replaceAll('\n', lineEnd) + so.slice(to - start), text);
+}
+
+/** By version: a long text is asked for every fix of every finding. */
+const lineEnds = new WeakMap<TextDocument, { version: number; lineEnd: string }>();
+
+function lineEndOf(document: TextDocument): string {
+  const known = lineEnds.get(document);
+  if (known?.version === document.version) {
+    return known.lineEnd;
+  }
+  const lineEnd = document.getText().includes('\r\n') ? '\r\n' : '\n';
+  lineEnds.set(document, { version: document.version, lineEnd });
+  return lineEnd;
+}
 
 // ---------------------------------------------------------------------------------------------------------------- places
 

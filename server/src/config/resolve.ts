@@ -28,8 +28,16 @@ export function resolvePlan(config: QuantConfig, checkpoint: Checkpoint): Plan {
   problems.push(...ruleProblems(config.rules, rules, checkpoint), ...coverageProblems(config, layers, checkpoint), ...budgetProblems(config, totals));
   return {
     checkpoint: checkpoint.path, revision: checkpoint.revision, architecture: checkpoint.architecture, layers, rules, totals, problems,
-    hash: createHash('sha256').update(JSON.stringify([checkpoint.path, checkpoint.revision, layers.map((layer) => [layer.name, layer.recipe])])).digest('hex'),
+    hash: createHash('sha256').update(`[${JSON.stringify(checkpoint.path)},${JSON.stringify(checkpoint.revision)},[${layers.map(hashed).join(',')}]]`).digest('hex'),
   };
+}
+
+const hashes = new WeakMap<LayerPlan, string>();
+
+function hashed(layer: LayerPlan): string {
+  const text = hashes.get(layer) ?? JSON.stringify([layer.name, layer.recipe]);
+  hashes.set(layer, text);
+  return text;
 }
 
 /** The last rule that matches a layer decides it; a refused combination leaves the layer as it is and says so once per rule. */
@@ -45,7 +53,7 @@ function decide(config: QuantConfig, checkpoint: Checkpoint, matches: readonly U
     const asked = knownRecipe(rule, config.defaults, shape);
     const result = known && 'recipe' in asked && !isUntouched(asked.recipe) ? { refusal: alreadyPacked(known.entry.recipe), range: rule?.range } : asked;
     if ('recipe' in result) {
-      return known ? packedLayer(layer, shape, known, decisionOf(rule, config)) : planLayer(layer, shape, result.recipe, decisionOf(rule, config));
+      return known ? packedLayer(layer, shape, known, decisionOf(rule, config)) : knownPlan(result, layer, () => planLayer(layer, shape, result.recipe, decisionOf(rule, config)));
     }
     const range = result.range ?? rule?.range ?? config.defaults.range ?? topOfFile;
     const key = `${rule?.index ?? -1} ${result.refusal}`;
@@ -77,6 +85,17 @@ function knownRecipe(rule: Rule | undefined, defaults: QuantConfig['defaults'], 
   const recipe = byShape.get(key) ?? recipeFor(rule ?? {}, defaults, shape);
   byShape.set(key, recipe);
   return recipe;
+}
+
+/** By what was asked for, which stands for one rule and its defaults. */
+const plans = new WeakMap<object, WeakMap<Layer, LayerPlan>>();
+
+function knownPlan(asked: object, layer: Layer, make: () => LayerPlan): LayerPlan {
+  const byLayer = plans.get(asked) ?? new WeakMap<Layer, LayerPlan>();
+  plans.set(asked, byLayer);
+  const plan = byLayer.get(layer) ?? make();
+  byLayer.set(layer, plan);
+  return plan;
 }
 
 /** "transformer_blocks.*.norm1.linear": names with their numbers as stars, the first few. */

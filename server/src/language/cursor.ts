@@ -48,6 +48,8 @@ class Scanner {
   private readonly keys = new Map<string, Set<string>>();
   private readonly items = new Map<string, string[]>();
   private frames: Frame[] = [];
+  private lastPath: readonly Step[] = [];
+  private lastId = id([]);
   private line = 0;
   private found: Found | undefined;
 
@@ -314,13 +316,22 @@ class Scanner {
       const wordEnd = this.offset + (/^\S*/.exec(this.text.slice(this.offset, end))?.[0].length ?? 0);
       this.find('key', path, wordStart, wordEnd, { hasColon: hasColon && wordEnd === end, inFlow });
     } else {
-      const known = this.keys.get(id(path));
-      this.keys.set(id(path), (known ?? new Set<string>()).add(name));
+      const of = this.idOf(path);
+      this.keys.set(of, (this.keys.get(of) ?? new Set<string>()).add(name));
     }
   }
 
+  /** Keys of one mapping come one after the other. */
+  private idOf(path: readonly Step[]): string {
+    if (path !== this.lastPath) {
+      this.lastPath = path;
+      this.lastId = id(path);
+    }
+    return this.lastId;
+  }
+
   private item(path: readonly Step[], start: number, end: number): void {
-    const list = id(typeof path.at(-1) === 'number' ? path.slice(0, -1) : path);
+    const list = this.idOf(typeof path.at(-1) === 'number' ? path.slice(0, -1) : path);
     const known = this.items.get(list) ?? [];
     known.push(this.unquoted(start, end));
     this.items.set(list, known);

@@ -1,7 +1,7 @@
 /** What a lint sees and gives. A lint is one file beside this one and one line in index.ts; all are pure. */
 import type { TextDocument } from 'vscode-languageserver-textdocument';
 import type { ConfigProblem } from '../config/codes';
-import { applyEdits, removeItem, toTextEdits } from '../config/edits';
+import { changesText, removeItem, toTextEdits } from '../config/edits';
 import type { Edit } from '../config/edits';
 import type { QuantConfig, Rule } from '../config/parse';
 import { find } from '../config/tree';
@@ -22,13 +22,7 @@ export type Remedy<S extends Written> = (problem: ConfigProblem, subject: S) => 
 
 /** A quick fix, or none where the text cannot be changed in place or the edit would change nothing. */
 export function fix({ document }: Written, title: string, edits: readonly Edit[] | undefined, safe?: true): QuickFix[] {
-  return edits && changes(document, edits) ? [{ title, edits: toTextEdits(document, edits), ...(safe ? { safe } : {}) }] : [];
-}
-
-/** One edit is looked at where it stands: a long text has many fixes at every keystroke. */
-function changes(document: TextDocument, edits: readonly Edit[]): boolean {
-  const [only] = edits;
-  return edits.length === 1 && only && !only.text.includes('\n') ? document.getText().slice(only.from, only.to) !== only.text : edits.length > 0 && applyEdits(document, edits) !== document.getText();
+  return edits && edits.length > 0 && changesText(document, edits) ? [{ title, edits: toTextEdits(document, edits), ...(safe ? { safe } : {}) }] : [];
 }
 
 export function withFixes(fixes: readonly QuickFix[]): { data?: { fixes: QuickFix[] } } {
