@@ -111,8 +111,21 @@ function moved(piece: Piece, by: number): Piece {
 
 const keyLine = /^[A-Za-z_][\w-]*:(?=[ \r]|$)/;
 const bareKeyLine = /^[A-Za-z_][\w-]*:[ ]*(?:#.*)?\r?$/;
-/** Left of an item's own lines it can be nothing that is right: words without a colon at the margin, ends of brackets, lines of a mapping or a list between two columns. */
-const misplaced = /^(?:[\w.][^:]*$|[\],}]| +[\w\],}-])/;
+/** Left of an item's own lines, and yet not at the margin, nothing is right. */
+const misplaced = /^ +[\w\],}-]/;
+/** Words without a colon, ends of brackets, a text in quotes. */
+const noKey = /^(?:[\w.][^:]*$|[\],}]|"[^"\\:]*"[^:"]*$)/;
+
+/** A line at the margin, in a list, that can be no key: the end of a line that was broken in two. As a key it would have its value on its own line, and something with a colon below. */
+function isBrokenOff(line: string, text: string, end: number): boolean {
+  if (noKey.test(line)) {
+    return true;
+  }
+  const count = (character: string): number => line.split(character).length;
+  const whole = count('"') % 2 === 1 && !line.includes('\'') && count('[') === count(']') && count('{') === count('}') && !/[|>][+\-\d]*\s*$/.test(line);
+  return whole && keyLine.test(line) && !bareKeyLine.test(line) && /^(?:[ ]*(?:#.*)?\r?\n)*[ ]+[^\s#][^#\n]*:[ \r\n]/.test(text.slice(end, end + 1000));
+}
+
 const empty = /^[ ]*(?:#.*)?\r?$/;
 
 /** By the margin: keys there start sections, and dashes below a key without a value, in one column, start its items. */
@@ -139,7 +152,7 @@ function split(text: string): Section[] | undefined {
     const margin = written.search(/[^ ]/);
     if (!empty.test(written)) {
       const dashed = /^ *-(?:[ \r]|$)/.test(written);
-      if (current?.items.length && misplaced.test(written) && (margin === 0 || margin < current.indentation || (margin === current.indentation && !dashed))) {
+      if (current?.items.length && (margin === 0 ? isBrokenOff(written, text, end) : misplaced.test(written) && (margin < current.indentation || (margin === current.indentation && !dashed)))) {
         // No list goes on behind it: a mistake of the item that it follows.
       } else if (margin === 0 && !dashed) {
         if (!keyLine.test(written)) {

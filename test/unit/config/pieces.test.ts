@@ -76,9 +76,10 @@ describe('texts in pieces', () => {
 
   it('agree with the whole on what is right, on damaged texts too', () => {
     const next = random(5);
+    const many = `${longConfig('./model').split('\n').slice(0, 44).join('\n')}\nbudget: { size: 6.9GB }\n`;
     let agreed = 0;
     for (let round = 0; round < 400; round++) {
-      let document = documentOf(base);
+      let document = documentOf(round % 2 === 0 ? base : many);
       for (let i = Math.floor(next() * 3); i >= 0; i--) {
         const { range, text } = randomEdit(document, next);
         const [from, to] = [document.offsetAt(range.start), document.offsetAt(range.end)];
