@@ -123,7 +123,7 @@ function isBrokenOff(line: string, text: string, end: number): boolean {
   }
   const count = (character: string): number => line.split(character).length;
   const whole = count('"') % 2 === 1 && !line.includes('\'') && count('[') === count(']') && count('{') === count('}') && !/[|>][+\-\d]*\s*$/.test(line);
-  return whole && keyLine.test(line) && !bareKeyLine.test(line) && /^(?:[ ]*(?:#.*)?\r?\n)*[ ]+[^\s#][^#\n]*:[ \r\n]/.test(text.slice(end, end + 1000));
+  return whole && /^[\w.]/.test(line) && !/:[ ]*(?:#.*)?\r?$/.test(line) && /^(?:[ ]*(?:#.*)?\r?\n)*[ ]+[^\s#][^#\n]*:[ \r\n]/.test(text.slice(end, end + 1000));
 }
 
 const empty = /^[ ]*(?:#.*)?\r?$/;
