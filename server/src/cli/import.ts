@@ -31,7 +31,7 @@ export const importCommand: Command = {
       dialect: loaded.dialect.id, title: loaded.dialect.title, checkpoint: loaded.checkpointPath ?? null, written: out ?? null, config: text, lossy, problems: loaded.problems,
       layers: plan.layers.map(({ name, recipe, decidedBy }) => ({ name, rule: decidedBy?.name ?? null, recipe })), totals,
     }, () => (out === undefined ? text : [
-      `${loaded.dialect.title} → ${out}`, `${totals.layers} layers, ${plan.rules.length} rules; whole checkpoint ${formatBytes(totals.checkpointBytes)}, ${totals.averageBits.toFixed(3)} bits per weight`, '', ...describeLossy(lossy, 'Not said in it, or only nearly:'),
+      `${loaded.dialect.title} → ${out}`, `${totals.layers} layers, ${plan.rules.length} ${plan.rules.length === 1 ? 'rule' : 'rules'}; whole checkpoint ${formatBytes(totals.checkpointBytes)}, ${totals.averageBits.toFixed(3)} bits per weight`, '', ...describeLossy(lossy, 'Not said in it, or only nearly:'),
     ].join('\n')));
     loaded.problems.forEach((problem) => context.note(describeProblem(problem, path)));
     return loaded.problems.some(({ severity }) => severity === 'error') ? 1 : 0;
