@@ -1,6 +1,6 @@
 /** QuantConfig + Checkpoint → Plan. Pure and deterministic: the same two values always give the same plan and hash. */
 import { createHash } from 'node:crypto';
-import type { Checkpoint, Decision, EntryMatch, Layer, LayerPlan, Plan, PlanTotals, Range, RuleMatch } from '../protocol';
+import type { Checkpoint, Decision, EntryMatch, Layer, LayerPlan, Plan, PlanTotals, Range, Recipe, RuleMatch } from '../protocol';
 import type { ConfigProblem } from './codes';
 import { tailWidth } from '../methods/widths';
 import type { LayerShape } from '../methods/widths';
@@ -12,8 +12,9 @@ import { matchList } from './match';
 import { nearest } from './nearest';
 import { neverQuantized, tensorsNamed } from './neverQuantized';
 import { codeBits, packedBytes, sharedBytes } from './packedSize';
-import type { Located, QuantConfig, Rule } from './parse';
+import type { Located, QuantConfig, Rule, Settings } from './parse';
 import { recipeFor, keepRecipe } from './recipe';
+import type { RecipeResult } from './recipe';
 
 const topOfFile: Range = { start: { line: 0, character: 0 }, end: { line: 0, character: 0 } };
 
@@ -32,12 +33,12 @@ export function resolvePlan(config: QuantConfig, checkpoint: Checkpoint): Plan {
   };
 }
 
-const hashes = new WeakMap<LayerPlan, string>();
+const written = new WeakMap<Recipe, string>();
 
-function hashed(layer: LayerPlan): string {
-  const text = hashes.get(layer) ?? JSON.stringify([layer.name, layer.recipe]);
-  hashes.set(layer, text);
-  return text;
+function hashed({ name, recipe }: LayerPlan): string {
+  const text = written.get(recipe) ?? JSON.stringify(recipe);
+  written.set(recipe, text);
+  return `[${JSON.stringify(name)},${text}]`;
 }
 
 /** The last rule that matches a layer decides it; a refused combination leaves the layer as it is and says so once per rule. */
@@ -53,7 +54,7 @@ function decide(config: QuantConfig, checkpoint: Checkpoint, matches: readonly U
     const asked = knownRecipe(rule, config.defaults, shape);
     const result = known && 'recipe' in asked && !isUntouched(asked.recipe) ? { refusal: alreadyPacked(known.entry.recipe), range: rule?.range } : asked;
     if ('recipe' in result) {
-      return known ? packedLayer(layer, shape, known, decisionOf(rule, config)) : knownPlan(result, layer, () => planLayer(layer, shape, result.recipe, decisionOf(rule, config)));
+      return known ? packedLayer(layer, shape, known, decisionOf(rule, config)) : knownPlan(layer, shape, result.recipe, decisionOf(rule, config));
     }
     const range = result.range ?? rule?.range ?? config.defaults.range ?? topOfFile;
     const key = `${rule?.index ?? -1} ${result.refusal}`;
@@ -73,29 +74,46 @@ function decide(config: QuantConfig, checkpoint: Checkpoint, matches: readonly U
   return plans;
 }
 
-/** By defaults and rule, which are the same objects from one keystroke to the next where their text is; then by shape. */
-const recipes = new WeakMap<object, WeakMap<object, Map<string, ReturnType<typeof recipeFor>>>>();
+/** By what is asked for, in words: the same from one keystroke to the next, wherever it stands. Refusals name places and are made anew. */
+const recipes = new Map<string, { recipe: Recipe }>();
+const maxRecipes = 8192;
 
-function knownRecipe(rule: Rule | undefined, defaults: QuantConfig['defaults'], shape: LayerShape): ReturnType<typeof recipeFor> {
-  const byRule = recipes.get(defaults) ?? new WeakMap<object, Map<string, ReturnType<typeof recipeFor>>>();
-  recipes.set(defaults, byRule);
-  const byShape = byRule.get(rule ?? defaults) ?? new Map<string, ReturnType<typeof recipeFor>>();
-  byRule.set(rule ?? defaults, byShape);
-  const key = `${shape.outFeatures} ${shape.inFeatures} ${shape.role} ${shape.heads ?? ''}`;
-  const recipe = byShape.get(key) ?? recipeFor(rule ?? {}, defaults, shape);
-  byShape.set(key, recipe);
-  return recipe;
+function knownRecipe(rule: Rule | undefined, defaults: QuantConfig['defaults'], shape: LayerShape): RecipeResult {
+  const key = `${asked(rule)} ${asked(defaults)} ${shape.outFeatures} ${shape.inFeatures} ${shape.role} ${shape.heads ?? ''}`;
+  const known = recipes.get(key);
+  if (known) {
+    return known;
+  }
+  const result = recipeFor(rule ?? {}, defaults, shape);
+  if ('recipe' in result) {
+    if (recipes.size >= maxRecipes) {
+      recipes.clear();
+    }
+    recipes.set(key, result);
+  }
+  return result;
 }
 
-/** By what was asked for, which stands for one rule and its defaults. */
-const plans = new WeakMap<object, WeakMap<Layer, LayerPlan>>();
+const words = new WeakMap<Settings, string>();
 
-function knownPlan(asked: object, layer: Layer, make: () => LayerPlan): LayerPlan {
-  const byLayer = plans.get(asked) ?? new WeakMap<Layer, LayerPlan>();
-  plans.set(asked, byLayer);
-  const plan = byLayer.get(layer) ?? make();
+function asked(settings: Settings | undefined): string {
+  if (!settings) {
+    return '';
+  }
+  const text = words.get(settings) ?? JSON.stringify([settings.scheme?.value, settings.method?.value, settings.keep?.value]);
+  words.set(settings, text);
+  return text;
+}
+
+/** By recipe, which stands for the layer's shape too. */
+const plans = new WeakMap<Recipe, WeakMap<Layer, LayerPlan>>();
+
+function knownPlan(layer: Layer, shape: LayerShape, recipe: Recipe, decidedBy: Decision | null): LayerPlan {
+  const byLayer = plans.get(recipe) ?? new WeakMap<Layer, LayerPlan>();
+  plans.set(recipe, byLayer);
+  const plan = byLayer.get(layer) ?? planLayer(layer, shape, recipe, null);
   byLayer.set(layer, plan);
-  return plan;
+  return { ...plan, decidedBy };
 }
 
 /** "transformer_blocks.*.norm1.linear": names with their numbers as stars, the first few. */
