@@ -100,7 +100,7 @@ const std::vector<Subject>& measured(size_t rows) {
         const Coded codedW = encode(ofW, w);
         const auto weight = std::make_shared<IntegerWeight>(plan, kWidth, codedW.codes.data(), codedW.sides.data());
         const auto codedX = std::make_shared<Coded>(encode(ofX, x));
-        const auto packed = std::make_shared<IntegerRows>(plan, rows, level);
+        const auto packed = std::make_shared<IntegerInputs>(plan, rows, level);
         const auto scratch = std::make_shared<IntegerScratch>();
         const auto pack = [=, &level] {
             const size_t sides = codedX->sides.size() / rows;
@@ -111,7 +111,7 @@ const std::vector<Subject>& measured(size_t rows) {
         };
         const auto product = [=, &level, &y] {
             std::fill(y.begin(), y.end(), 0.0f);
-            multiplyIntegers(*packed, *weight, 0, weight->panels(), y.data(), kWidth, level, *scratch);
+            multiplyIntegers(*packed, {0, packed->tiles()}, *weight, {0, weight->panels()}, y.data(), kWidth, level, *scratch);
         };
         pack();
         subjects.push_back({name, [=] { return product(), operations; }});
@@ -125,7 +125,7 @@ const std::vector<Subject>& measured(size_t rows) {
     add("W4A4/g32", integers(4, 32), integers(4, 32));
     add("W4A4/codebook", CodebookQuantizer{4}, CodebookQuantizer{4});
     add("W4A8/codebook", CodebookQuantizer{4}, integers(8, 0));
-    constexpr int kTurns = 12;
+    constexpr int kTurns = 16;
     for (int turn = 0; turn < kTurns; ++turn) {
         for (Subject& subject : subjects) {
             const double start = processorTime();

@@ -174,13 +174,16 @@ struct LinearCase {
 /// y, from 0 on, by one level; `piece` panels at a time.
 std::vector<float> multiplyBy(const ProductKernels& level, const IntegerPlan& plan, const LinearCase& c, const Coded& w, const Coded& x, size_t piece) {
     const IntegerWeight weight(plan, c.outputs, w.codes.data(), w.sides.data());
-    IntegerRows rows(plan, c.rows, level);
+    IntegerInputs rows(plan, c.rows, level);
     const size_t sides = c.rows == 0 ? 0 : x.sides.size() / c.rows;
     for (size_t t = 0; t < rows.tiles(); ++t) rows.fill(t, x.codes.data() + rows.firstRow(t) * c.width, x.sides.data() + rows.firstRow(t) * sides);
     std::vector<float> y(c.rows * c.outputs);
     IntegerScratch scratch;
     for (size_t first = 0; first < weight.panels(); first += piece) {
-        multiplyIntegers(rows, weight, first, std::min(weight.panels(), first + piece), y.data(), c.outputs, level, scratch);
+        for (size_t tile = 0; tile < rows.tiles(); tile += piece) {
+            multiplyIntegers(rows, {tile, std::min(rows.tiles(), tile + piece)}, weight, {first, std::min(weight.panels(), first + piece)},
+                             y.data() + rows.firstRow(tile) * c.outputs + first * kPanelColumns, c.outputs, level, scratch);
+        }
     }
     return y;
 }

@@ -148,6 +148,17 @@ Napi::Value toJs(Napi::Env env, const RunResult& result) {
     object.Set("outputs", outputs);
     object.Set("captured", captured);
     object.Set("firstNonFinite", result.firstNonFinite ? Napi::String::New(env, *result.firstNonFinite) : env.Null());
+    Napi::Array integers = Napi::Array::New(env, result.integers.size());
+    for (uint32_t i = 0; i < result.integers.size(); ++i) {
+        const IntegerExecution& layer = result.integers[i];
+        Napi::Object entry = Napi::Object::New(env);
+        entry.Set("name", Napi::String::New(env, layer.layer));
+        entry.Set("reason", layer.reason ? Napi::String::New(env, *layer.reason) : env.Null());
+        entry.Set("weightSurrogate", number(env, layer.weightSurrogate));
+        entry.Set("activationSurrogate", number(env, layer.activationSurrogate));
+        integers.Set(i, entry);
+    }
+    object.Set("integers", integers);
     object.Set("flops", number(env, result.flops));
     return object;
 }

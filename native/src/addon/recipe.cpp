@@ -79,6 +79,13 @@ LinearRecipe toLinearRecipe(const Napi::Value& value, const std::string& name) {
     if (!fields.get("packed").IsNull()) {
         recipe.packed = toPackedWeight(Fields(fields.get("packed"), fields.path("packed")));
     }
+    const Napi::Value execution = fields.get("execution");
+    if (!execution.IsUndefined()) {
+        if (!execution.IsString() || execution.As<Napi::String>().Utf8Value() != "integer") {
+            failArgument(fields.path("execution") + ": expected \"integer\", or nothing");
+        }
+        recipe.execution = Execution::Integer;
+    }
     return recipe;
 }
 

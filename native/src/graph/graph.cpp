@@ -120,6 +120,7 @@ RunResult Graph::run(const RunRequest& request, ThreadPool& pool, const Cancella
         result.captured = captures.finish();
     }
     result.firstNonFinite = linears.firstNonFinite();
+    result.integers = linears.integers();
     result.flops = flops_;
     return result;
 }

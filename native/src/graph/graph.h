@@ -28,6 +28,7 @@ struct RunResult {
     std::map<std::string, std::vector<float>> outputs;
     std::vector<CapturedLayer> captured;
     std::optional<std::string> firstNonFinite;  ///< the first linear whose output held a NaN or an infinity
+    std::vector<IntegerExecution> integers;     ///< of the layers whose recipe asks for integers
     double flops = 0;
 };
 

@@ -111,13 +111,13 @@ void IntegerWeight::expand(size_t panel, const ProductKernels& kernels, void* ta
     }
 }
 
-IntegerRows::IntegerRows(const IntegerPlan& plan, size_t rows, const ProductKernels& kernels)
+IntegerInputs::IntegerInputs(const IntegerPlan& plan, size_t rows, const ProductKernels& kernels)
     : plan_(plan), rows_(rows), height_(kernels.rows), values_(allocateAligned<uint8_t>(rows * rowBytes())), scales_(rows * plan.groups),
       sums_(rows * plan.groups), extra_(plan.splits ? tiles() : 0) {}
 
-size_t IntegerRows::rowBytes() const { return plan_.groups * plan_.steps * 4; }  // four bytes or two words
+size_t IntegerInputs::rowBytes() const { return plan_.groups * plan_.steps * 4; }  // four bytes or two words
 
-void IntegerRows::fill(size_t tile, const uint8_t* codes, const float* sides) {
+void IntegerInputs::fill(size_t tile, const uint8_t* codes, const float* sides) {
     const size_t count = rowsOf(tile);
     const size_t first = firstRow(tile);
     uint8_t* const target = values_.get() + first * rowBytes();
@@ -180,7 +180,7 @@ void IntegerRows::fill(size_t tile, const uint8_t* codes, const float* sides) {
     }
 }
 
-void IntegerRows::set(size_t tile, ProductTile& to) const {
+void IntegerInputs::set(size_t tile, ProductTile& to) const {
     const size_t first = firstRow(tile);
     to.rows = rowsOf(tile);
     to.x = values_.get() + first * rowBytes();
@@ -191,14 +191,14 @@ void IntegerRows::set(size_t tile, ProductTile& to) const {
     to.extraEnds = splits ? extra_[tile].ends.data() : nullptr;
 }
 
-void multiplyIntegers(const IntegerRows& x, const IntegerWeight& w, size_t first, size_t last, float* y, size_t yStride, const ProductKernels& kernels,
+void multiplyIntegers(const IntegerInputs& x, Span tiles, const IntegerWeight& w, Span panels, float* y, size_t yStride, const ProductKernels& kernels,
                       IntegerScratch& scratch) {
     const IntegerPlan& plan = w.plan();
     if (plan.groups == 0) {
         return;
     }
     const size_t each = w.expandedBytes();
-    const size_t atOnce = std::clamp<size_t>(kCachedBytes / each, 1, std::max<size_t>(last - first, 1));
+    const size_t atOnce = std::clamp<size_t>(kCachedBytes / each, 1, std::max<size_t>(panels.last - panels.first, 1));
     if (scratch.bytes < atOnce * each) {
         scratch.panels = allocateAligned<uint8_t>(atOnce * each);
         scratch.bytes = atOnce * each;
@@ -208,18 +208,18 @@ void multiplyIntegers(const IntegerRows& x, const IntegerWeight& w, size_t first
     tile.steps = plan.steps;
     tile.run = plan.run;
     const auto multiply = plan.form == PanelForm::Words ? kernels.words : kernels.bytes;
-    for (size_t begin = first; begin < last; begin += atOnce) {
-        const size_t end = std::min(last, begin + atOnce);
+    for (size_t begin = panels.first; begin < panels.last; begin += atOnce) {
+        const size_t end = std::min(panels.last, begin + atOnce);
         for (size_t panel = begin; panel < end; ++panel) {
             w.expand(panel, kernels, scratch.panels.get() + (panel - begin) * each);
         }
-        for (size_t t = 0; t < x.tiles(); ++t) {
+        for (size_t t = tiles.first; t < tiles.last; ++t) {
             x.set(t, tile);
             for (size_t panel = begin; panel < end; ++panel) {
                 tile.panel = scratch.panels.get() + (panel - begin) * each;
                 tile.scales = w.scales(panel);
                 tile.lowest = w.lowest(panel);
-                float* const target = y + x.firstRow(t) * yStride + panel * kPanelColumns;
+                float* const target = y + (x.firstRow(t) - x.firstRow(tiles.first)) * yStride + (panel - panels.first) * kPanelColumns;
                 const size_t columns = std::min(kPanelColumns, w.outputs() - panel * kPanelColumns);
                 if (columns == kPanelColumns) {
                     tile.y = target;

@@ -40,10 +40,10 @@ private:
 };
 
 /// Rows of x as integers, in tiles. Tiles may be filled by several threads.
-class IntegerRows {
+class IntegerInputs {
 public:
     /// kernels.rows is the height of a tile.
-    IntegerRows(const IntegerPlan& plan, size_t rows, const ProductKernels& kernels);
+    IntegerInputs(const IntegerPlan& plan, size_t rows, const ProductKernels& kernels);
 
     size_t rows() const { return rows_; }
     size_t tiles() const { return (rows_ + height_ - 1) / height_; }
@@ -76,9 +76,15 @@ struct IntegerScratch {
     size_t bytes = 0;
 };
 
-/// y[rows, outputs] += x Wᵀ for the panels [first, last) of W; y[i][j] stands at y + i * yStride + j. The sum of a row and a column does not depend on
+/// Tiles of x, or panels of weights, from `first` up to `last` without it.
+struct Span {
+    size_t first;
+    size_t last;
+};
+
+/// y += x Wᵀ for some tiles of x and panels of W; y stands at the first of those rows and columns. The sum of a row and a column does not depend on
 /// what else is computed. Thread-safe with a scratch of its own for each thread.
-void multiplyIntegers(const IntegerRows& x, const IntegerWeight& w, size_t first, size_t last, float* y, size_t yStride, const ProductKernels& kernels,
+void multiplyIntegers(const IntegerInputs& x, Span tiles, const IntegerWeight& w, Span panels, float* y, size_t yStride, const ProductKernels& kernels,
                       IntegerScratch& scratch);
 
 }  // namespace quantscope

@@ -35,8 +35,8 @@ Quantizer withoutShift(const Quantizer& quantizer) {
 }  // namespace
 
 void prepareActivations(const float* x, uint64_t rows, uint64_t width, const LinearRecipe& recipe, const Transforms& transforms,
-                        const LowRankFactors* factors, float* target, float* branch, Workers& workers, std::vector<TileMemory>& memory,
-                        const Kernels& kernels) {
+                        const LowRankFactors* factors, float* target, float* branch, IntegerInputs* integers, Workers& workers,
+                        std::vector<TileMemory>& memory, const Kernels& kernels) {
     const uint64_t quantized = width - recipe.tail;
     const auto* keep = std::get_if<KeepQuantizer>(&recipe.activations);
     const bool findsRange = needsTensorRange(recipe.activations) && !recipe.activationRange;
@@ -76,6 +76,18 @@ void prepareActivations(const float* x, uint64_t rows, uint64_t width, const Lin
         return;
     }
     const RowCodec codec(quantizer, quantized, range, kernels);
+    if (integers != nullptr) {
+        workers.tiles(integers->tiles(), [&](size_t tile, unsigned) {
+            const size_t count = integers->rowsOf(tile);
+            std::vector<uint8_t> codes(count * quantized);
+            std::vector<float> sides(count * codec.sides());
+            for (size_t i = 0; i < count; ++i) {
+                codec.encode(target + (integers->firstRow(tile) + i) * width, codes.data() + i * quantized, sides.data() + i * codec.sides());
+            }
+            integers->fill(tile, codes.data(), sides.data());
+        });
+        return;
+    }
     workers.rows(rows, width, [&](uint64_t begin, uint64_t end) {
         std::vector<uint8_t> codes(quantized);
         std::vector<float> sides(codec.sides());

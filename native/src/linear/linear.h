@@ -10,6 +10,7 @@
 
 #include "base/workers.h"
 #include "cpu/kernels.h"
+#include "integer/operands.h"
 #include "linear/capture.h"
 #include "linear/recipe.h"
 #include "linear/weights.h"
@@ -35,18 +36,23 @@ public:
 
     Linears(const Recipes& recipes, Captures& captures, WeightCache& cache, Workers& workers, std::vector<TileMemory>& memory,
             const Kernels& kernels)
-        : recipes_(recipes), captures_(captures), cache_(cache), workers_(workers), memory_(memory), kernels_(kernels) {}
+        : recipes_(recipes), captures_(captures), cache_(cache), workers_(workers), memory_(memory), kernels_(kernels),
+          products_(productKernelsFor(kernels.name)), scratch_(workers.threads()) {}
 
     /// out [rows, outputs] = x Wᵀ + b as the layer's recipe says. Advances the workers by 2 · rows · inputs · outputs.
     void run(const Layer& layer, const Input& x, float* out);
 
     /// The first layer whose output held a NaN or an infinity.
     const std::optional<std::string>& firstNonFinite() const { return firstNonFinite_; }
+    /// Of the layers that asked for integers, in the order in which they ran.
+    const std::vector<IntegerExecution>& integers() const { return integers_; }
 
 private:
     /// Of the last layer that had any: query, key and value projections share theirs.
     const Transforms& transformsFor(const LinearRecipe& recipe, uint64_t width);
     const float* prepare(const Input& x, uint64_t width, const WeightRows::Parts& parts);
+    /// Null where the recipe does not ask for integers, or does not fit them.
+    std::optional<IntegerPlan> planFor(const Layer& layer, const LinearRecipe& recipe);
 
     const Recipes& recipes_;
     Captures& captures_;
@@ -55,6 +61,9 @@ private:
     std::vector<TileMemory>& memory_;
     const Kernels& kernels_;
     std::optional<std::string> firstNonFinite_;
+    std::vector<IntegerExecution> integers_;
+    const ProductKernels& products_;
+    std::vector<IntegerScratch> scratch_;  ///< by worker
 
     struct Loaded {
         std::vector<Transform> list;
@@ -72,6 +81,7 @@ private:
         bool operator==(const Prepared&) const = default;
     };
     std::optional<Prepared> preparedFor_;
+    std::optional<IntegerInputs> integerRows_;  ///< of that input, where the layer runs on integers
 };
 
 }  // namespace quantscope

@@ -35,6 +35,10 @@ struct PackedWeight {
     bool operator==(const PackedWeight&) const = default;
 };
 
+/// Fake: what codes decode to is multiplied as floats. Integer: the codes themselves are, as a deployed model would (integer/plan.h), where the recipe
+/// fits; where it does not, the layer runs as Fake and says why.
+enum class Execution { Fake, Integer };
+
 /// What a recipe does to weights and activations (LinearRecipe of server/src/engine/graph.ts). Both sides are transformed, also a side that is
 /// kept: the product is the same. The last `tail` coordinates behind the transforms stay in high precision: weights in BF16, activations as they
 /// are. Activations are quantized per row of x (token) from that row's own values (OrbitQuant Eq 7-8 for codebooks), or over all of x with
@@ -47,12 +51,21 @@ struct LinearRecipe {
     std::optional<LowRank> lowRank{};
     std::optional<ActivationRange> activationRange{};
     std::optional<PackedWeight> packed{};
+    Execution execution = Execution::Fake;
 
     bool operator==(const LinearRecipe&) const = default;
 };
 
 /// By layer name.
 using Recipes = std::map<std::string, LinearRecipe>;
+
+/// How a layer with Execution::Integer ran.
+struct IntegerExecution {
+    std::string layer;
+    std::optional<std::string> reason;  ///< why it ran as Execution::Fake: half a sentence after its name
+    double weightSurrogate = 0;         ///< IntegerCodes::surrogateError of both sides
+    double activationSurrogate = 0;
+};
 
 /// Throws Error(Argument) when the recipe cannot work on a linear with so many inputs; `name` is how messages call it. Opens no file.
 void validate(const LinearRecipe& recipe, uint64_t inputs, const std::string& name);

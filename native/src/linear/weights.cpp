@@ -66,7 +66,7 @@ WeightRows::WeightRows(const std::string& layer, const Tensor* tensor, uint64_t 
         return;
     }
     if (recipe.packed) {
-        coded_ = load(*recipe.packed);
+        coded_ = asIntegers(load(*recipe.packed));
         if (cache.makeRoom(coded_->bytes())) {
             cache.insert(layer, recipe, coded_);
         }
@@ -74,7 +74,7 @@ WeightRows::WeightRows(const std::string& layer, const Tensor* tensor, uint64_t 
     }
     codec_.emplace(recipe.weights, quantized_, needsTensorRange(recipe.weights) ? findRange(workers, memory) : TensorRange{}, kernels);
     if (cache.makeRoom(outputs * (quantized_ + codec_->sides() * sizeof(float) + recipe.tail * sizeof(uint16_t)))) {
-        coded_ = encodeAll(workers, memory);
+        coded_ = asIntegers(encodeAll(workers, memory));
         cache.insert(layer, recipe, coded_);
     }
 }
@@ -86,6 +86,42 @@ std::shared_ptr<const CodedWeight> WeightRows::load(const PackedWeight& packed) 
     return std::make_shared<CodedWeight>(CodedWeight{codec, loadCodes(packed.codes, codec, outputs_),
                                                      loadSides(packed.sides, packed.codes.file, quantizer, codec, outputs_, kernels_),
                                                      packed.tail ? loadTail(*packed.tail, outputs_, tail) : std::vector<uint16_t>()});
+}
+
+std::shared_ptr<const CodedWeight> WeightRows::asIntegers(std::shared_ptr<const CodedWeight> weight) const {
+    if (parts_->plan == nullptr) {
+        return weight;
+    }
+    const auto integers = std::make_shared<IntegerWeight>(*parts_->plan, outputs_, weight->codes.data(), weight->sides.data());
+    return std::make_shared<CodedWeight>(CodedWeight{weight->codec, {}, {}, weight->tail, integers});
+}
+
+void WeightRows::readTail(uint64_t first, uint64_t count, float* tail, uint64_t stride) const {
+    const uint64_t width = inputs_ - quantized_;
+    for (uint64_t i = 0; i < count; ++i) {
+        for (uint64_t j = 0; j < width; ++j) {
+            tail[i * stride + j] = std::bit_cast<float>(static_cast<uint32_t>(coded_->tail[(first + i) * width + j]) << 16);
+        }
+    }
+}
+
+WeightRows::Integers WeightRows::readIntegers(uint64_t first, uint64_t count, float* tail, TileMemory& memory) const {
+    const uint64_t width = inputs_ - quantized_;
+    if (coded_ != nullptr) {
+        readTail(first, count, tail, width);
+        return {coded_->integer, first / kPanelColumns};
+    }
+    std::vector<float> rows(count * inputs_);
+    readUnquantized(first, count, rows.data(), memory);
+    std::vector<uint8_t> codes(count * quantized_);
+    std::vector<float> sides(count * codec_->sides());
+    for (uint64_t i = 0; i < count; ++i) {
+        float* const row = rows.data() + i * inputs_;
+        codec_->encode(row, codes.data() + i * quantized_, sides.data() + i * codec_->sides());
+        castRow(FloatType::Bf16, row + quantized_, width);
+        std::copy_n(row + quantized_, width, tail + i * width);
+    }
+    return {std::make_shared<IntegerWeight>(*parts_->plan, count, codes.data(), sides.data()), 0};
 }
 
 void WeightRows::readUnquantized(uint64_t first, uint64_t count, float* panel, TileMemory& memory) const {
@@ -120,12 +156,9 @@ void WeightRows::read(uint64_t first, uint64_t count, float* panel, TileMemory& 
     if (coded_ != nullptr) {
         const size_t sides = coded_->codec.sides();
         for (uint64_t i = 0; i < count; ++i) {
-            float* const row = panel + i * inputs_;
-            coded_->codec.decode(coded_->codes.data() + (first + i) * quantized_, coded_->sides.data() + (first + i) * sides, row);
-            for (uint64_t j = 0; j < tail; ++j) {
-                row[quantized_ + j] = std::bit_cast<float>(static_cast<uint32_t>(coded_->tail[(first + i) * tail + j]) << 16);
-            }
+            coded_->codec.decode(coded_->codes.data() + (first + i) * quantized_, coded_->sides.data() + (first + i) * sides, panel + i * inputs_);
         }
+        readTail(first, count, panel + quantized_, inputs_);
         return;
     }
     readUnquantized(first, count, panel, memory);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/workers.h"
+#include "integer/operands.h"
 #include "linear/low_rank.h"
 #include "linear/recipe.h"
 #include "quantizer/row_codec.h"
@@ -23,7 +24,10 @@ struct CodedWeight {
     std::vector<uint8_t> codes;
     std::vector<float> sides;
     std::vector<uint16_t> tail;  ///< BF16 [outputs, tail]
-    size_t bytes() const { return codes.size() + sides.size() * sizeof(float) + tail.size() * sizeof(uint16_t); }
+    std::shared_ptr<const IntegerWeight> integer{};  ///< in place of codes and sides, for a layer that runs on integers
+    size_t bytes() const {
+        return codes.size() + sides.size() * sizeof(float) + tail.size() * sizeof(uint16_t) + (integer ? integer->bytes() : 0);
+    }
 };
 
 /// Codes by layer name, for one model. When the limit is reached, layers that the run before last used leave first; what does not
@@ -55,11 +59,12 @@ private:
 /// A stored matrix [outputs, inputs] and what is done to its rows.
 class WeightRows {
 public:
-    /// What a recipe brings; the factors may be null.
+    /// What a recipe brings; the factors may be null. With a plan the rows are read by readIntegers().
     struct Parts {
         const LinearRecipe& recipe;
         const Transforms& transforms;
         const LowRankFactors* factors;
+        const IntegerPlan* plan = nullptr;
     };
     /// Quantizes the whole matrix into the cache when it has room and the recipe asks for codes. `parts` may be null.
     /// `tensor` may be null when the recipe brings packed codes. Throws Error(Argument) when there is neither.
@@ -72,7 +77,17 @@ public:
     /// The same before they are quantized. Their bits do not depend on `first` and `count`.
     void readUnquantized(uint64_t first, uint64_t count, float* panel, TileMemory& memory) const;
 
+    /// Rows as integers, and where in `weight` they start.
+    struct Integers {
+        std::shared_ptr<const IntegerWeight> weight;
+        size_t firstPanel;
+    };
+    /// `count` rows from `first` on, a multiple of kPanelColumns, and their tail as float32 [count, tail].
+    Integers readIntegers(uint64_t first, uint64_t count, float* tail, TileMemory& memory) const;
+
 private:
+    void readTail(uint64_t first, uint64_t count, float* tail, uint64_t stride) const;
+    std::shared_ptr<const CodedWeight> asIntegers(std::shared_ptr<const CodedWeight> weight) const;
     TensorRange findRange(Workers& workers, std::vector<TileMemory>& memory) const;
     std::shared_ptr<const CodedWeight> load(const PackedWeight& packed) const;
     std::shared_ptr<const CodedWeight> encodeAll(Workers& workers, std::vector<TileMemory>& memory) const;

@@ -101,7 +101,7 @@ void BlockLinear::forward(const float* x, uint64_t rows, float* y, Saved& saved,
     if (recipe_ && (!recipe_->transforms.empty() || factors_ || !isKept(recipe_->activations))) {
         saved.prepared.resize(rows * inputs_);
         saved.branch.resize(factors_ ? rows * factors_->rank : 0);
-        prepareActivations(x, rows, inputs_, *recipe_, *transforms_, factors_ ? &*factors_ : nullptr, saved.prepared.data(), saved.branch.data(),
+        prepareActivations(x, rows, inputs_, *recipe_, *transforms_, factors_ ? &*factors_ : nullptr, saved.prepared.data(), saved.branch.data(), nullptr,
                            bench.workers, bench.memory, bench.kernels);
         x = saved.prepared.data();
     }

@@ -8,6 +8,8 @@ import type { Given } from '../models/builder';
 import { prepare, runForward } from '../models/forward';
 import type { Model } from '../models/model';
 import type { Checkpoint } from '../protocol';
+import { deployedText, describeDeployed } from '../preview/deployed';
+import { relativeMse } from '../preview/metrics';
 import { engineRecipes, prepareRecipes, requestFor, withWorkFolder } from '../quantize/recipes';
 import { UsageError } from './command';
 import type { Command, CommandContext } from './command';
@@ -15,9 +17,9 @@ import { significant } from './table';
 
 export const forward: Command = {
   name: 'forward',
-  usage: '<folder> --inputs in.safetensors --out out.safetensors [--config q.quant.yaml]',
+  usage: '<folder> --inputs in.safetensors --out out.safetensors [--config q.quant.yaml] [--as-deployed]',
   summary: 'One transformer forward pass. Inputs are named as the arguments of the diffusers forward; the output is "sample", float32.',
-  options: { inputs: { type: 'string' }, out: { type: 'string' }, config: { type: 'string' } },
+  options: { inputs: { type: 'string' }, out: { type: 'string' }, config: { type: 'string' }, 'as-deployed': { type: 'boolean' } },
   async run(context) {
     const { config } = context.values;
     if (typeof config !== 'string') {
@@ -51,14 +53,18 @@ async function runOnce(context: CommandContext, find: (checkpoint: Checkpoint) =
     given[tensor.name] = await readValues(tensor);
   }
   const unbatched = withoutBatch(model, given);
-  const { sample, firstNonFinite, flops } = await runForward(prepare(model, checkpoint, unbatched), unbatched, context.engine, {
-    recipes, cancellation: context.cancel.token, progress: (fraction) => context.progress(fraction, model.classes[0] ?? ''),
+  const prepared = prepare(model, checkpoint, unbatched);
+  const run = (asDeployed: boolean): ReturnType<typeof runForward> => runForward(prepared, unbatched, context.engine, {
+    recipes, asDeployed, cancellation: context.cancel.token, progress: (fraction) => context.progress(fraction, model.classes[0] ?? ''),
   });
+  const fake = context.values['as-deployed'] === true ? await run(false) : undefined;
+  const { sample, firstNonFinite, flops, integers } = await run(fake !== undefined);
+  const deployed = fake && describeDeployed(integers, relativeMse(sample.data, fake.sample.data));
   await requireUnchanged(checkpoint);
   const shape = withBatch(model, sample.shape);
   await writeSafetensors(resolve(out), { sample: { shape, data: sample.data } });
   const quantizedLayers = Object.keys(recipes).length;
-  context.print({ out: resolve(out), shape, architecture: model.classes[0], quantizedLayers, flops, firstNonFinite }, () =>
-    `${model.classes[0] ?? ''}: sample [${shape.join(', ')}] written to ${out}; ${significant(flops / 1e9)} GFLOP, ${quantizedLayers} layers quantized${firstNonFinite ? `; first non-finite output: ${firstNonFinite}` : ''}`);
+  context.print({ out: resolve(out), shape, architecture: model.classes[0], quantizedLayers, flops, firstNonFinite, ...(deployed ? { deployed } : {}) }, () =>
+    `${model.classes[0] ?? ''}: sample [${shape.join(', ')}] written to ${out}; ${significant(flops / 1e9)} GFLOP, ${quantizedLayers} layers quantized${firstNonFinite ? `; first non-finite output: ${firstNonFinite}` : ''}${deployed ? `\n${deployedText(deployed)}` : ''}`);
   return firstNonFinite === null ? 0 : 1;
 }

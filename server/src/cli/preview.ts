@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { URI } from 'vscode-uri';
 import { replaceFile } from '../analysis/evidence';
+import { deployedText } from '../preview/deployed';
 import { pictureName } from '../preview/png';
 import type { PreviewFrame, PreviewResult, PreviewSettings } from '../protocol';
 import { preview as runPreview } from '../preview/service';
@@ -11,9 +12,9 @@ import { significant, table } from './table';
 
 export const preview: Command = {
   name: 'preview',
-  usage: '<config> --out folder [--against other.quant.yaml] [--rule N] [--mode forced|free] [--steps N] [--seed N]',
+  usage: '<config> --out folder [--against other.quant.yaml] [--rule N] [--mode forced|free] [--steps N] [--seed N] [--as-deployed]',
   summary: 'Reference and quantized pictures of a model, and how much they differ.',
-  options: { out: { type: 'string' }, against: { type: 'string' }, rule: { type: 'string' }, mode: { type: 'string' }, steps: { type: 'string' }, seed: { type: 'string' } },
+  options: { out: { type: 'string' }, against: { type: 'string' }, rule: { type: 'string' }, mode: { type: 'string' }, steps: { type: 'string' }, seed: { type: 'string' }, 'as-deployed': { type: 'boolean' } },
   async run(context) {
     const { out, against, mode } = context.values;
     if (typeof out !== 'string') {
@@ -22,13 +23,14 @@ export const preview: Command = {
     if (mode !== undefined && mode !== 'forced' && mode !== 'free') {
       throw new UsageError(`--mode must be forced or free, not "${String(mode)}".`);
     }
+    const asDeployed = context.values['as-deployed'] === true;
     const path = context.path('config');
     const rule = context.integer('rule', 1, 4096);
     const configs = await Promise.all([path, ...(typeof against === 'string' ? [resolve(against)] : [])].map(async (each, i) =>
       ({ uri: URI.file(each).toString(), loaded: await context.requirePlan(each), ...(rule !== undefined && i === 0 ? { rule: rule - 1 } : {}) })));
     const [steps, seed] = [context.integer('steps', 1, 1000), context.integer('seed', 0, 999_999_999)];
     const changes: Partial<PreviewSettings> = { ...(mode ? { mode } : {}), ...(steps === undefined ? {} : { steps }), ...(seed === undefined ? {} : { seed }) };
-    const result = await runPreview(configs, { cacheFolder: context.cacheFolder, cancellation: context.cancel.token, onProgress: (fraction, what) => context.progress(fraction, what) }, context.engine, changes);
+    const result = await runPreview(configs, { cacheFolder: context.cacheFolder, cancellation: context.cancel.token, onProgress: (fraction, what) => context.progress(fraction, what) }, context.engine, changes, asDeployed);
     const images = await writePictures(result, resolve(out));
     const [first] = result.candidates;
     const { frames, ...numbers } = result;
@@ -58,9 +60,9 @@ function fileName(frame: PreviewFrame, { candidates, settings }: PreviewResult):
 function describe({ candidates, settings, items, frames }: PreviewResult, folder: string): string {
   const db = (value: number | null): string => (value === null ? 'equal' : value.toFixed(2));
   return [
-    ...candidates.map(({ label, scope, perStep, metrics }) => `${label}: ${scope.quantizedLayers} of ${scope.layers} layers quantized, ${scope.paramsPercent.toFixed(2)} % of the weights, ${scope.averageBits.toFixed(3)} bits on average\n\n${
+    ...candidates.map(({ label, scope, perStep, metrics, deployed }) => `${label}: ${scope.quantizedLayers} of ${scope.layers} layers quantized, ${scope.paramsPercent.toFixed(2)} % of the weights, ${scope.averageBits.toFixed(3)} bits on average\n\n${
       table(['step', 't', 'output error ↓', 'latent cosine ↑', 'latent PSNR dB ↑', 'PSNR dB ↑', 'SSIM ↑'], perStep.map((each) => [String(each.step), each.timestep.toFixed(0), significant(each.outputRelativeMse), each.latentCosine.toFixed(5), db(each.latentPsnrDb), db(each.psnrDb), each.ssim.toFixed(4)]))
-    }\n${settings.mode === 'forced' ? 'mean of the compared steps' : 'finished sample'}: PSNR ${db(metrics.psnrDb)} dB, SSIM ${metrics.ssim.toFixed(4)}, latent cosine ${metrics.latentCosine.toFixed(5)}\n`),
+    }\n${settings.mode === 'forced' ? 'mean of the compared steps' : 'finished sample'}: PSNR ${db(metrics.psnrDb)} dB, SSIM ${metrics.ssim.toFixed(4)}, latent cosine ${metrics.latentCosine.toFixed(5)}\n${deployed ? `${deployedText(deployed)}\n` : ''}`),
     `${frames.length} pictures of ${items.length} items in ${folder} (${settings.width} × ${settings.height}${settings.frames > 1 ? `, ${settings.frames} frames` : ''}, ${settings.mode}, ${settings.steps} steps, guidance ${settings.guidance}, seed ${settings.seed}).`,
   ].join('\n');
 }

@@ -84,6 +84,8 @@ export interface LinearRecipe {
   activationRange: { low: number; high: number } | null;
   /** Codes that a solver found; null rounds the transformed weight to nearest. */
   packed: PackedWeight | null;
+  /** Codes multiplied as integers, as a deployed model would, instead of the floats they stand for. A recipe that does not fit runs on floats, and RunResult.integers says why. */
+  execution?: 'integer';
 }
 
 /** Little-endian bitstream of codes per row, U8 [out, ceil(n · bits / 8)], n = d − tail; what the quantizer keeps beside them; tail BF16 [out, tail]. */
@@ -116,11 +118,23 @@ export interface CapturedLayer {
   nonFinite: number;
 }
 
+/** How a layer ran whose recipe asks for integers. */
+export interface IntegerLayer {
+  name: string;
+  /** Why it ran on floats, as the end of a sentence that begins with its name; null when it ran on integers. */
+  reason: string | null;
+  /** Codebooks run on integers near their levels: mean squared difference over mean square of the levels, 0 where the integers are the levels. Lower is better. */
+  weightSurrogate: number;
+  activationSurrogate: number;
+}
+
 export interface RunResult {
   outputs: Record<string, Float32Array>;
   captured: CapturedLayer[];
   /** The first linear whose output held a NaN or infinite value, or null. */
   firstNonFinite: string | null;
+  /** Of layers whose recipe asks for integers, in the order in which they ran. */
+  integers: IntegerLayer[];
   /** Multiply-adds of all linears, attentions and convolutions, times two. */
   flops: number;
 }

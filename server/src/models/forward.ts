@@ -39,13 +39,14 @@ export function seededRecipe({ recipe: { rotate, weights, activations }, tail }:
   return { transforms, tail, lowRank: null, weights, activations, activationRange: null, packed: null };
 }
 
-export interface ForwardOptions extends JobOptions { recipes?: Record<string, LinearRecipe>; capture?: CaptureRequest }
+export interface ForwardOptions extends JobOptions { recipes?: Record<string, LinearRecipe>; capture?: CaptureRequest; /** Quantized layers run on integers where they can; the result's `integers` says which. */ asDeployed?: boolean }
 
-export async function runForward({ key, program, packed }: Prepared, given: Readonly<Record<string, Given>>, engine: Engine, { recipes = {}, capture, ...options }: ForwardOptions = {}): Promise<RunResult & { sample: Given }> {
+export async function runForward({ key, program, packed }: Prepared, given: Readonly<Record<string, Given>>, engine: Engine, { recipes = {}, capture, asDeployed = false, ...options }: ForwardOptions = {}): Promise<RunResult & { sample: Given }> {
   const inputs = Object.fromEntries(Object.keys(program.inputs).map((name) => [name, given[name]?.data ?? new Float32Array()]));
   const linears = new Set(program.ops.flatMap((op) => (op.op === 'linear' ? [op.name] : [])));
   // A checkpoint may hold layers this forward does not use (a second embedder size); they have nothing to quantize here.
-  const used = Object.fromEntries(Object.entries({ ...packed, ...recipes }).filter(([name]) => linears.has(name)));
+  const used = Object.fromEntries(Object.entries({ ...packed, ...recipes }).filter(([name]) => linears.has(name))
+    .map(([name, recipe]) => [name, asDeployed ? { ...recipe, execution: 'integer' as const } : recipe]));
   const graph = await engine.openGraph(key, program, options);
   const result = await graph.run({ inputs, recipes: used, capture: capture ?? null }, options);
   return { ...result, sample: { shape: program.buffers[program.outputs['sample'] ?? -1] ?? [], data: result.outputs['sample'] ?? new Float32Array() } };

@@ -2,16 +2,18 @@
 import type { CancellationToken } from 'vscode-jsonrpc';
 import type { Engine, JobOptions } from '../engine/client';
 import { requireUnchanged } from '../checkpoint';
-import type { LinearRecipe } from '../engine/graph';
+import type { IntegerLayer, LinearRecipe } from '../engine/graph';
 import { sharedBytes } from '../config/packedSize';
 import type { Plan, PreviewAgreement, PreviewCandidate, PreviewFrame, PreviewResult, PreviewScope, PreviewSettings, PreviewStep } from '../protocol';
 import { agreement, averageAgreement, averageSteps, compareStep, toFrames } from './compare';
+import { describeDeployed } from './deployed';
+import { relativeMse } from './metrics';
 import type { Picture } from './metrics';
-import type { Pipeline } from './pipelines';
+import type { Pipeline, PredictOptions } from './pipelines';
 import { computeTrajectory, referenceTrajectory } from './trajectory';
 import type { Trajectory } from './trajectory';
 
-export interface Candidate { label: string; uri: string; plan: Plan; /** Apply only the layers this rule decides. */ rule: number | null; layers: ReadonlySet<string>; recipes: Record<string, LinearRecipe> }
+export interface Candidate { label: string; uri: string; plan: Plan; /** Apply only the layers this rule decides. */ rule: number | null; layers: ReadonlySet<string>; recipes: Record<string, LinearRecipe>; /** On integers where layers can. The candidate before it is the same with fake quantization. */ asDeployed?: boolean }
 
 export interface PreviewRequest {
   pipeline: Pipeline;
@@ -58,14 +60,21 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
   }
 
   const candidates: PreviewCandidate[] = [];
+  let before: Trajectory[] = [];
   for (const [index, candidate] of request.candidates.entries()) {
     const { recipes } = candidate;
+    const integers: IntegerLayer[] = [];
+    const trajectories: Trajectory[] = [];
     const steps: PreviewStep[][] = [];
     const finals: PreviewAgreement[] = [];
     for (const [item, reference] of references.entries()) {
-      const options = (): JobOptions => progress.step(`${candidate.label}, ${pipeline.items[item] ?? ''}`);
+      const options = (): PredictOptions => ({
+        ...progress.step(`${candidate.label}, ${pipeline.items[item] ?? ''}`),
+        ...(candidate.asDeployed ? { asDeployed: (layers: IntegerLayer[]) => { integers.push(...layers); } } : {}),
+      });
       const own = settings.mode === 'free' ? await computeTrajectory(pipeline, item, recipes, engine, options) : await forcedOutputs(pipeline, item, reference, settings, recipes, engine, options);
       const compared = await comparePoints(pipeline, settings, own, reference, pictures);
+      trajectories.push(own);
       steps.push(compared.steps);
       finals.push(compared.final);
       request.onItem?.(index, item, compared.final, compared.steps);
@@ -73,7 +82,8 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
         show(toFrames(await pictures(clean), index, item, step));
       }
     }
-    candidates.push({ label: candidate.label, uri: candidate.uri, rule: candidate.rule, scope: describeScope(candidate), metrics: averageAgreement(finals), perStep: averageSteps(steps) });
+    candidates.push({ label: candidate.label, uri: candidate.uri, rule: candidate.rule, scope: describeScope(candidate), metrics: averageAgreement(finals), perStep: averageSteps(steps), ...(candidate.asDeployed ? { deployed: describeDeployed(integers, difference(trajectories, before, settings)) } : {}) });
+    before = trajectories;
   }
   return {
     architecture: checkpoint.architecture, settings, items: pipeline.items, candidates, frames,
@@ -86,8 +96,14 @@ export function comparedSteps({ steps, compareSteps }: PreviewSettings): number[
   return [...new Set(Array.from({ length: compareSteps }, (_, i) => Math.round(((i + 1) * steps) / compareSteps) - 1))];
 }
 
+/** Mean over items and compared steps of how far the outputs of two candidates are apart. */
+function difference(trajectories: readonly Trajectory[], others: readonly Trajectory[], settings: PreviewSettings): number {
+  const all = trajectories.flatMap(({ outputs }, item) => comparedSteps(settings).map((step) => relativeMse(outputs[step] ?? new Float32Array(), others[item]?.outputs[step] ?? new Float32Array())));
+  return all.reduce((sum, value) => sum + value, 0) / Math.max(1, all.length);
+}
+
 /** The quantized model at the reference's x_t of the compared steps. */
-export async function forcedOutputs(pipeline: Pipeline, item: number, reference: Trajectory, settings: PreviewSettings, recipes: Record<string, LinearRecipe>, engine: Engine, options: () => JobOptions): Promise<Trajectory> {
+export async function forcedOutputs(pipeline: Pipeline, item: number, reference: Trajectory, settings: PreviewSettings, recipes: Record<string, LinearRecipe>, engine: Engine, options: () => PredictOptions): Promise<Trajectory> {
   const { timesteps } = pipeline.sampler();
   const outputs = [...reference.outputs];
   for (const step of comparedSteps(settings)) {

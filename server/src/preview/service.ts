@@ -21,14 +21,18 @@ export interface PreviewConfig { uri: string; rule?: number; loaded: LoadedConfi
 
 export interface PreviewHooks extends Pick<PreviewRequest, 'cancellation' | 'onFrame' | 'onItem' | 'onProgress'> { /** Where trajectories, statistics and fitted layers are kept; null for nowhere. */ cacheFolder: string | null }
 
-/** @throws ModelError when the configs cannot be previewed together */
-export async function preview(configs: readonly PreviewConfig[], hooks: PreviewHooks, engine: Engine, changes: Partial<PreviewSettings> = {}): Promise<PreviewResult> {
+/**
+ * @param asDeployed every config is followed by itself with its layers on integers, as far as they can
+ * @throws ModelError when the configs cannot be previewed together
+ */
+export async function preview(configs: readonly PreviewConfig[], hooks: PreviewHooks, engine: Engine, changes: Partial<PreviewSettings> = {}, asDeployed = false): Promise<PreviewResult> {
   const pipeline = await common(configs, changes);
   const { cacheFolder, onProgress, ...rest } = hooks;
   return withWorkFolder(cacheFolder, async (folder) => {
     const candidates: Candidate[] = [];
     for (const config of configs) {
-      candidates.push(await toCandidate(config, { folder, cancellation: hooks.cancellation, onProgress }, engine));
+      const candidate = await toCandidate(config, { folder, cancellation: hooks.cancellation, onProgress }, engine);
+      candidates.push(candidate, ...(asDeployed ? [{ ...candidate, label: `${candidate.label}, as deployed`, asDeployed }] : []));
     }
     return runPreview({ ...rest, ...(onProgress ? { onProgress } : {}), folder: cacheFolder && trajectoriesIn(cacheFolder), pipeline, candidates }, engine);
   });

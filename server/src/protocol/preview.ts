@@ -55,7 +55,19 @@ export interface PreviewFrame {
   png: string;
 }
 
-export interface PreviewCandidate { label: string; uri: string; /** Index of the rule that alone was applied, or null. */ rule: number | null; scope: PreviewScope; /** Free: of the finished sample. Forced: mean over the compared steps. */ metrics: PreviewAgreement; perStep: PreviewStep[] }
+/** Quantized layers on integers, as a deployed model runs them. */
+export interface Deployed {
+  integerLayers: number;
+  /** Layers that cannot, and why: the end of a sentence that begins with the layer. They run on floats. */
+  floatLayers: { name: string; reason: string }[];
+  /** Codebooks run on integers near their levels: what that loses at most, relative to the energy of weights and of activations; 0 without codebooks. Lower is better. */
+  weightSurrogate: number;
+  activationSurrogate: number;
+  /** ‖deployed − fake‖² / ‖fake‖² of the model's output, fake quantization being the same codes multiplied as floats; mean over compared steps and items. Lower is closer. In free mode the inputs differ as well. */
+  relativeMse: number;
+}
+
+export interface PreviewCandidate { label: string; uri: string; /** Index of the rule that alone was applied, or null. */ rule: number | null; scope: PreviewScope; /** Free: of the finished sample. Forced: mean over the compared steps. */ metrics: PreviewAgreement; perStep: PreviewStep[]; /** Of a candidate that runs as deployed; the one before it is the same with fake quantization. */ deployed?: Deployed }
 
 export interface PreviewResult {
   architecture: string;
