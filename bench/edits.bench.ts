@@ -1,5 +1,5 @@
 /**
- * 500 random edits on long files: a config of ours with a rule for every linear layer of FLUX.1-dev (2,000 lines), and a config.json of diffusers with a skip list of 2,000 entries. Times from a keystroke to its diagnostics and
+ * 500 random edits on long files: a config of ours with a rule for every linear layer of FLUX.1-dev (2,000 lines), and ModelOpt's hf_quant_config.json with an entry for each. Times from a keystroke to its diagnostics and
  * to its completion, on the path the server takes: the edit, text to tree, plan or entries, answer. Every other edit takes the one before back, as undo does, so that files are broken and whole in turn.
  * Both are given as time on the clock and as time of processors, which other work on the machine touches less.
  * Run: node --import=tsx bench/edits.bench.ts
@@ -10,11 +10,14 @@ import { join } from 'node:path';
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import { URI } from 'vscode-uri';
 import { CheckpointStore } from '../server/src/checkpoint';
+import type { Dialect } from '../server/src/config/dialects/dialect';
 import { complete } from '../server/src/language/completion';
 import { diagnostics } from '../server/src/language/diagnostics';
+import { completeDialect } from '../server/src/language/dialects/completion';
+import { buildDialectModel } from '../server/src/language/dialects/model';
 import { buildModel } from '../server/src/language/model';
 import type { LayerReport, Range } from '../server/src/protocol';
-import { longConfig, randomEdit } from '../test/fixtures/edits';
+import { longConfig, longLayerMap, randomEdit } from '../test/fixtures/edits';
 import { random } from '../test/fixtures/random';
 import { writeSparseFlux } from '../test/fixtures/sparse';
 
@@ -34,6 +37,15 @@ function now(): Spent {
 
 function between(from: Spent, to: Spent): Spent {
   return { clock: to.clock - from.clock, processor: to.processor - from.processor };
+}
+
+/** @param built when the model was there, from which both answers come. */
+function answered(started: Spent, built: Spent, diagnose: () => number, offer: () => unknown): Awaited<ReturnType<Step>> {
+  const found = diagnose();
+  const told = now();
+  offer();
+  const [building, offering] = [between(started, built), between(told, now())];
+  return { diagnostics: between(started, told), completion: { clock: building.clock + offering.clock, processor: building.processor + offering.processor }, found };
 }
 
 async function measure(name: string, uri: string, languageId: string, text: string, step: Step): Promise<boolean> {
@@ -75,15 +87,17 @@ async function main(): Promise<void> {
     const ours: Step = async (document, offset) => {
       const started = now();
       const model = await buildModel(document, store, reports);
-      const built = now();
-      const found = diagnostics(model, undefined).length;
-      const told = now();
-      complete(model, document.positionAt(offset), { snippets: true, listFolder: () => [] });
-      const offered = between(told, now());
-      const building = between(started, built);
-      return { diagnostics: between(started, told), completion: { clock: building.clock + offered.clock, processor: building.processor + offered.processor }, found };
+      return answered(started, now(), () => diagnostics(model, undefined).length, () => complete(model, document.positionAt(offset), { snippets: true, listFolder: () => [] }));
     };
-    const met = [await measure('a config of ours', URI.file(join(folder, 'flux.quant.yaml')).toString(), 'quantconfig', longConfig('./transformer'), ours)];
+    let before: Dialect | undefined; // as the server remembers it
+    const theirs: Step = async (document, offset) => {
+      const started = now();
+      const model = await buildDialectModel(document, store, () => Promise.resolve({ beside: join(folder, 'transformer') }), before);
+      before = model?.dialect ?? before;
+      return answered(started, now(), () => (model ? diagnostics(model, undefined).length : 0), () => model && completeDialect(model, document.positionAt(offset), { snippets: true }));
+    };
+    const met = [await measure('a config of ours', URI.file(join(folder, 'flux.quant.yaml')).toString(), 'quantconfig', longConfig('./transformer'), ours),
+      await measure('hf_quant_config.json of ModelOpt', URI.file(join(folder, 'hf_quant_config.json')).toString(), 'json', longLayerMap(), theirs)];
     process.exitCode = met.every(Boolean) ? 0 : 1;
   } finally {
     rmSync(folder, { recursive: true, force: true });

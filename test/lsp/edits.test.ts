@@ -1,32 +1,28 @@
 /** Many random increments on a long file: the server's text stays the client's, and every request in between is answered. */
 import assert from 'node:assert/strict';
-import type { DocumentDiagnosticReport } from 'vscode-languageserver/node';
+import type { Position } from 'vscode-languageserver/node';
 import { TextDocument } from 'vscode-languageserver-textdocument';
-import { longConfig, randomEdit } from '../fixtures/edits';
-import { random } from '../fixtures/random';
+import { URI } from 'vscode-uri';
+import { longConfig, longLayerMap, randomEdit } from '../fixtures/edits';
+import { pick, random } from '../fixtures/random';
 import { clients } from './client';
+import type { TestClient } from './client';
 
-const edits = 60;
+const edits = 50;
 const asked = ['textDocument/completion', 'textDocument/hover', 'textDocument/documentHighlight', 'textDocument/definition'];
 
 describe('random edits over the wire', function () {
   this.timeout(60_000);
   const start = clients();
 
-  it(`${edits} of them never part the server's text from the client's`, async () => {
-    const client = start();
-    await client.initialize();
-    const next = random(7);
-    const text = longConfig('./nowhere');
+  /** Opens a text, edits it, and compares what the server says of it with what it says of the same text opened anew. */
+  async function edit(client: TestClient, path: string, languageId: string, text: string, asks: readonly string[], seed: number): Promise<{ uri: string; twin: string; end: Position }> {
+    const next = random(seed);
     assert.ok(text.split('\n').length > 2000);
-    const uri = await client.open(text);
-    let document = TextDocument.create(uri, 'quantconfig', 1, text);
-    /** What shows every character of a text: problems, symbols and folds with their places. */
-    const told = async (of: string): Promise<unknown> => {
-      const report = await client.ask<DocumentDiagnosticReport>('textDocument/diagnostic', { textDocument: { uri: of } });
-      const outline = await client.ask('textDocument/documentSymbol', { textDocument: { uri: of } });
-      return JSON.parse(JSON.stringify([report.kind === 'full' ? report.items : [], outline, await client.ask('textDocument/foldingRange', { textDocument: { uri: of } })]).replaceAll(of, ''));
-    };
+    const [uri, twin] = [URI.file(`/project/${path}`).toString(), URI.file(`/twin/${path}`).toString()];
+    const open = (of: string, content: string): Promise<void> => client.tell('textDocument/didOpen', { textDocument: { uri: of, languageId, version: 1, text: content } });
+    await open(uri, text);
+    let document = TextDocument.create(uri, languageId, 1, text);
     for (let i = 0; i < edits; i++) {
       const changes = Array.from({ length: 1 + Math.floor(next() * 3) }, () => {
         const change = randomEdit(document, next);
@@ -34,22 +30,31 @@ describe('random edits over the wire', function () {
         return change;
       });
       await client.change(uri, changes);
-      if (i % 10 === 0) {
+      if (i % 20 === 10) {
         const position = document.positionAt(Math.floor(next() * document.getText().length));
-        await client.ask(asked[(i / 10) % asked.length] ?? '', { textDocument: { uri }, position });
+        await client.ask(pick(next, asked), { textDocument: { uri }, position });
       }
     }
-    const twin = 'file:///project/twin.quant.yaml';
-    await client.tell('textDocument/didOpen', { textDocument: { uri: twin, languageId: 'quantconfig', version: 1, text: document.getText() } });
+    await open(twin, document.getText());
+    const told = async (of: string): Promise<unknown> => JSON.parse(JSON.stringify(await Promise.all(asks.map((method) =>
+      client.ask(method, { textDocument: { uri: of }, range: { start: { line: 0, character: 0 }, end: { line: 5000, character: 0 } } })))).replaceAll(of, '').replaceAll('/twin/', '/project/'));
     assert.deepEqual(await told(uri), await told(twin));
+    return { uri, twin, end: document.positionAt(document.getText().length) };
+  }
+
+  it(`${edits} of them never part the server's text from the client's`, async () => {
+    const client = start();
+    await client.initialize();
+    const ours = await edit(client, 'model.quant.yaml', 'quantconfig', longConfig('./nowhere'), ['textDocument/diagnostic', 'textDocument/documentSymbol', 'textDocument/foldingRange'], 7);
+    const theirs = await edit(client, 'hf_quant_config.json', 'json', longLayerMap(), ['textDocument/diagnostic', 'textDocument/inlayHint', 'textDocument/codeLens'], 8);
     // The length as such: what replaces everything up to the client's end leaves nothing behind.
-    await client.change(uri, [{ range: { start: { line: 0, character: 0 }, end: document.positionAt(document.getText().length) }, text: 'version: 7\n' }]);
-    const { items } = await client.ask<{ items: { code: string }[] }>('textDocument/diagnostic', { textDocument: { uri } });
+    await client.change(ours.uri, [{ range: { start: { line: 0, character: 0 }, end: ours.end }, text: 'version: 7\n' }]);
+    const { items } = await client.ask<{ items: { code: string }[] }>('textDocument/diagnostic', { textDocument: { uri: ours.uri } });
     assert.deepEqual(items.map(({ code }) => code).sort(), ['config/missing-key', 'config/unknown-value']);
-    for (const closed of [uri, twin]) {
-      await client.tell('textDocument/didClose', { textDocument: { uri: closed } });
+    for (const uri of [ours.uri, ours.twin, theirs.uri, theirs.twin]) {
+      await client.tell('textDocument/didClose', { textDocument: { uri } });
     }
-    await client.ask('textDocument/hover', { textDocument: { uri }, position: { line: 0, character: 0 } }); // what was on its way has come
+    await client.ask('textDocument/hover', { textDocument: { uri: ours.uri }, position: { line: 0, character: 0 } }); // what was on its way has come
     client.drop('quantscope/planChanged');
     await client.end();
   });

@@ -178,12 +178,20 @@ function addUp(layers: readonly LayerPlan[], checkpoint: Checkpoint): PlanTotals
   };
 }
 
+function paramsOf(indices: ArrayLike<number>, layers: readonly LayerPlan[]): number {
+  let sum = 0;
+  for (let i = 0; i < indices.length; i++) {
+    sum += layers[indices[i] ?? -1]?.params ?? 0;
+  }
+  return sum;
+}
+
 /** @param decided layers that the rule decides */
 function ruleMatch(rule: Rule, matched: Uint32Array | readonly number[], decided: readonly LayerPlan[], layers: readonly LayerPlan[], checkpoint: Checkpoint, allParams: number): RuleMatch {
   const decidedParams = decided.reduce((sum, layer) => sum + layer.params, 0);
   const entry = (text: string, range: Range, indices: ArrayLike<number>): EntryMatch => ({
     text, range, matchedLayers: indices.length,
-    matchedParamsPercent: allParams > 0 ? (100 * Array.from(indices).reduce((sum, index) => sum + (layers[index]?.params ?? 0), 0)) / allParams : 0,
+    matchedParamsPercent: allParams > 0 ? (100 * paramsOf(indices, layers)) / allParams : 0,
   });
   return {
     ...entry(rule.layers.map((layer) => layer.value).join(', '), rule.layersRange, matched),

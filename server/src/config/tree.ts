@@ -235,15 +235,25 @@ export function find(node: TreeNode | null | undefined, key: string): Entry | un
 
 /** The plain value, for the schema validator. */
 export function toValue(node: TreeNode): unknown {
-  switch (node.kind) {
-    case 'scalar': return node.value;
-    case 'list': return node.items.map(toValue);
-    case 'map': {
-      const value: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
-      for (const entry of node.entries) {
-        value[entry.key] = toValue(entry.value);
-      }
-      return value;
-    }
+  if (node.kind === 'scalar') {
+    return node.value;
   }
+  const known = values.get(node);
+  if (known !== undefined) {
+    return known;
+  }
+  const value = node.kind === 'list' ? node.items.map(toValue) : valueOf(node);
+  values.set(node, value);
+  return value;
+}
+
+/** Most of a long file is as it was at the last keystroke. */
+const values = new WeakMap<TreeNode, unknown>();
+
+function valueOf({ entries }: MapNode): Record<string, unknown> {
+  const value: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
+  for (const { key, value: inner } of entries) {
+    value[key] = toValue(inner);
+  }
+  return value;
 }
