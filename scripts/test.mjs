@@ -6,11 +6,12 @@ import { buildNative, main, root, run, say, setup } from './setup.mjs';
 const stages = {
   lint: async () => [await check('Types', 'npx', ['tsc', '-b']), await check('Lint', 'npx', ['eslint', '.'])],
   native: () => ctest('native/build'),
-  unit: () => mocha('test/unit/**/*.test.ts', 'test/lsp/**/*.test.ts', 'test/cli/**/*.test.ts', 'test/package/**/*.test.ts'),
-  reference: () => mocha('test/reference/**/*.test.ts'),
+  // Most of the second half waits for processes that it started: the two share the processors well.
+  unit: () => bothAtOnce(['test/unit/**/*.test.ts', 'test/lsp/**/*.test.ts'], ['test/cli/**/*.test.ts', 'test/package/**/*.test.ts']),
+  reference: () => mocha(['test/reference/**/*.test.ts']),
   ui: () => {
     run(process.execPath, ['scripts/setup-vscode.mjs']);
-    return mocha('test/ui/**/*.test.ts');
+    return mocha(['test/ui/**/*.test.ts']);
   },
   sanitizers: async () => {
     await sanitized;
@@ -26,17 +27,25 @@ function buildSanitized() {
   sanitized.catch(() => undefined); // its stage says why
 }
 
-/** Runs a program, shows its output as it comes, returns it for counting. */
-function stream(command, args) {
+/** Runs a program, shows its output as it comes (or as a whole, when `shown` says so), returns it for counting. */
+function stream(command, args, shown) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, FORCE_COLOR: '0' } });
     let output = '';
     child.stdout.setEncoding('utf8').on('data', (text) => {
-      process.stdout.write(text);
       output += text;
+      if (!shown) {
+        process.stdout.write(text);
+      }
     });
     child.once('error', reject);
-    child.once('close', (status) => resolve({ status, output }));
+    child.once('close', async (status) => {
+      if (shown) {
+        await shown;
+        process.stdout.write(output);
+      }
+      resolve({ status, output });
+    });
   });
 }
 
@@ -52,10 +61,16 @@ async function ctest(folder) {
   return counted(`ctest in ${folder}`, status, Number(total) - Number(failed), Number(failed));
 }
 
-async function mocha(...patterns) {
-  const { status, output } = await stream('npx', ['mocha', '--import=tsx', '--forbid-only', '--forbid-pending', ...patterns]);
+async function mocha(patterns, shown) {
+  const { status, output } = await stream('npx', ['mocha', '--import=tsx', '--forbid-only', '--forbid-pending', ...patterns], shown);
   const total = (word) => [...output.matchAll(new RegExp(`^ *(\\d+) ${word}`, 'gm'))].reduce((sum, match) => sum + Number(match[1]), 0);
   return counted(patterns.join(' '), status, total('passing'), total('failing'));
+}
+
+/** The output of the second stands behind that of the first. */
+function bothAtOnce(first, second) {
+  const running = mocha(first);
+  return Promise.all([running, mocha(second, running)]);
 }
 
 /** A runner that ended badly without naming a failed test, or ran none, is a failure too. */
