@@ -157,7 +157,11 @@ export class Workbench {
     await input.fill(text);
     await this.page.locator('.quick-input-list .monaco-list-row.focused', { hasText: text.replace(/^>|.*\//g, '') }).first().waitFor();
     await this.page.keyboard.press('Enter');
-    await input.waitFor({ state: 'hidden' });
+    // What was picked may ask something in the same box at once, which then never was hidden.
+    await this.page.waitForFunction((typed) => {
+      const box = document.querySelector<HTMLInputElement>('.quick-input-widget input');
+      return box === null || box.offsetParent === null || box.value !== typed;
+    }, text);
   }
 
   /** The page inside the webview that is shown last. */
