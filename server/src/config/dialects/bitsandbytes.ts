@@ -8,7 +8,7 @@ import { equivalent, float, float32Scales, int } from './recipes';
 import type { Equivalent } from './recipes';
 
 /** In the order in which an export prefers them. Blocks of 64 run over the whole weight, row after row. */
-export const bitsandbytesFormats: Readonly<Record<'nf4' | 'fp4' | 'int8', Equivalent>> = {
+const bitsandbytesFormats: Readonly<Record<'nf4' | 'fp4' | 'int8', Equivalent>> = {
   nf4: equivalent(float('fp4', 64), undefined, ['its 16 levels are quantiles of a normal distribution, those of fp4 are E2M1', float32Scales]),
   fp4: equivalent(float('fp4', 64), undefined, ['its smallest level is 1/192 of the largest, E2M1\'s is 1/12', float32Scales]),
   int8: equivalent(int(8, 'row', { scale: 'fp32' }), int(8, 'row', { scale: 'fp32' }), ['inputs above llm_int8_threshold are multiplied in 16 bits']),

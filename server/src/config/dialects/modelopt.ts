@@ -78,7 +78,7 @@ export const modelopt = backend({
 
 const exclusionList = 'ModelOpt\'s own exclusion list';
 
-export function ownExclusions(range: Range): DialectEntry[] {
+function ownExclusions(range: Range): DialectEntry[] {
   return disabledByDefault.map((text) => ({ text, range, treatment: kept, isPath: false, takes: ({ name }) => matcher(text)(`${name}.weight_quantizer`), builtin: exclusionList }));
 }
 

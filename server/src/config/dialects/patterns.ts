@@ -2,8 +2,10 @@
 import type { Range } from '../../protocol';
 import { problem } from './dialect';
 import type { DialectProblem } from './dialect';
-import { compileRegex, RegexFault } from './regex';
-import type { Flavour, Regex } from './regex';
+import { compileRegex } from './regex';
+import type { Regex } from './regex';
+import { RegexFault } from './regexParser';
+import type { Flavour } from './regexParser';
 
 /** undefined when the tool, or this program, cannot read it; the problem says which. */
 export function regexOrProblem(pattern: string, flavour: Flavour, range: Range, problems: DialectProblem[]): Regex | undefined {

@@ -1,7 +1,7 @@
 /** Names and patterns for a list of another tool, each with what it takes by that tool's own rule. */
 import { CompletionItemKind } from 'vscode-languageserver-types';
 import type { NameRule } from '../../config/dialects/field';
-import { RegexFault } from '../../config/dialects/regex';
+import { RegexFault } from '../../config/dialects/regexParser';
 import type { Checkpoint, Layer } from '../../protocol';
 import type { Offer } from '../completionItems';
 import { layerCount, percent, separator, share } from '../text';

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { compileFnmatch } from '../../../../server/src/config/dialects/fnmatch';
-import { compileRegex, RegexFault } from '../../../../server/src/config/dialects/regex';
-import type { Flavour } from '../../../../server/src/config/dialects/regex';
+import { compileRegex } from '../../../../server/src/config/dialects/regex';
+import { RegexFault } from '../../../../server/src/config/dialects/regexParser';
+import type { Flavour } from '../../../../server/src/config/dialects/regexParser';
 
 describe('regular expressions of other tools', () => {
   const search = (pattern: string, text: string, flavour: Flavour = 'python'): boolean => compileRegex(pattern, flavour).search(text);
