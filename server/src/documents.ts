@@ -6,6 +6,7 @@ import type { ReportCache } from './analysis/cache';
 import { knownReports } from './analysis/report';
 import { CheckpointStore, isUnchanged } from './checkpoint';
 import { safely, send } from './connectionErrors';
+import type { PieceMemory } from './config/pieces';
 import { DialectDocuments } from './dialectDocuments';
 import type { Engine } from './engine/client';
 import type { DialectModel } from './language/dialects/model';
@@ -31,6 +32,7 @@ export class Documents {
   private readonly open = new TextDocuments(TextDocument);
   /** Of the documents as they are now; a change forgets the document's own. */
   private readonly models = new Map<string, Promise<Model>>();
+  private readonly pieces = new Map<string, PieceMemory>();
   private readonly known = new Map<string, Known>();
   private readonly pushTimers = new Map<string, NodeJS.Timeout>();
   private readonly dialects: DialectDocuments;
@@ -93,10 +95,16 @@ export class Documents {
       const { languageId, version } = document;
       const snapshot = TextDocument.create(uri, languageId, version, document.getText());
       const known = this.known.get(uri);
-      model = buildModel(snapshot, this.store, known?.layers ?? new Map<string, LayerReport>(), known?.gathered);
+      model = buildModel(snapshot, this.store, known?.layers ?? new Map<string, LayerReport>(), known?.gathered, this.memoryOf(uri));
       this.models.set(uri, model);
     }
     return model;
+  }
+
+  private memoryOf(uri: string): PieceMemory {
+    const memory = this.pieces.get(uri) ?? { kept: [] };
+    this.pieces.set(uri, memory);
+    return memory;
   }
 
   /** Of an open file of another tool; undefined for every other document. */
@@ -176,6 +184,7 @@ export class Documents {
     clearTimeout(this.pushTimers.get(uri));
     this.pushTimers.delete(uri);
     this.models.delete(uri);
+    this.pieces.delete(uri);
     this.known.delete(uri);
     this.dialects.close(uri);
     const shown = this.marked.delete(uri) || isConfig(document);

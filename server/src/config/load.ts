@@ -5,15 +5,19 @@ import { CheckpointError } from '../checkpoint';
 import type { CheckpointStore } from '../checkpoint';
 import type { Checkpoint, Plan, Problem } from '../protocol';
 import { parseConfig } from './parse';
+import type { PieceMemory } from './pieces';
 import type { ParsedConfig } from './parse';
 import type { ConfigProblem } from './codes';
 import { resolvePlan } from './resolve';
 
 export interface LoadedConfig { parsed: ParsedConfig; checkpointPath: string | undefined; checkpoint: Checkpoint | undefined; plan: Plan | undefined; problems: Problem[] }
 
-/** @param path of the config file, which relative checkpoint paths start from; undefined when it has none yet. */
-export async function loadConfig(document: TextDocument, path: string | undefined, store: CheckpointStore): Promise<LoadedConfig> {
-  const parsed = parseConfig(document);
+/**
+ * @param path of the config file, which relative checkpoint paths start from; undefined when it has none yet.
+ * @param memory of the document, where it is being written
+ */
+export async function loadConfig(document: TextDocument, path: string | undefined, store: CheckpointStore, memory?: PieceMemory): Promise<LoadedConfig> {
+  const parsed = parseConfig(document, memory);
   const named = parsed.config.checkpoint;
   const none = { parsed, checkpointPath: undefined, checkpoint: undefined, plan: undefined };
   if (!named || named.value.trim() === '') {

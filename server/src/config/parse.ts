@@ -6,6 +6,7 @@ import type { Scheme } from '../methods/method';
 import type { ConfigProblem } from './codes';
 import { foreignKeys, readMethodSettings } from './methodParts';
 import type { MethodSettings } from './methodParts';
+import type { PieceMemory } from './pieces';
 import { find, parseTree } from './tree';
 import type { MapNode, TreeNode } from './tree';
 import { thresholdKeys, thresholdList } from './thresholds';
@@ -52,8 +53,9 @@ export const maxLoras = 32;
 /** Over all rules. Every pattern meets every layer; beyond this, a keystroke would be felt. */
 export const maxPatterns = 4096;
 
-export function parseConfig(document: TextDocument): ParsedConfig {
-  const { root, problems } = parseTree(document);
+/** @param memory of the document, where it is being written: see pieces.ts */
+export function parseConfig(document: TextDocument, memory?: PieceMemory): ParsedConfig {
+  const { root, problems } = parseTree(document, memory);
   if (!root) {
     return { config: { defaults: {}, rules: [] }, root, problems: problems.length > 0 ? problems : validate(root) };
   }
@@ -146,11 +148,14 @@ const defaultsOf = new WeakMap<TreeNode, QuantConfig['defaults']>();
 const knownRules = new WeakMap<MapNode, Rule>();
 const knownConflicts = new WeakMap<TreeNode, ConfigProblem[]>();
 
+const noDefaults: QuantConfig['defaults'] = {};
+
 function knownDefaults(node: TreeNode | undefined): QuantConfig['defaults'] {
-  const defaults = (node && defaultsOf.get(node)) ?? { ...readSettings(node), ...(node ? { range: node.range } : {}) };
-  if (node) {
-    defaultsOf.set(node, defaults);
+  if (!node) {
+    return noDefaults;
   }
+  const defaults = defaultsOf.get(node) ?? { ...readSettings(node), range: node.range };
+  defaultsOf.set(node, defaults);
   return defaults;
 }
 

@@ -1,8 +1,12 @@
 /**
  * Long configs are read in pieces: each key at the margin with what belongs to it, and each item of a list behind such a key. A keystroke changes one of them; the others
  * are known from before. What a text means depends on the text alone: the pieces only bound what a mistake spoils to the item that it stands in.
+ *
+ * For a document that is being written, the pieces before and behind a change are the same objects as before, so that what was made of them is found again (WeakMaps in
+ * parse.ts, resolve.ts and others). Lines above that come or go move their places as they are: a model of an earlier version sees them move too, and is out of date by then.
  */
 import { TextDocument } from 'vscode-languageserver-textdocument';
+import type { Position } from 'vscode-languageserver-types';
 import type { ProblemData, Range } from '../protocol';
 import type { ConfigProblem } from './codes';
 import type { Entry, ListNode, MapNode, TreeNode } from './tree';
@@ -23,17 +27,26 @@ type Parse = (document: TextDocument, depth: number) => Piece;
 interface Part { text: string; line: number }
 interface Section { head: Part; items: Part[]; indentation: number }
 
-/** Remembered by text, and where it stood last: most stand there still. */
-interface Known { piece: Piece; line: number; moved: Piece }
-const known = new Map<string, Known>();
+/** A piece of one document, with every place in it: these move with the lines above. */
+interface Kept { text: string; depth: number; line: number; piece: Piece; places: Position[] }
+
+/** What a document was made of at its last version. Belongs to one document alone. */
+export interface PieceMemory { kept: Kept[] }
+
+/** Remembered by text, at line 0. */
+const known = new Map<string, Piece>();
 const maxKnown = 8192;
 
 /** @returns undefined where a text does not fall into pieces that mean the same by themselves: another form, documents within documents, anchors used elsewhere. */
-export function parseInPieces(text: string, parse: Parse): Piece | undefined {
+export function parseInPieces(text: string, parse: Parse, memory?: PieceMemory): Piece | undefined {
   const sections = split(text);
-  const read = sections?.map(({ head, items, indentation }) => ({ head: at(head, 0, parse), items: items.map((item) => at(item, 1, parse)), first: items[0], indentation }));
-  const all = read?.flatMap(({ head, items }) => [head, ...items]) ?? [];
-  if (!read || (all.some(({ anchors }) => anchors) && all.some(({ aliases }) => aliases))) {
+  if (!sections) {
+    return undefined;
+  }
+  const all = readAll(sections.flatMap(({ head, items }) => [{ ...head, depth: 0 }, ...items.map((item) => ({ ...item, depth: 1 }))]), parse, memory);
+  let taken = 0;
+  const read = sections.map(({ items, indentation }) => ({ head: all[taken++] as Piece, items: all.slice(taken, taken += items.length), first: items[0], indentation }));
+  if ((all.some(({ anchors }) => anchors) && all.some(({ aliases }) => aliases))) {
     return undefined;
   }
   const problems = all.flatMap((piece) => piece.problems);
@@ -75,28 +88,56 @@ function merged(all: Entry[], range: Range, problems: ConfigProblem[]): MapNode 
   return repeated.length > 0 ? { kind: 'map', range, entries: all.filter((entry) => !repeated.includes(entry)), repeated } : { kind: 'map', range, entries: all };
 }
 
-function at({ text, line }: Part, depth: number, parse: Parse): Piece {
-  const key = `${depth}${text}`;
-  let found = known.get(key);
-  if (found) {
-    known.delete(key);
-  } else {
-    const piece = parse(TextDocument.create('piece:', 'yaml', 0, text), depth);
-    found = { piece, line: 0, moved: piece };
+function readAll(parts: readonly (Part & { depth: number })[], parse: Parse, memory: PieceMemory | undefined): Piece[] {
+  const old = memory?.kept ?? [];
+  const isSame = (a: Kept | undefined, b: Kept | (Part & { depth: number }) | undefined): boolean => a !== undefined && a.text === b?.text && a.depth === b.depth;
+  let before = 0;
+  while (before < parts.length && isSame(old[before], parts[before])) {
+    before++;
   }
-  known.set(key, found);
+  let behind = 0;
+  while (behind < parts.length - before && behind < old.length - before && isSame(old[old.length - 1 - behind], parts[parts.length - 1 - behind])) {
+    behind++;
+  }
+  const kept = parts.map((part, i) => {
+    const same = i < before ? old[i] : i >= parts.length - behind ? old[old.length - parts.length + i] : undefined;
+    return same ? shifted(same, part.line) : fresh(part, parse);
+  });
+  if (memory) {
+    memory.kept = kept;
+  }
+  return kept.map(({ piece }) => piece);
+}
+
+function shifted(kept: Kept, line: number): Kept {
+  const by = line - kept.line;
+  if (by !== 0) {
+    kept.line = line;
+    kept.places.forEach((place) => { place.line += by; });
+  }
+  return kept;
+}
+
+function fresh({ text, line, depth }: Part & { depth: number }, parse: Parse): Kept {
+  const key = `${depth}${text}`;
+  const piece = known.get(key) ?? parse(TextDocument.create('piece:', 'yaml', 0, text), depth);
+  known.delete(key);
+  known.set(key, piece);
   if (known.size > maxKnown) {
     known.delete(known.keys().next().value ?? '');
   }
-  if (found.line !== line) {
-    found.line = line;
-    found.moved = moved(found.piece, line);
-  }
-  return found.moved;
+  const places: Position[] = [];
+  return { text, depth, line, piece: copied(piece, line, places), places };
 }
 
-function moved(piece: Piece, by: number): Piece {
-  const range = ({ start, end }: Range): Range => ({ start: { line: start.line + by, character: start.character }, end: { line: end.line + by, character: end.character } });
+/** @param places takes every place of the copy */
+function copied(piece: Piece, by: number, places: Position[]): Piece {
+  const place = ({ line, character }: Position): Position => {
+    const copy = { line: line + by, character };
+    places.push(copy);
+    return copy;
+  };
+  const range = ({ start, end }: Range): Range => ({ start: place(start), end: place(end) });
   const entry = ({ key, keyRange, value }: Entry): Entry => ({ key, keyRange: range(keyRange), value: node(value) });
   const node = (of: TreeNode): TreeNode => {
     switch (of.kind) {
@@ -111,26 +152,25 @@ function moved(piece: Piece, by: number): Piece {
 
 const keyLine = /^[A-Za-z_][\w-]*:(?=[ \r]|$)/;
 const bareKeyLine = /^[A-Za-z_][\w-]*:[ ]*(?:#.*)?\r?$/;
-/** Left of an item's own lines, and yet not at the margin, nothing is right. */
-const misplaced = /^ +[\w\],}-]/;
-/** Words without a colon, ends of brackets, a text in quotes. */
-const noKey = /^(?:[\w.][^:]*$|[\],}]|"[^"\\:]*"[^:"]*$)/;
 
-/** A line at the margin, in a list, that can be no key: the end of a line that was broken in two. As a key it would have its value on its own line, and something with a colon below. */
+/**
+ * A line at the margin below items that can be no key: words without a colon; or what would have its value on its own line and something with a colon further in below, which is the end of a line that was
+ * broken in two. A value that might go on below (an open quote or bracket, a block of text) is none.
+ */
 function isBrokenOff(line: string, text: string, end: number): boolean {
-  if (noKey.test(line)) {
-    return true;
+  if (!/:(?:[ ]|\r?$)/.test(line)) {
+    return !/^[?&!|>%@`]/.test(line) && !/^\s*:/.test(text.slice(end, end + 1000)); // the library takes a colon on the next line
   }
   const count = (character: string): number => line.split(character).length;
-  const whole = count('"') % 2 === 1 && !line.includes('\'') && count('[') === count(']') && count('{') === count('}') && !/[|>][+\-\d]*\s*$/.test(line);
-  return whole && /^[\w.]/.test(line) && !/:[ ]*(?:#.*)?\r?$/.test(line) && /^(?:[ ]*(?:#.*)?\r?\n)*[ ]+[^\s#][^#\n]*:[ \r\n]/.test(text.slice(end, end + 1000));
+  const closed = count('"') % 2 === 1 && !line.includes('\'') && count('[') <= count(']') && count('{') <= count('}') && !/[|>][+\-\d]*\s*$/.test(line);
+  return closed && !/^[?:]/.test(line) && !/:[ ]*(?:#.*)?\r?$/.test(line) && /^(?:[ ]*(?:#.*)?\r?\n)*[ ]+[^\s#][^#\n]*:[ \r\n]/.test(text.slice(end, end + 1000));
 }
 
 const empty = /^[ ]*(?:#.*)?\r?$/;
 
 /** By the margin: keys there start sections, and dashes below a key without a value, in one column, start its items. */
 function split(text: string): Section[] | undefined {
-  if (/\r(?!\n)|^\uFEFF|^(?:---|\.\.\.|%)|^ *:(?:[ \r]|$)/m.test(text)) {
+  if (/\r(?!\n)|^\uFEFF|^(?:---|\.\.\.|%)|^:(?:[ \r]|$)|^ *:[ \r]*(?:#.*)?$/m.test(text)) {
     return undefined;
   }
   const sections: Section[] = [];
@@ -152,8 +192,9 @@ function split(text: string): Section[] | undefined {
     const margin = written.search(/[^ ]/);
     if (!empty.test(written)) {
       const dashed = /^ *-(?:[ \r]|$)/.test(written);
-      if (current?.items.length && (margin === 0 ? isBrokenOff(written, text, end) : misplaced.test(written) && (margin < current.indentation || (margin === current.indentation && !dashed)))) {
-        // No list goes on behind it: a mistake of the item that it follows.
+      const inList = Boolean(current?.items.length);
+      if (current && inList && (dashed ? margin < current.indentation : margin === 0 ? isBrokenOff(written, text, end) : margin <= current.indentation && written[margin] !== ':')) {
+        // Left of the items, and no key at the margin: a mistake of the item that it follows.
       } else if (margin === 0 && !dashed) {
         if (!keyLine.test(written)) {
           return undefined;

@@ -20,12 +20,12 @@ const topOfFile: Range = { start: { line: 0, character: 0 }, end: { line: 0, cha
 
 export function resolvePlan(config: QuantConfig, checkpoint: Checkpoint): Plan {
   const problems: ConfigProblem[] = [];
-  const matches = config.rules.map((rule) => matchList(checkpoint, rule.layers.map((layer) => layer.value)));
+  const matches = config.rules.map((rule) => seenOf(rule, checkpoint).matched);
   const layers = decide(config, checkpoint, matches, problems);
   const totals = addUp(layers, checkpoint);
   const decided = config.rules.map((): LayerPlan[] => []);
   layers.forEach((layer) => decided[layer.decidedBy?.rule ?? -1]?.push(layer));
-  const rules = config.rules.map((rule, index) => ruleMatch(rule, matches[index] ?? [], decided[index] ?? [], layers, checkpoint, totals.params));
+  const rules = config.rules.map((rule, index) => knownMatch(rule, decided[index] ?? [], layers, checkpoint, totals.params));
   problems.push(...ruleProblems(config.rules, rules, checkpoint), ...coverageProblems(config, layers, checkpoint), ...budgetProblems(config, totals));
   return {
     checkpoint: checkpoint.path, revision: checkpoint.revision, architecture: checkpoint.architecture, layers, rules, totals, problems,
@@ -49,12 +49,18 @@ function decide(config: QuantConfig, checkpoint: Checkpoint, matches: readonly U
   const packed = packedLayers(checkpoint);
   const plans = checkpoint.layers.map((layer, index) => {
     const rule = config.rules[deciding[index] ?? -1];
+    const last = lastPlans.get(layer);
+    if (last && last.rule === rule && last.defaults === config.defaults) {
+      return last.plan;
+    }
     const shape = { inFeatures: layer.inFeatures, outFeatures: layer.outFeatures, role: layer.role, heads: headsOf(layer, checkpoint) };
     const known = packed.get(layer.name);
     const asked = knownRecipe(rule, config.defaults, shape);
     const result = known && 'recipe' in asked && !isUntouched(asked.recipe) ? { refusal: alreadyPacked(known.entry.recipe), range: rule?.range } : asked;
     if ('recipe' in result) {
-      return known ? packedLayer(layer, shape, known, decisionOf(rule, config)) : knownPlan(layer, shape, result.recipe, decisionOf(rule, config));
+      const plan = known ? packedLayer(layer, shape, known, decisionOf(rule, config)) : knownPlan(layer, shape, result.recipe, decisionOf(rule, config));
+      lastPlans.set(layer, { rule, defaults: config.defaults, plan });
+      return plan;
     }
     const range = result.range ?? rule?.range ?? config.defaults.range ?? topOfFile;
     const key = `${rule?.index ?? -1} ${result.refusal}`;
@@ -73,6 +79,9 @@ function decide(config: QuantConfig, checkpoint: Checkpoint, matches: readonly U
   }
   return plans;
 }
+
+/** Of the last config that was resolved. Rules that a keystroke leaves alone are the same objects (parse.ts), and so are their plans. */
+const lastPlans = new WeakMap<Layer, { rule: Rule | undefined; defaults: QuantConfig['defaults']; plan: LayerPlan }>();
 
 /** By what is asked for, in words: the same from one keystroke to the next, wherever it stands. Refusals name places and are made anew. */
 const recipes = new Map<string, { recipe: Recipe }>();
@@ -186,8 +195,31 @@ function paramsOf(indices: ArrayLike<number>, layers: readonly LayerPlan[]): num
   return sum;
 }
 
+/** What a rule takes of the checkpoint it met last, and what was said of it when it decided these layers. */
+interface Seen { checkpoint: Checkpoint; matched: Uint32Array; decided?: readonly LayerPlan[]; match?: RuleMatch }
+const seenRules = new WeakMap<Rule, Seen>();
+
+function seenOf(rule: Rule, checkpoint: Checkpoint): Seen {
+  const seen = seenRules.get(rule);
+  if (seen?.checkpoint === checkpoint) {
+    return seen;
+  }
+  const now: Seen = { checkpoint, matched: matchList(checkpoint, rule.layers.map((layer) => layer.value)) };
+  seenRules.set(rule, now);
+  return now;
+}
+
+function knownMatch(rule: Rule, decided: readonly LayerPlan[], layers: readonly LayerPlan[], checkpoint: Checkpoint, allParams: number): RuleMatch {
+  const seen = seenOf(rule, checkpoint);
+  if (!seen.match || seen.decided?.length !== decided.length || !seen.decided.every((layer, i) => layer === decided[i])) {
+    seen.decided = decided;
+    seen.match = ruleMatch(rule, seen.matched, decided, layers, checkpoint, allParams);
+  }
+  return seen.match;
+}
+
 /** @param decided layers that the rule decides */
-function ruleMatch(rule: Rule, matched: Uint32Array | readonly number[], decided: readonly LayerPlan[], layers: readonly LayerPlan[], checkpoint: Checkpoint, allParams: number): RuleMatch {
+function ruleMatch(rule: Rule, matched: Uint32Array, decided: readonly LayerPlan[], layers: readonly LayerPlan[], checkpoint: Checkpoint, allParams: number): RuleMatch {
   const decidedParams = decided.reduce((sum, layer) => sum + layer.params, 0);
   const entry = (text: string, range: Range, indices: ArrayLike<number>): EntryMatch => ({
     text, range, matchedLayers: indices.length,

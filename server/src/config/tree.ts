@@ -8,7 +8,7 @@ import type { TextDocument } from 'vscode-languageserver-textdocument';
 import type { ProblemData, Range } from '../protocol';
 import type { ConfigCode, ConfigProblem } from './codes';
 import { parseInPieces } from './pieces';
-import type { Piece } from './pieces';
+import type { Piece, PieceMemory } from './pieces';
 
 export type Scalar = string | number | boolean | null;
 export interface MapNode { kind: 'map'; range: Range; entries: Entry[]; /** Entries whose key stood there before; they do not count. */ repeated?: Entry[] }
@@ -26,14 +26,15 @@ const maxIndentation = 256;
 
 export interface Tree { root: TreeNode | null; problems: ConfigProblem[] }
 
-export function parseTree(document: TextDocument): Tree {
+/** @param memory of the document, where it is being written: see pieces.ts */
+export function parseTree(document: TextDocument, memory?: PieceMemory): Tree {
   const text = document.getText();
   const whole: Range = { start: { line: 0, character: 0 }, end: { line: 0, character: 1 } };
   if (text.length > maxTextLength) {
     return refuse('config/too-large', `This file holds ${Math.ceil(text.length / 1024)} KiB of text; a quantization config may hold ${maxTextLength / 1024} KiB. ` +
       'Use patterns such as "transformer_blocks.*.ff.**" instead of listing layers, or check that this is the right file.', whole);
   }
-  const tree = text.length < minimumInPieces ? undefined : parseInPieces(text, parsePiece);
+  const tree = text.length < minimumInPieces ? undefined : parseInPieces(text, parsePiece, memory);
   return tree && tree.nodes <= maxNodes ? { root: tree.root, problems: tree.problems.slice(0, maxProblems) } : parsePiece(document, 0);
 }
 

@@ -3,7 +3,8 @@
  * nobody meant, so completion does not ask it. Follows YAML as far as configs use it; a quoted scalar ends at the end of its line, so that a missing quote
  * does not swallow the rest of the file.
  */
-export type Step = string | number;
+import { Place } from './place';
+import type { Step } from './place';
 
 export interface Cursor {
   /** 'key': a key of the map at `path`. 'value': the value at `path`, on the line of its key or in brackets. 'fresh': the value at `path`, where a block may start. */
@@ -33,9 +34,9 @@ export function cursorAt(text: string, offset: number): Cursor | undefined {
   return new Scanner(text, offset).scan();
 }
 
-interface Frame { kind: 'map' | 'list'; indent: number; path: readonly Step[]; step: Step; /** Its current value is complete. */ filled: boolean }
-interface FlowFrame { close: ']' | '}'; path: readonly Step[]; step: Step; state: 'key' | 'value' | 'done' }
-type Found = Omit<Cursor, 'present' | 'siblings' | 'needsComma'>;
+interface Frame { kind: 'map' | 'list'; indent: number; path: Place; step: Step; /** Its current value is complete. */ filled: boolean }
+interface FlowFrame { close: ']' | '}'; path: Place; step: Step; state: 'key' | 'value' | 'done' }
+type Found = Omit<Cursor, 'path' | 'present' | 'siblings' | 'needsComma'> & { path: Place };
 
 /** No config nests deeper (tree.ts refuses what does); beyond, nothing is completed. */
 const maxDepth = 64;
@@ -45,11 +46,8 @@ const plainKey = /^(?:"((?:[^"\\]|\\.)*)"|'((?:[^']|'')*)'|([^\s:#,[\]{}"'&*!|>%
 class Scanner {
   private readonly lines: string[];
   private readonly starts: number[] = [];
-  private readonly keys = new Map<string, Set<string>>();
-  private readonly items = new Map<string, string[]>();
+  private readonly root = Place.root();
   private frames: Frame[] = [];
-  private lastPath: readonly Step[] = [];
-  private lastId = id([]);
   private line = 0;
   private found: Found | undefined;
 
@@ -71,14 +69,13 @@ class Scanner {
     }
     const { path, kind, end, inFlow, hasColon } = this.found;
     const needsComma = inFlow && !hasColon && /^[^\S\r\n]*[^\s,\]}#]/.test(this.text.slice(end, end + 1000));
-    const list = typeof path.at(-1) === 'number' ? path.slice(0, -1) : path;
-    return { ...this.found, needsComma, present: this.keys.get(id(path)) ?? new Set<string>(), siblings: kind === 'key' ? [] : this.items.get(id(list)) ?? [] };
+    return { ...this.found, path: path.path(), needsComma, present: new Set(path.keys), siblings: kind === 'key' ? [] : path.list.items };
   }
 
   private get lineText(): string { return this.lines[this.line] ?? ''; }
   private get lineStart(): number { return this.starts[this.line] ?? 0; }
   private get top(): Frame | undefined { return this.frames.at(-1); }
-  private get valuePath(): readonly Step[] { return this.top ? [...this.top.path, this.top.step] : []; }
+  private get valuePath(): Place { return this.top ? this.top.path.child(this.top.step) : this.root; }
   private isOnLine(): boolean { return this.offset >= this.lineStart && this.offset <= this.lineStart + this.lineText.length; }
 
   private blockLine(): void {
@@ -135,11 +132,31 @@ class Scanner {
       this.frames.push({ kind: 'list', indent: column, path: this.valuePath, step: 0, filled: false });
     }
     const rest = this.lineText.slice(next);
+    if (plainKey.test(rest) && this.isPassed(column)) {
+      return;
+    }
     if (rest !== '' && !rest.startsWith('#')) {
       this.content(next);
     } else if (this.touches(this.lineStart + column + 1, this.lineStart + next)) {
       this.find('fresh', this.valuePath, this.offset, this.offset, { needsSpace: this.offset === this.lineStart + column + 1 });
     }
+  }
+
+  /** Items stand by themselves: the cursor's surroundings tell nothing of the inside of another mapping in the list. @returns whether it was passed over, up to its last line */
+  private isPassed(column: number): boolean {
+    const inside = ' '.repeat(column + 1);
+    let next = this.line + 1;
+    for (; next < this.lines.length; next++) {
+      const line = this.lines[next] ?? '';
+      if (!line.startsWith(inside) && line.search(/\S/) <= column && (/^\s*-(?:\s|$)/.test(line) || plainKey.test(line.trimStart()))) {
+        break;
+      }
+    }
+    const holdsCursor = this.offset >= this.lineStart && (next === this.lines.length || this.offset < (this.starts[next] ?? 0));
+    if (!holdsCursor) {
+      this.line = next - 1;
+    }
+    return !holdsCursor;
   }
 
   private key(column: number, match: RegExpExecArray): void {
@@ -210,19 +227,19 @@ class Scanner {
     const frame = frames.at(-1);
     const parent = frames.at(-2);
     if (!frame) {
-      this.find('fresh', [], start, end, { quote });
+      this.find('fresh', this.root, start, end, { quote });
     } else if (frame.kind === 'list' && frame.indent === column) {
       // In `rules:` with its dashes at the same column, a new line at that column may start the next key.
       this.find(parent?.indent === column ? 'key' : 'fresh', parent?.indent === column ? parent.path : frame.path, start, end, { quote });
     } else if (frame.indent === column) {
       this.find('key', frame.path, start, end, { quote });
     } else if (!frame.filled) {
-      this.find('fresh', [...frame.path, frame.step], start, end, { quote });
+      this.find('fresh', frame.path.child(frame.step), start, end, { quote });
     }
   }
 
   /** Everything in brackets. A line that cannot belong to them, because it is indented no deeper than their key, ends them: a bracket was forgotten. */
-  private flow(path: readonly Step[], column: number): void {
+  private flow(path: Place, column: number): void {
     const base = this.top?.indent ?? -1;
     const stack: FlowFrame[] = [];
     let at = this.lineStart + column;
@@ -250,7 +267,7 @@ class Scanner {
         if (stack.length > maxDepth) {
           return;
         }
-        const inside = frame ? [...frame.path, frame.step] : path;
+        const inside = frame ? frame.path.child(frame.step) : path;
         stack.push(character === '[' ? { close: ']', path: inside, step: 0, state: 'value' } : { close: '}', path: inside, step: '', state: 'key' });
         gapFrom = ++at;
       } else if (character === ']' || character === '}') {
@@ -286,7 +303,7 @@ class Scanner {
       return; // the token that starts here will say
     }
     const needsSpace = this.text[this.offset - 1] === ':';
-    this.find(frame.state === 'key' ? 'key' : 'value', frame.state === 'key' ? frame.path : [...frame.path, frame.step], this.offset, this.offset, { inFlow: true, needsSpace });
+    this.find(frame.state === 'key' ? 'key' : 'value', frame.state === 'key' ? frame.path : frame.path.child(frame.step), this.offset, this.offset, { inFlow: true, needsSpace });
   }
 
   private flowScalar(frame: FlowFrame, at: number): number {
@@ -297,7 +314,7 @@ class Scanner {
       this.keyToken(frame.path, frame.step, start, end, hasColon, true);
       frame.state = hasColon ? 'key' : 'done';
     } else {
-      const path = [...frame.path, frame.step];
+      const path = frame.path.child(frame.step);
       if (this.touches(start, end)) {
         this.find('value', path, start, end, { quote, inFlow: true });
       } else {
@@ -308,7 +325,7 @@ class Scanner {
     return Math.max(end, at + 1);
   }
 
-  private keyToken(path: readonly Step[], name: string, start: number, end: number, hasColon: boolean, inFlow = false): void {
+  private keyToken(path: Place, name: string, start: number, end: number, hasColon: boolean, inFlow = false): void {
     if (this.touches(start, end)) {
       // Keys hold no spaces: `{ ke| scheme: W4A4 }` is a new key before another one.
       const before = this.text.slice(start, this.offset).search(/\S+$/);
@@ -316,25 +333,12 @@ class Scanner {
       const wordEnd = this.offset + (/^\S*/.exec(this.text.slice(this.offset, end))?.[0].length ?? 0);
       this.find('key', path, wordStart, wordEnd, { hasColon: hasColon && wordEnd === end, inFlow });
     } else {
-      const of = this.idOf(path);
-      this.keys.set(of, (this.keys.get(of) ?? new Set<string>()).add(name));
+      path.keys.push(name);
     }
   }
 
-  /** Keys of one mapping come one after the other. */
-  private idOf(path: readonly Step[]): string {
-    if (path !== this.lastPath) {
-      this.lastPath = path;
-      this.lastId = id(path);
-    }
-    return this.lastId;
-  }
-
-  private item(path: readonly Step[], start: number, end: number): void {
-    const list = this.idOf(typeof path.at(-1) === 'number' ? path.slice(0, -1) : path);
-    const known = this.items.get(list) ?? [];
-    known.push(this.unquoted(start, end));
-    this.items.set(list, known);
+  private item(path: Place, start: number, end: number): void {
+    path.list.items.push(this.unquoted(start, end));
   }
 
   /** The scalar that starts at `start`, on this line. */
@@ -367,16 +371,12 @@ class Scanner {
     return this.offset >= start && this.offset <= end;
   }
 
-  private find(kind: Found['kind'], path: readonly Step[], start: number, end: number, more: Partial<Found>): void {
+  private find(kind: Found['kind'], path: Place, start: number, end: number, more: Partial<Found>): void {
     const quote = more.quote ?? '';
     const inside = start + quote.length;
     const typed = this.text.slice(inside, Math.max(inside, this.offset));
     this.found ??= { kind, path, start, end, hasColon: false, needsSpace: false, inFlow: false, ...more, quote, typed };
   }
-}
-
-export function id(path: readonly Step[]): string {
-  return JSON.stringify(path);
 }
 
 /** Column of the first character; `blank` for an empty line, which belongs to any block. */

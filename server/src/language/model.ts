@@ -2,6 +2,7 @@
 import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { URI } from 'vscode-uri';
 import type { CheckpointStore } from '../checkpoint';
+import type { PieceMemory } from '../config/pieces';
 import { loadAndLint } from '../lints';
 import type { LintedConfig } from '../lints';
 import type { LayerReport } from '../protocol';
@@ -14,8 +15,9 @@ export interface Model extends LintedConfig {
   gathered?: ReadonlyMap<string, boolean> | undefined;
 }
 
-export async function buildModel(document: TextDocument, store: CheckpointStore, reports: ReadonlyMap<string, LayerReport>, gathered?: ReadonlyMap<string, boolean>): Promise<Model> {
-  return { ...await loadAndLint(document, configPath(document.uri), store), document, reports, gathered };
+/** @param memory of the document, where it is being written: see config/pieces.ts */
+export async function buildModel(document: TextDocument, store: CheckpointStore, reports: ReadonlyMap<string, LayerReport>, gathered?: ReadonlyMap<string, boolean>, memory?: PieceMemory): Promise<Model> {
+  return { ...await loadAndLint(document, configPath(document.uri), store, memory), document, reports, gathered };
 }
 
 /** Path that relative checkpoint paths start from. An untitled document has one too when the editor gave it a folder. */

@@ -5,7 +5,7 @@ import type { Located, Rule } from '../config/parse';
 import { find } from '../config/tree';
 import type { Entry, MapNode, TreeNode } from '../config/tree';
 import type { Position, Range } from '../protocol';
-import type { Step } from './cursor';
+import type { Step } from './place';
 import type { Model } from './model';
 
 export interface Place {

@@ -7,6 +7,7 @@ import { adapterOf } from '../checkpoint/adapter';
 import { loadConfig } from '../config/load';
 import type { LoadedConfig } from '../config/load';
 import type { ConfigCode, ConfigProblem } from '../config/codes';
+import type { PieceMemory } from '../config/pieces';
 import { previewProblems } from '../preview/check';
 import type { SettingProblem } from '../preview/settings';
 import type { Problem } from '../protocol';
@@ -40,8 +41,8 @@ export interface Facts { preview: readonly SettingProblem[]; loras: readonly Lor
 export interface LintedConfig extends LoadedConfig { loras?: readonly LoraFact[] }
 
 /** `loadConfig`, linted. @param path of the config file; undefined when it has none yet */
-export async function loadAndLint(document: TextDocument, path: string | undefined, store: CheckpointStore): Promise<LintedConfig> {
-  const loaded = await loadConfig(document, path, store);
+export async function loadAndLint(document: TextDocument, path: string | undefined, store: CheckpointStore, memory?: PieceMemory): Promise<LintedConfig> {
+  const loaded = await loadConfig(document, path, store, memory);
   const facts = await gather(loaded, path, store);
   return { ...loaded, problems: lintConfig(document, loaded, facts), loras: facts.loras };
 }

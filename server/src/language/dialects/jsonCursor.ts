@@ -2,18 +2,25 @@
  * Where the cursor stands in a JSON text, read from its tokens alone: the tree of a half-typed file ends at the first fault. A string ends at the end of its
  * line, and missing commas are passed over, so that what follows the cursor is understood too.
  */
-import { id } from '../cursor';
-import type { Cursor, Step } from '../cursor';
+import type { Cursor } from '../cursor';
+import type { Step } from '../place';
 
 export interface JsonCursor extends Cursor {
   /** Offset behind the value before, where a comma is missing between it and the cursor. */
   commaAt?: number;
 }
 
-interface Frame { close: '}' | ']'; path: readonly Step[]; step: Step; state: 'key' | 'colon' | 'value' | 'done'; end: number }
-interface Token { kind: 'string' | 'word'; start: number; end: number }
+/** An open bracket. `scalars`: offsets where its keys or its items start and end, one after the other. */
+interface Frame { close: '}' | ']'; step: Step; state: 'key' | 'colon' | 'value' | 'done'; end: number; scalars: number[] }
+type Found = Omit<JsonCursor, 'path' | 'present' | 'siblings'> & { in: Frame; path: Step[] };
 
 const maxDepth = 64;
+
+const blank = /\s+|\/\/[^\r\n]*|\/\*[\s\S]*?(?:\*\/|$)/y;
+const word = /[^\s,:{}[\]"/]{1,1000}/y;
+const closedString = /"(?:[^"\\\r\n]|\\[^\r\n])*"/y;
+const openString = /"[^,:\]}\s"]*/y;
+const colon = /\s*:/y;
 
 /** @param offset in UTF-16 code units. @returns undefined where nothing can be completed: behind a finished value, in a comment. */
 export function jsonCursorAt(text: string, offset: number): JsonCursor | undefined {
@@ -23,9 +30,7 @@ export function jsonCursorAt(text: string, offset: number): JsonCursor | undefin
 class Scanner {
   private at = 0;
   private readonly stack: Frame[] = [];
-  private readonly keys = new Map<string, Set<string>>();
-  private readonly items = new Map<string, string[]>();
-  private found: Omit<JsonCursor, 'present' | 'siblings'> | undefined;
+  private found: Found | undefined;
 
   constructor(private readonly text: string, private readonly offset: number) {}
 
@@ -43,9 +48,9 @@ class Scanner {
     if (!this.found) {
       return undefined;
     }
-    const { path, kind } = this.found;
-    const list = typeof path.at(-1) === 'number' ? path.slice(0, -1) : path;
-    return { ...this.found, present: this.keys.get(id(path)) ?? new Set<string>(), siblings: kind === 'key' ? [] : this.items.get(id(list)) ?? [] };
+    const { in: frame, ...found } = this.found;
+    const scalars = frame.scalars.flatMap((start, i) => (i % 2 === 0 ? this.unquoted(start, frame.scalars[i + 1] ?? start) : []));
+    return { ...found, present: new Set(found.kind === 'key' ? scalars : []), siblings: frame.close === ']' ? scalars : [] };
   }
 
   private get top(): Frame | undefined { return this.stack.at(-1); }
@@ -53,26 +58,25 @@ class Scanner {
   /** White space and comments. @returns whether the cursor stands in a comment */
   private skipBlanks(): boolean {
     let inComment = false;
-    for (;;) {
-      const [blank = ''] = /^(?:\s+|\/\/[^\r\n]*|\/\*[\s\S]*?(?:\*\/|$))/.exec(this.text.slice(this.at, this.at + 100_000)) ?? [];
-      if (blank === '') {
-        return inComment;
-      }
-      inComment ||= blank.startsWith('/') && this.offset > this.at && this.offset <= this.at + blank.length;
-      this.at += blank.length;
+    for (let end = endOf(blank, this.text, this.at); end > this.at; end = endOf(blank, this.text, this.at)) {
+      inComment ||= this.text[this.at] === '/' && this.offset > this.at && this.offset <= end;
+      this.at = end;
     }
+    return inComment;
   }
 
   private token(): void {
     const { text, at, top } = this;
     const character = text.charAt(at);
     switch (character) {
-      case '{': case '[': {
-        const path = top ? this.valuePath(top) : [];
-        this.stack.push(character === '{' ? { close: '}', path, step: '', state: 'key', end: at } : { close: ']', path, step: 0, state: 'value', end: at });
+      case '{':
+        this.stack.push({ close: '}', step: '', state: 'key', end: at, scalars: [] });
         this.at++;
         return;
-      }
+      case '[':
+        this.stack.push({ close: ']', step: 0, state: 'value', end: at, scalars: [] });
+        this.at++;
+        return;
       case '}': case ']':
         this.stack.pop();
         this.at++;
@@ -92,24 +96,20 @@ class Scanner {
         this.at++;
         return;
       default:
-        this.scalar(character === '"' ? { kind: 'string', start: at, end: this.endOfString(at) } : { kind: 'word', start: at, end: at + (/^[^\s,:{}[\]"/]+/.exec(text.slice(at, at + 1000))?.[0].length ?? 1) });
+        this.scalar(at, character === '"' ? this.endOfString(at) : Math.max(at + 1, endOf(word, text, at)));
     }
   }
 
   /** Where the string ends: `"a, "b"` lacks a quote behind a where the cursor is in it, and so does one that runs to the end of its line. */
   private endOfString(start: number): number {
-    const line = /^[^\r\n]*/.exec(this.text.slice(start, start + 100_000))?.[0] ?? '"';
-    const closed = /^"(?:[^"\\]|\\.)*"/.exec(line)?.[0];
-    const holdsCursor = (length: number): boolean => this.offset > start && this.offset < start + length;
-    if (closed && !(holdsCursor(closed.length) && /[,:[{]\s*"$/.test(closed))) {
-      return start + closed.length;
-    }
-    return start + (/^"[^,:\]}\s"]*/.exec(line)?.[0].length ?? 1);
+    const end = endOf(closedString, this.text, start);
+    const holdsCursor = this.offset > start && this.offset < end;
+    return end > start && !(holdsCursor && /[,:[{]\s*"$/.test(this.text.slice(start, end))) ? end : endOf(openString, this.text, start);
   }
 
-  private scalar(token: Token): void {
+  private scalar(start: number, end: number): void {
     const { top } = this;
-    this.at = token.end;
+    this.at = end;
     if (!top) {
       return;
     }
@@ -117,26 +117,23 @@ class Scanner {
       top.state = top.close === '}' ? 'key' : 'value';
       top.step = typeof top.step === 'number' ? top.step + 1 : '';
     }
-    const holds = this.offset >= token.start && this.offset <= token.end;
-    const value = this.unquoted(token);
+    const holds = this.offset >= start && this.offset <= end;
     if (top.close === '}' && top.state === 'key') {
-      const hasColon = /^\s*:/.test(this.text.slice(token.end, token.end + 1000));
       if (holds) {
-        this.find('key', top, token.start, token.end, { hasColon });
+        this.find('key', top, start, end, { hasColon: endOf(colon, this.text, end) > end });
       } else {
-        this.keys.set(id(top.path), (this.keys.get(id(top.path)) ?? new Set<string>()).add(value));
+        top.scalars.push(start, end);
       }
-      top.step = value;
+      // The name itself is only asked for on the way to the cursor, which lies ahead or was found.
+      top.step = this.found ? '' : this.unquoted(start, end);
       top.state = 'colon';
     } else if (top.state === 'value') {
-      const path = this.valuePath(top);
       if (holds) {
-        this.find('value', { ...top, path }, token.start, token.end, {});
-      } else {
-        const list = id(typeof path.at(-1) === 'number' ? path.slice(0, -1) : path);
-        this.items.set(list, [...this.items.get(list) ?? [], value]);
+        this.find('value', top, start, end, {});
+      } else if (top.close === ']') {
+        top.scalars.push(start, end);
       }
-      this.finish(token.end);
+      this.finish(end);
     }
   }
 
@@ -158,9 +155,11 @@ class Scanner {
     if (top.close === '}' && (top.state === 'key' || (top.state === 'done' && newLine))) {
       this.find('key', top, offset, offset, top.state === 'done' ? { commaAt: top.end } : {});
     } else if (top.state === 'value' && !(top.close === '}' && this.isValue(to))) {
-      this.find('value', { ...top, path: this.valuePath(top) }, offset, offset, { needsSpace: this.text[offset - 1] === ':' });
+      this.find('value', top, offset, offset, { needsSpace: this.text[offset - 1] === ':' });
     } else if (top.close === ']' && top.state === 'done' && newLine) {
-      this.find('value', { ...top, path: [...top.path, Number(top.step) + 1] }, offset, offset, { commaAt: top.end });
+      top.step = Number(top.step) + 1;
+      this.find('value', top, offset, offset, { commaAt: top.end });
+      top.step--;
     }
   }
 
@@ -170,21 +169,32 @@ class Scanner {
     return /^[\w{[-]/.test(rest) || (rest.startsWith('"') && !/^"(?:[^"\\\r\n]|\\.)*"\s*:/.test(rest));
   }
 
-  private valuePath({ path, step }: Frame): readonly Step[] { return [...path, step]; }
-
-  private unquoted({ kind, start, end }: Token): string {
+  private unquoted(start: number, end: number): string {
     const text = this.text.slice(start, end);
-    try {
-      return kind === 'string' ? String(JSON.parse(text)) : text;
-    } catch {
-      return text.replace(/^"|"$/g, ''); // half a string
+    if (text.includes('\\')) {
+      try {
+        return String(JSON.parse(text));
+      } catch {
+        // half a string
+      }
     }
+    return text.replace(/^"|"$/g, '');
   }
 
-  private find(kind: 'key' | 'value', { path }: Pick<Frame, 'path'>, start: number, end: number, more: Partial<JsonCursor>): void {
+  private find(kind: 'key' | 'value', frame: Frame, start: number, end: number, more: Partial<Found>): void {
+    if (this.found) {
+      return;
+    }
     const rest = /^\s*(.?)/s.exec(this.text.slice(end, end + 10_000))?.[1] ?? '';
     const quote = this.text[start] === '"' && end > start ? '"' : '';
     const needsComma = more.hasColon !== true && /["\w{[-]/.test(rest);
-    this.found ??= { kind, path, start, end, quote, typed: this.text.slice(start + quote.length, Math.max(start + quote.length, this.offset)), hasColon: false, needsSpace: false, inFlow: true, needsComma, ...more };
+    const around = this.stack.slice(0, this.stack.indexOf(frame) + (kind === 'key' ? 0 : 1)).map(({ step }) => step);
+    this.found = { in: frame, kind, path: around, start, end, quote, typed: this.text.slice(start + quote.length, Math.max(start + quote.length, this.offset)), hasColon: false, needsSpace: false, inFlow: true, needsComma, ...more };
   }
+}
+
+/** Where the match of a sticky expression ends; `at` where there is none. */
+function endOf(expression: RegExp, text: string, at: number): number {
+  expression.lastIndex = at;
+  return expression.test(text) ? expression.lastIndex : at;
 }
