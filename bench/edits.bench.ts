@@ -2,7 +2,7 @@
  * 500 random edits on long files: a config of ours with a rule for every linear layer of FLUX.1-dev (2,000 lines), and ModelOpt's hf_quant_config.json with an entry for each. Times from a keystroke to its diagnostics and
  * to its completion, on the path the server takes: the edit, text to tree, plan or entries, answer. Every other edit takes the one before back, as undo does, so that files are broken and whole in turn.
  * Both are given as time on the clock and as time of processors, which other work on the machine touches less.
- * Run: node --import=tsx bench/edits.bench.ts
+ * Run: node --max-semi-space-size=64 --import=tsx bench/edits.bench.ts (the option that the client starts the server with)
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import { URI } from 'vscode-uri';
 import { CheckpointStore } from '../server/src/checkpoint';
+import type { PieceMemory } from '../server/src/config/pieces';
 import type { Dialect } from '../server/src/config/dialects/dialect';
 import { complete } from '../server/src/language/completion';
 import { diagnostics } from '../server/src/language/diagnostics';
@@ -84,9 +85,10 @@ async function main(): Promise<void> {
     await writeSparseFlux(folder);
     const store = new CheckpointStore();
     const reports = new Map<string, LayerReport>();
+    const memory: PieceMemory = { kept: [] };
     const ours: Step = async (document, offset) => {
       const started = now();
-      const model = await buildModel(document, store, reports);
+      const model = await buildModel(document, store, reports, undefined, memory);
       return answered(started, now(), () => diagnostics(model, undefined).length, () => complete(model, document.positionAt(offset), { snippets: true, listFolder: () => [] }));
     };
     let before: Dialect | undefined; // as the server remembers it

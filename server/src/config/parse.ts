@@ -161,7 +161,10 @@ function knownDefaults(node: TreeNode | undefined): QuantConfig['defaults'] {
 
 function knownRule(node: MapNode, index: number): Rule {
   const known = knownRules.get(node);
-  if (known?.index === index) {
+  if (known) {
+    // A rule came or went above: this one moves as its lines do (pieces.ts).
+    known.index = index;
+    known.name = nameOf(known.named, index);
     return known;
   }
   const rule = readRule(node, index);
@@ -176,7 +179,7 @@ function readRule(node: MapNode, index: number): Rule {
   const named = text(find(node, 'name')?.value);
   return {
     index,
-    name: named?.value ?? `rule ${index + 1}`,
+    name: nameOf(named, index),
     ...(named ? { named } : {}),
     layers: items.flatMap((item) => text(item) ?? []),
     range: node.range,
@@ -184,6 +187,10 @@ function readRule(node: MapNode, index: number): Rule {
     layersKey: entry?.keyRange ?? node.range,
     ...readSettings(node),
   };
+}
+
+function nameOf(named: Located<string> | undefined, index: number): string {
+  return named?.value ?? `rule ${index + 1}`;
 }
 
 function readSettings(node: TreeNode | undefined): Settings {

@@ -33,12 +33,13 @@ export function resolvePlan(config: QuantConfig, checkpoint: Checkpoint): Plan {
   };
 }
 
-const written = new WeakMap<Recipe, string>();
+/** Digests, so that a plan of thousand layers is not a hundred kilobytes of text at every keystroke. */
+const digests = new WeakMap<Recipe, string>();
 
 function hashed({ name, recipe }: LayerPlan): string {
-  const text = written.get(recipe) ?? JSON.stringify(recipe);
-  written.set(recipe, text);
-  return `[${JSON.stringify(name)},${text}]`;
+  const digest = digests.get(recipe) ?? createHash('sha256').update(JSON.stringify(recipe)).digest('base64');
+  digests.set(recipe, digest);
+  return `[${JSON.stringify(name)},${digest}]`;
 }
 
 /** The last rule that matches a layer decides it; a refused combination leaves the layer as it is and says so once per rule. */
@@ -51,6 +52,7 @@ function decide(config: QuantConfig, checkpoint: Checkpoint, matches: readonly U
     const rule = config.rules[deciding[index] ?? -1];
     const last = lastPlans.get(layer);
     if (last && last.rule === rule && last.defaults === config.defaults) {
+      decisionOf(rule, config);
       return last.plan;
     }
     const shape = { inFeatures: layer.inFeatures, outFeatures: layer.outFeatures, role: layer.role, heads: headsOf(layer, checkpoint) };
@@ -131,9 +133,14 @@ export function placesOf(names: readonly string[]): string {
   return places.length > 3 ? `${places.slice(0, 3).join(', ')} and ${places.length - 3} more` : places.join(', ');
 }
 
+const decisions = new WeakMap<Rule, Decision>();
+
+/** Of a rule one object, which moves with it. */
 function decisionOf(rule: Rule | undefined, config: QuantConfig): Decision | null {
   if (rule) {
-    return { rule: rule.index, name: rule.name, range: rule.range };
+    const decision = Object.assign(decisions.get(rule) ?? {}, { rule: rule.index, name: rule.name, range: rule.range });
+    decisions.set(rule, decision);
+    return decision;
   }
   return config.defaults.range ? { rule: -1, name: 'defaults', range: config.defaults.range } : null;
 }
@@ -215,6 +222,7 @@ function knownMatch(rule: Rule, decided: readonly LayerPlan[], layers: readonly 
     seen.decided = decided;
     seen.match = ruleMatch(rule, seen.matched, decided, layers, checkpoint, allParams);
   }
+  seen.match.name = rule.name;
   return seen.match;
 }
 

@@ -6,23 +6,39 @@ import type { ConfigCode, ConfigProblem } from './codes';
 import { schema } from './schema';
 import type { Schema } from './schema';
 import { nearest } from './nearest';
-import { toValue } from './tree';
+import { find, toValue } from './tree';
 import type { Entry, TreeNode } from './tree';
 
 let compiled: ValidateFunction | undefined;
+const maxRules = schema.properties?.['rules']?.maxItems ?? 0;
 
 export function validate(root: TreeNode | null): ConfigProblem[] {
   if (!root) {
     const start = { line: 0, character: 0 };
     return [{ code: 'config/empty', severity: 'error', message: 'This config is empty. Start with "version: 1" and "checkpoint: <path>".', range: { start, end: start } }];
   }
-  compiled ??= new Ajv({ allErrors: true, strict: false, verbose: true }).compile(schema);
-  compiled(toValue(root));
   // A value of the wrong type breaks other rules too; those say nothing more.
-  const errors = compiled.errors ?? [];
+  const errors = errorsOf(root);
   const mistyped = new Set(errors.filter((error) => error.keyword === 'type').map((error) => error.instancePath));
   const telling = errors.filter((error) => error.keyword !== 'if' && (error.keyword === 'type' || !mistyped.has(error.instancePath)));
   return telling.slice(0, 100).map((error) => toProblem(root, error));
+}
+
+/** Rules that are right, whatever stands around them; most are as they were at the last keystroke. */
+const right = new WeakSet<TreeNode>();
+
+/** Rules known to be right are left out; pointers of the others count all of them. */
+function errorsOf(root: TreeNode): ErrorObject[] {
+  compiled ??= new Ajv({ allErrors: true, strict: false, verbose: true }).compile(schema);
+  const whole = toValue(root);
+  const rules = find(root, 'rules')?.value;
+  const items = rules?.kind === 'list' && rules.items.length <= maxRules ? rules.items : [];
+  const asked = items.flatMap((item, index) => (right.has(item) ? [] : [index]));
+  compiled(asked.length < items.length ? { ...whole as object, rules: asked.map((index) => toValue(items[index] as TreeNode)) } : whole);
+  const errors = (compiled.errors ?? []).map((error) => ({ ...error, instancePath: error.instancePath.replace(/^\/rules\/(\d+)/, (_, at: string) => `/rules/${asked[Number(at)] ?? at}`) }));
+  const wrong = new Set(errors.map(({ instancePath }) => Number(/^\/rules\/(\d+)/.exec(instancePath)?.[1] ?? -1)));
+  asked.filter((index) => !wrong.has(index)).forEach((index) => right.add(items[index] as TreeNode));
+  return errors;
 }
 
 function toProblem(root: TreeNode, error: ErrorObject): ConfigProblem {

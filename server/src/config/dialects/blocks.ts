@@ -5,7 +5,7 @@ import type { Checkpoint } from '../../protocol';
 const numbered = /([A-Za-z_]\w*)\\?\.\(?(?:\?:)?(\d+(?:\|\d+)*)(?![\w\]-])/g;
 
 /** The highest block of each container, by name: `transformer_blocks` → 18. */
-export function lastBlocks({ layers }: Pick<Checkpoint, 'layers'>): Map<string, number> {
+function lastBlocks({ layers }: Pick<Checkpoint, 'layers'>): Map<string, number> {
   const last = new Map<string, number>();
   for (const { block } of layers) {
     const [, container, index] = /(?:^|\.)(\w+)\.(\d+)$/.exec(block ?? '') ?? [];
@@ -16,8 +16,25 @@ export function lastBlocks({ layers }: Pick<Checkpoint, 'layers'>): Map<string, 
   return last;
 }
 
-/** A sentence about the first number that is too high; undefined when there is none. @param last see `lastBlocks`; names count by their end, as most rules are not anchored. */
-export function noSuchBlock(text: string, last: ReadonlyMap<string, number>): string | undefined {
+/** What was said of an entry: most of a long file is as it was at the last keystroke. */
+interface Known { last: ReadonlyMap<string, number>; said: Map<string, string | undefined> }
+const known = new WeakMap<Pick<Checkpoint, 'layers'>, Known>();
+const maxSaid = 8192;
+
+/** A sentence about the first number that is too high; undefined when there is none. Names count by their end, as most rules are not anchored. */
+export function noSuchBlock(text: string, checkpoint: Pick<Checkpoint, 'layers'>): string | undefined {
+  const { last, said } = known.get(checkpoint) ?? { last: lastBlocks(checkpoint), said: new Map<string, string | undefined>() };
+  known.set(checkpoint, { last, said });
+  if (!said.has(text)) {
+    if (said.size >= maxSaid) {
+      said.clear();
+    }
+    said.set(text, tooHigh(text, last));
+  }
+  return said.get(text);
+}
+
+function tooHigh(text: string, last: ReadonlyMap<string, number>): string | undefined {
   for (const [, name = '', numbers = ''] of text.matchAll(numbered)) {
     const bounds = [...last].filter(([container]) => container.endsWith(name)).map(([, index]) => index);
     const missing = numbers.split('|').filter((number) => bounds.length > 0 && Number(number) > Math.max(...bounds));

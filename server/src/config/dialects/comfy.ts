@@ -54,7 +54,7 @@ export const comfy: Dialect = {
       entries: notes.map((note): DialectEntry => {
         const { name, range, format } = note;
         const known = formats[format ?? ''];
-        return { text: name, range, treatment: quantized(format ?? 'unknown', known?.weights ?? null, known?.activations ?? null, comfyRecipe(note)), isPath: false, elsewhere: true, takes: (layer) => layer.name === name };
+        return { text: name, range, treatment: quantized(format ?? 'unknown', known?.weights ?? null, known?.activations ?? null, comfyRecipe(note)), isPath: false, elsewhere: true, only: name, takes: (layer) => layer.name === name };
       }),
       otherwise: { kind: 'keep', label: 'loaded as unquantized', weightBits: 16, activationBits: 16 }, unmatched: 'ignored', problems: [...file.problems, ...problems],
       traps: (checkpoint) => traps(notes, checkpoint, root?.keyRange('layers') ?? { start: { line: 0, character: 0 }, end: { line: 0, character: 1 } }),

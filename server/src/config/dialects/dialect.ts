@@ -51,6 +51,8 @@ export interface DialectEntry {
   treatment: Treatment;
   /** The tool's own matching rule. */
   takes(layer: Layer): boolean;
+  /** The one name that `takes` can take, where the rule is that simple: a file may name each of a thousand layers. */
+  only?: string;
   /** A module path, whose plain reading is that module and what is inside it; anything else (glob, expression, class, role) has no other reading than its matches. */
   isPath: boolean;
   /** Not in the file: what the tool adds, and why. */

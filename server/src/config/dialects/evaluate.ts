@@ -2,7 +2,7 @@
 import { quoted } from '../../checkpoint/errors';
 import type { Checkpoint, Layer } from '../../protocol';
 import { nearest } from '../nearest';
-import { lastBlocks, noSuchBlock } from './blocks';
+import { noSuchBlock } from './blocks';
 import { problem, replaceBy } from './dialect';
 import type { Decision, DialectEntry, DialectProblem, EntryResult, ParsedDialect } from './dialect';
 
@@ -17,7 +17,8 @@ export function evaluate(parsed: ParsedDialect, checkpoint: Checkpoint): Evaluat
   parsed.prepare?.(checkpoint);
   const written = parsed.entries;
   const entries = [...written, ...parsed.builtin?.(checkpoint) ?? []];
-  const matches = entries.map((entry) => checkpoint.layers.filter((layer) => entry.takes(layer)));
+  const named = layersByName(checkpoint);
+  const matches = entries.map((entry) => (entry.only === undefined ? checkpoint.layers : named.get(entry.only) ?? []).filter((layer) => entry.takes(layer)));
   const taking = new Map<Layer, DialectEntry[]>();
   entries.forEach((entry, i) => !entry.aside && matches[i]?.forEach((layer) => {
     const known = taking.get(layer);
@@ -37,9 +38,17 @@ export function evaluate(parsed: ParsedDialect, checkpoint: Checkpoint): Evaluat
     text: entry.text, range: entry.range, treatment: entry.treatment, builtin: entry.builtin ?? null, matchedLayers: matches[i]?.length ?? 0,
     matchedParamsPercent: share(matches[i] ?? [], total), decidedLayers: decided.get(entry) ?? 0,
   }));
-  const context = { parsed, checkpoint, decided, byLayer: new Map(decisions.map((decision) => [decision.layer, decision])), last: lastBlocks(checkpoint), first: new Map<string, DialectEntry>() };
+  const context = { parsed, checkpoint, decided, byLayer: new Map(decisions.map((decision) => [decision.layer, decision])), first: new Map<string, DialectEntry>() };
   const problems = checkpoint.layers.length === 0 ? [] : written.flatMap((entry, i) => entryProblems(entry, matches[i] ?? [], context));
   return { entries: results, decisions, problems: [...problems, ...parsed.traps?.(checkpoint, decisions) ?? []] };
+}
+
+const byName = new WeakMap<Checkpoint, ReadonlyMap<string, Layer[]>>();
+
+function layersByName(checkpoint: Checkpoint): ReadonlyMap<string, Layer[]> {
+  const named = byName.get(checkpoint) ?? new Map(checkpoint.layers.map((layer) => [layer.name, [layer]]));
+  byName.set(checkpoint, named);
+  return named;
 }
 
 /** Percent of all linear weights. */
@@ -58,12 +67,11 @@ interface Context {
   /** How many layers each entry decides. */
   decided: ReadonlyMap<DialectEntry, number>;
   byLayer: ReadonlyMap<Layer, Decision>;
-  last: ReadonlyMap<string, number>;
   /** Entries seen so far, by what they say. */
   first: Map<string, DialectEntry>;
 }
 
-function entryProblems(entry: DialectEntry, matches: readonly Layer[], { parsed, checkpoint, decided, byLayer, last, first }: Context): DialectProblem[] {
+function entryProblems(entry: DialectEntry, matches: readonly Layer[], { parsed, checkpoint, decided, byLayer, first }: Context): DialectProblem[] {
   const says = `${entry.text}\n${entry.treatment.label}`;
   const twin = first.get(says);
   if (twin) {
@@ -71,7 +79,7 @@ function entryProblems(entry: DialectEntry, matches: readonly Layer[], { parsed,
   }
   first.set(says, entry);
   const silence = parsed.unmatched === 'error' ? 'The tool stops with an error.' : 'The tool passes over it without a word.';
-  const tooHigh = noSuchBlock(entry.text, last);
+  const tooHigh = noSuchBlock(entry.text, checkpoint);
   if (matches.length === 0) {
     return entry.elsewhere ? [] : [nothing(tooHigh ? { ...entry, matchesNothing: tooHigh } : entry, parsed, checkpoint, silence)];
   }

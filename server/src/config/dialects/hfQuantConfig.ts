@@ -69,7 +69,7 @@ export const hfQuantConfig: Dialect = {
     });
     const named = (layers?.node.entries ?? []).map(({ key, keyRange }): DialectEntry => {
       const inner = layers?.map(key)?.text('quant_algo');
-      return { text: key, range: keyRange, treatment: treatment(inner, group), isPath: true, takes: ({ name }) => name === key };
+      return { text: key, range: keyRange, treatment: treatment(inner, group), isPath: true, only: key, takes: ({ name }) => name === key };
     });
     return {
       entries: [...excluded, ...named], otherwise: algorithm === mixed ? kept : treatment(algorithm, group), unmatched: 'ignored', problems: [...file.problems, ...problems],
@@ -106,18 +106,53 @@ function recipeOf(algorithm: string, group: number): Equivalent | undefined {
   }
 }
 
+/** A file says the same of many layers. */
+const treatments = new Map<string, Treatment>();
+
 function treatment(algorithm: string | undefined, group: number | undefined): Treatment {
+  const key = `${algorithm ?? ''} ${group ?? ''}`;
+  const known = treatments.get(key) ?? treatmentOf(algorithm, group);
+  if (treatments.size >= 256) {
+    treatments.clear(); // each half-typed word is one
+  }
+  treatments.set(key, known);
+  return known;
+}
+
+function treatmentOf(algorithm: string | undefined, group: number | undefined): Treatment {
   const [weights, activations] = algorithms[algorithm ?? ''] ?? [null, null];
   return quantized(`${algorithm ?? 'unknown'}${group === undefined ? '' : ` per group ${group}`}`, weights, activations, recipeOf(algorithm ?? '', group ?? 128));
 }
 
-/** The same list is read in three ways. Quiet where all agree. */
-function loadersDiffer({ text, range, takes }: DialectEntry, { layers }: Checkpoint): DialectProblem[] {
+/** Layers that each loader takes for an entry. */
+interface Readings { glob: number; tensorrt: number; vllm: number }
+const readings = new WeakMap<Checkpoint, Map<string, Readings>>();
+
+function readingsOf(entry: DialectEntry, checkpoint: Checkpoint): Readings {
+  const known = readings.get(checkpoint) ?? new Map<string, Readings>();
+  readings.set(checkpoint, known);
+  const found = known.get(entry.text) ?? countReadings(entry, checkpoint);
+  if (known.size >= 1024) {
+    known.clear();
+  }
+  known.set(entry.text, found);
+  return found;
+}
+
+function countReadings({ text, takes }: DialectEntry, { layers }: Checkpoint): Readings {
   const matches = matcher(text);
   const ancestors = (name: string): string[] => name.split('.').map((_, i, parts) => parts.slice(0, i + 1).join('.'));
-  const glob = layers.filter(takes);
-  const vllm = layers.filter((layer) => takes(layer) || layer.name.includes(text));
-  const tensorrt = layers.filter(({ name }) => ancestors(name).some((each) => matches(each) || (text.endsWith('.*') && each === text.slice(0, -2))));
-  return vllm.length === glob.length && tensorrt.length === glob.length ? [] : [problem('hfquant/loaders-differ', 'warning', range,
-    `Loaders read "${text}" differently: ${glob.length} layers as a glob for whole names (ModelOpt, TensorRT-LLM until 2025), ${tensorrt.length} with what is inside (TensorRT-LLM since 2026), ${vllm.length} where it stands anywhere (vLLM). A glob such as "${text.replace(/[.*]+$/, '')}.*" for a container says the same to all.`)];
+  return {
+    glob: layers.filter(takes).length,
+    vllm: layers.filter((layer) => takes(layer) || layer.name.includes(text)).length,
+    tensorrt: layers.filter(({ name }) => ancestors(name).some((each) => matches(each) || (text.endsWith('.*') && each === text.slice(0, -2)))).length,
+  };
+}
+
+/** The same list is read in three ways. Quiet where all agree. */
+function loadersDiffer(entry: DialectEntry, checkpoint: Checkpoint): DialectProblem[] {
+  const { text, range } = entry;
+  const { glob, vllm, tensorrt } = readingsOf(entry, checkpoint);
+  return vllm === glob && tensorrt === glob ? [] : [problem('hfquant/loaders-differ', 'warning', range,
+    `Loaders read "${text}" differently: ${glob} layers as a glob for whole names (ModelOpt, TensorRT-LLM until 2025), ${tensorrt} with what is inside (TensorRT-LLM since 2026), ${vllm} where it stands anywhere (vLLM). A glob such as "${text.replace(/[.*]+$/, '')}.*" for a container says the same to all.`)];
 }

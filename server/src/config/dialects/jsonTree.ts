@@ -1,5 +1,6 @@
 /** JSON text → the tree that YAML gives too. Strict, as the tools' own readers are; at the first fault it stops, and the tree holds what was read until there. */
 import type { TextDocument } from 'vscode-languageserver-textdocument';
+import type { Position } from 'vscode-languageserver-types';
 import { Fault, JsonReader } from '../../checkpoint/json';
 import type { Scalar, Tree, TreeNode } from '../tree';
 import { rangeOf } from '../tree';
@@ -17,7 +18,7 @@ export function parseJsonTree(document: TextDocument): JsonTree {
     return { root: null, problems: [problem('dialect/json', 'error', rangeOf(document, 0, 1),
       `This file holds ${Math.ceil(text.length / 1024)} KiB of text; a quantization config may hold ${maxJsonLength / 1024} KiB. Check that this is the right file.`)] };
   }
-  const reader = new Reader(document, text);
+  const reader = new Reader(text);
   try {
     reader.read();
   } catch (error) {
@@ -37,8 +38,14 @@ class Reader {
   root: TreeNode | null = null;
   private readonly json: JsonReader;
 
-  constructor(private readonly document: TextDocument, private readonly text: string) {
+  private readonly lineStarts: number[] = [0];
+  private line = 0;
+
+  constructor(private readonly text: string) {
     this.json = new JsonReader(text);
+    for (const { index, 0: end } of text.matchAll(/\r\n|\n|\r/g)) {
+      this.lineStarts.push(index + end.length);
+    }
   }
 
   read(): void {
@@ -50,12 +57,12 @@ class Reader {
   private value(keep: (node: TreeNode) => void): void {
     const start = this.json.position;
     const first = this.json.peek();
-    const range = rangeOf(this.document, start, start + 1);
+    const range = { start: this.place(start), end: this.place(start) };
     if (first === '{') {
       const node: TreeNode = { kind: 'map', range, entries: [] };
       keep(node);
       this.json.object((key, position) => {
-        const keyRange = rangeOf(this.document, position, this.endOfString(position));
+        const keyRange = { start: this.place(position), end: this.place(this.endOfString(position)) };
         this.value((value) => node.entries.push({ key, keyRange, value }));
       });
     } else if (first === '[') {
@@ -65,7 +72,18 @@ class Reader {
     } else {
       keep({ kind: 'scalar', range, value: this.json.value() as Scalar });
     }
-    range.end = this.document.positionAt(this.lastRead());
+    range.end = this.place(this.lastRead());
+  }
+
+  /** As `TextDocument.positionAt`, for offsets near the one before: no token holds the end of a line. */
+  private place(offset: number): Position {
+    while ((this.lineStarts[this.line + 1] ?? Infinity) <= offset) {
+      this.line++;
+    }
+    while ((this.lineStarts[this.line] ?? 0) > offset) {
+      this.line--;
+    }
+    return { line: this.line, character: offset - (this.lineStarts[this.line] ?? 0) };
   }
 
   /** Where the value read last ends: white space lies between it and the next token. */

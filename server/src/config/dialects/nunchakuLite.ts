@@ -78,7 +78,7 @@ export function awq(group: number): Equivalent { return equivalent(uint(4, group
 function entriesOf({ operation, precision, group, rank, targets }: Section): DialectEntry[] {
   const treatment = operation === 'svdq_w4a4' ? quantized(`SVDQuant ${precision} weights and activations per group ${group}`, 4, 4, svdq(precision, rank)) : quantized(`AWQ ${precision} weights per group ${group}`, 4, 16, awq(group));
   return targets.map(({ value, range }) => ({
-    text: value, range, treatment, isPath: true, takes: ({ name }) => name === value,
+    text: value, range, treatment, isPath: true, only: value, takes: ({ name }) => name === value,
     ...(/[*?]/.test(value) ? { matchesNothing: 'Targets are full paths; nothing is expanded.' } : {}),
   }));
 }

@@ -36,7 +36,7 @@ export const quantoMap: Dialect = {
       problems.push(problem('qmap/diffusers', 'info', first.keyRange, 'diffusers does not load a model that optimum-quanto saved: load it with optimum-quanto\'s own class, or quantize it anew with torchao or bitsandbytes.'));
     }
     const entries = all.map(({ key, keyRange, value }): DialectEntry => ({
-      text: key, range: keyRange, treatment: treatmentOf(key, value, problems, file), isPath: true, takes: ({ name }) => name === key, matchesNothing: 'Keys are whole names of layers.',
+      text: key, range: keyRange, treatment: treatmentOf(key, value, problems, file), isPath: true, only: key, takes: ({ name }) => name === key, matchesNothing: 'Keys are whole names of layers.',
     }));
     return { entries, otherwise: kept, unmatched: 'ignored', problems: [...file.problems, ...problems] };
   },
