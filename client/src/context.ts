@@ -9,9 +9,6 @@ import { inlayHintsEnabled, serverSettings } from './settings';
 /** Characters. The server would read nothing of a longer file of another tool; a config that long is told so. */
 const longestOther = 1024 * 1024;
 
-/** Room for what one keystroke in a long file leaves behind (MiB): with the usual 16, a third of the answer's time goes into clearing it away. */
-const memory = ['--max-semi-space-size=64'];
-
 /** What happens to an analysis the user started; the sensitivity panel follows it. */
 export type AnalysisEvent =
   | { uri: string; state: 'running' }
@@ -40,8 +37,8 @@ export class QuantScopeContext implements vscode.Disposable {
     const module = extension.asAbsolutePath('dist/server.js');
     this.settings = JSON.stringify(this.readSettings());
     this.client = new LanguageClient('quantscope', 'QuantScope', {
-      run: { module, transport: TransportKind.ipc, options: { execArgv: memory } },
-      debug: { module, transport: TransportKind.ipc, options: { execArgv: [...memory, '--nolazy', '--inspect=6009'] } },
+      run: { module, transport: TransportKind.ipc },
+      debug: { module, transport: TransportKind.ipc, options: { execArgv: ['--nolazy', '--inspect=6009'] } },
     }, {
       // What may be a file of another tool (JSON, YAML, plain text) the server registers itself, with fewer features.
       documentSelector: [{ language: 'quantconfig', scheme: 'file' }, { language: 'quantconfig', scheme: 'untitled' }],

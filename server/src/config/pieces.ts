@@ -9,6 +9,7 @@ import { TextDocument } from 'vscode-languageserver-textdocument';
 import type { Position } from 'vscode-languageserver-types';
 import type { ProblemData, Range } from '../protocol';
 import type { ConfigProblem } from './codes';
+import { ownText } from './ownText';
 import type { Entry, ListNode, MapNode, TreeNode } from './tree';
 
 /** Of one text, with places in it. */
@@ -23,12 +24,12 @@ export interface Piece {
 
 type Parse = (document: TextDocument, depth: number) => Piece;
 
-/** A piece of a text, and its first line there. */
-interface Part { text: string; line: number }
+/** A piece of a text, its first line there, and how deep it stands: 0 for a key at the margin, 1 for an item. */
+interface Part { text: string; line: number; depth: 0 | 1 }
 interface Section { head: Part; items: Part[]; indentation: number }
 
 /** A piece of one document, with every place in it: these move with the lines above. */
-interface Kept { text: string; depth: number; line: number; piece: Piece; places: Position[] }
+interface Kept extends Part { piece: Piece; places: Position[] }
 
 /** What a document was made of at its last version. Belongs to one document alone. */
 export interface PieceMemory { kept: Kept[] }
@@ -43,7 +44,7 @@ export function parseInPieces(text: string, parse: Parse, memory?: PieceMemory):
   if (!sections) {
     return undefined;
   }
-  const all = readAll(sections.flatMap(({ head, items }) => [{ ...head, depth: 0 }, ...items.map((item) => ({ ...item, depth: 1 }))]), parse, memory);
+  const all = readAll(sections.flatMap(({ head, items }) => [head, ...items]), parse, memory);
   let taken = 0;
   const read = sections.map(({ items, indentation }) => ({ head: all[taken++] as Piece, items: all.slice(taken, taken += items.length), first: items[0], indentation }));
   if ((all.some(({ anchors }) => anchors) && all.some(({ aliases }) => aliases))) {
@@ -88,9 +89,9 @@ function merged(all: Entry[], range: Range, problems: ConfigProblem[]): MapNode 
   return repeated.length > 0 ? { kind: 'map', range, entries: all.filter((entry) => !repeated.includes(entry)), repeated } : { kind: 'map', range, entries: all };
 }
 
-function readAll(parts: readonly (Part & { depth: number })[], parse: Parse, memory: PieceMemory | undefined): Piece[] {
+function readAll(parts: readonly Part[], parse: Parse, memory: PieceMemory | undefined): Piece[] {
   const old = memory?.kept ?? [];
-  const isSame = (a: Kept | undefined, b: Kept | (Part & { depth: number }) | undefined): boolean => a !== undefined && a.text === b?.text && a.depth === b.depth;
+  const isSame = (a: Kept | undefined, b: Part | undefined): boolean => a !== undefined && a.text === b?.text && a.depth === b.depth;
   let before = 0;
   while (before < parts.length && isSame(old[before], parts[before])) {
     before++;
@@ -118,7 +119,8 @@ function shifted(kept: Kept, line: number): Kept {
   return kept;
 }
 
-function fresh({ text, line, depth }: Part & { depth: number }, parse: Parse): Kept {
+function fresh({ text: part, line, depth }: Part, parse: Parse): Kept {
+  const text = ownText(part);
   const key = `${depth}${text}`;
   const piece = known.get(key) ?? parse(TextDocument.create('piece:', 'yaml', 0, text), depth);
   known.delete(key);
@@ -166,6 +168,16 @@ function isBrokenOff(line: string, text: string, end: number): boolean {
   return closed && !/^[?:]/.test(line) && !/:[ ]*(?:#.*)?\r?$/.test(line) && /^(?:[ ]*(?:#.*)?\r?\n)*[ ]+[^\s#][^#\n]*:[ \r\n]/.test(text.slice(end, end + 1000));
 }
 
+/** Further in than the items of a list: nothing that could start another. */
+function isInside(text: string, offset: number, indentation: number): boolean {
+  for (let i = offset; i <= offset + indentation; i++) {
+    if (text.charCodeAt(i) !== 0x20) {
+      return false;
+    }
+  }
+  return true;
+}
+
 const empty = /^[ ]*(?:#.*)?\r?$/;
 
 /** By the margin: keys there start sections, and dashes below a key without a value, in one column, start its items. */
@@ -181,13 +193,17 @@ function split(text: string): Section[] | undefined {
   const close = (end: number): void => {
     const part = { text: text.slice(start, end), line: startLine };
     if (current && current.head.text === '') {
-      current.head = part;
+      current.head = { ...part, depth: 0 };
     } else {
-      current?.items.push(part);
+      current?.items.push({ ...part, depth: 1 });
     }
   };
   for (let line = 0, offset = 0; offset < text.length; line++) {
     const end = text.indexOf('\n', offset) + 1 || text.length;
+    if (current?.items.length && isInside(text, offset, current.indentation)) {
+      offset = end;
+      continue;
+    }
     const written = text.slice(offset, end).replace(/\n$/, '');
     const margin = written.search(/[^ ]/);
     if (!empty.test(written)) {
@@ -203,7 +219,7 @@ function split(text: string): Section[] | undefined {
           close(offset);
           [start, startLine] = [offset, line]; // what stands above the first key belongs to it
         }
-        current = { head: { text: '', line }, items: [], indentation: -1 };
+        current = { head: { text: '', line, depth: 0 }, items: [], indentation: -1 };
         sections.push(current);
         bare = bareKeyLine.test(written);
       } else if (dashed && current && bare && (current.indentation < 0 || current.indentation === margin)) {

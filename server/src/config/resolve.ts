@@ -29,8 +29,19 @@ export function resolvePlan(config: QuantConfig, checkpoint: Checkpoint): Plan {
   problems.push(...ruleProblems(config.rules, rules, checkpoint), ...coverageProblems(config, layers, checkpoint), ...budgetProblems(config, totals));
   return {
     checkpoint: checkpoint.path, revision: checkpoint.revision, architecture: checkpoint.architecture, layers, rules, totals, problems,
-    hash: createHash('sha256').update(`[${JSON.stringify(checkpoint.path)},${JSON.stringify(checkpoint.revision)},[${layers.map(hashed).join(',')}]]`).digest('hex'),
+    hash: hashOf(checkpoint, layers),
   };
+}
+
+const lastHashes = new WeakMap<Checkpoint, { layers: readonly LayerPlan[]; hash: string }>();
+
+/** Of what layers become, whoever decided it. */
+function hashOf(checkpoint: Checkpoint, layers: readonly LayerPlan[]): string {
+  const last = lastHashes.get(checkpoint);
+  const isLast = last?.layers.length === layers.length && layers.every(({ recipe }, i) => recipe === last.layers[i]?.recipe);
+  const hash = isLast ? last.hash : createHash('sha256').update(`[${JSON.stringify(checkpoint.path)},${JSON.stringify(checkpoint.revision)},[${layers.map(hashed).join(',')}]]`).digest('hex');
+  lastHashes.set(checkpoint, { layers, hash });
+  return hash;
 }
 
 /** Digests, so that a plan of thousand layers is not a hundred kilobytes of text at every keystroke. */

@@ -1,7 +1,12 @@
 /** Long texts are read in pieces. Whatever is right as a whole gives the same tree; whatever is wrong as a whole is wrong in pieces too. */
 import assert from 'node:assert/strict';
+import { TextDocument } from 'vscode-languageserver-textdocument';
+import { parseConfig } from '../../../server/src/config/parse';
 import { parseInPieces } from '../../../server/src/config/pieces';
+import type { PieceMemory } from '../../../server/src/config/pieces';
+import { resolvePlan } from '../../../server/src/config/resolve';
 import { parsePiece, parseTree } from '../../../server/src/config/tree';
+import { publishedCheckpoint } from '../../fixtures/checkpoints';
 import { longConfig, randomEdit } from '../../fixtures/edits';
 import { random } from '../../fixtures/random';
 import { documentOf } from './found';
@@ -104,5 +109,18 @@ describe('texts in pieces', () => {
     const line = (tree: typeof before): number | undefined => (tree?.root?.kind === 'map' ? tree.root.entries.at(-1)?.keyRange.start.line : undefined);
     assert.equal((line(after) ?? NaN) - (line(before) ?? NaN), 2);
     assert.deepEqual(parseTree(documentOf(text)), before);
+  });
+
+  it('of a document that is being written say what its text says, and so does the plan', () => {
+    const checkpoint = publishedCheckpoint('FLUX.1-dev');
+    const next = random(11);
+    const memory: PieceMemory = { kept: [] };
+    let document = TextDocument.create('file:///a.quant.yaml', 'quantconfig', 0, longConfig('./model'));
+    for (let i = 1; i <= 80; i++) {
+      document = TextDocument.update(document, [randomEdit(document, next)], i);
+      const [written, read] = [parseConfig(document, memory), parseConfig(documentOf(document.getText()))];
+      assert.deepEqual(written, read, `edit ${i}`);
+      assert.deepEqual(resolvePlan(written.config, checkpoint), resolvePlan(read.config, checkpoint), `edit ${i}`);
+    }
   });
 });

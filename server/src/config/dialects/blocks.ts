@@ -1,5 +1,6 @@
 /** Block numbers in an entry that the checkpoint does not have, such as 37 to 39 of a list written for a model of 40 blocks on one of 30. */
 import type { Checkpoint } from '../../protocol';
+import { ownText } from '../ownText';
 
 /** `blocks.37`, `blocks\\.(37|38|39)`, `blocks.[37]` is left alone. */
 const numbered = /([A-Za-z_]\w*)\\?\.\(?(?:\?:)?(\d+(?:\|\d+)*)(?![\w\]-])/g;
@@ -29,7 +30,7 @@ export function noSuchBlock(text: string, checkpoint: Pick<Checkpoint, 'layers'>
     if (said.size >= maxSaid) {
       said.clear();
     }
-    said.set(text, tooHigh(text, last));
+    said.set(ownText(text), tooHigh(text, last));
   }
   return said.get(text);
 }

@@ -1,5 +1,6 @@
 /** `hf_quant_config.json`, which ModelOpt's export writes beside a checkpoint. */
 import type { Checkpoint } from '../../protocol';
+import { ownText } from '../ownText';
 import { find } from '../tree';
 import { kept, problem, quantized } from './dialect';
 import type { Dialect, DialectEntry, DialectProblem, Treatment } from './dialect';
@@ -110,8 +111,8 @@ function recipeOf(algorithm: string, group: number): Equivalent | undefined {
 const treatments = new Map<string, Treatment>();
 
 function treatment(algorithm: string | undefined, group: number | undefined): Treatment {
-  const key = `${algorithm ?? ''} ${group ?? ''}`;
-  const known = treatments.get(key) ?? treatmentOf(algorithm, group);
+  const key = ownText(`${algorithm ?? ''} ${group ?? ''}`);
+  const known = treatments.get(key) ?? treatmentOf(algorithm && ownText(algorithm), group);
   if (treatments.size >= 256) {
     treatments.clear(); // each half-typed word is one
   }
@@ -135,7 +136,7 @@ function readingsOf(entry: DialectEntry, checkpoint: Checkpoint): Readings {
   if (known.size >= 1024) {
     known.clear();
   }
-  known.set(entry.text, found);
+  known.set(ownText(entry.text), found);
   return found;
 }
 
