@@ -115,12 +115,12 @@ describe('texts in pieces', () => {
     const checkpoint = publishedCheckpoint('FLUX.1-dev');
     const next = random(11);
     const memory: PieceMemory = { kept: [] };
-    let document = TextDocument.create('file:///a.quant.yaml', 'quantconfig', 0, longConfig('./model'));
-    for (let i = 1; i <= 80; i++) {
+    let document = TextDocument.create('file:///a.quant.yaml', 'quantconfig', 0, longConfig('./model').split('\n').slice(0, 404).join('\n'));
+    for (let i = 1; i <= 60; i++) {
       document = TextDocument.update(document, [randomEdit(document, next)], i);
       const [written, read] = [parseConfig(document, memory), parseConfig(documentOf(document.getText()))];
-      assert.deepEqual(written, read, `edit ${i}`);
-      assert.deepEqual(resolvePlan(written.config, checkpoint), resolvePlan(read.config, checkpoint), `edit ${i}`);
+      // As JSON: deepEqual takes a second for a plan.
+      assert.equal(JSON.stringify([written, resolvePlan(written.config, checkpoint)]), JSON.stringify([read, resolvePlan(read.config, checkpoint)]), `edit ${i}`);
     }
   });
 });
