@@ -58,6 +58,7 @@ describe('--as-deployed', function () {
     assert.ok(deployed);
     assert.ok(deployed.weightSurrogate > 0 && deployed.weightSurrogate < 1e-3);
     assert.ok(deployed.relativeMse > 0);
+    assert.deepEqual(deployed.perStep.map(({ step, outputRelativeMse }) => [step, outputRelativeMse]), [[1, deployed.relativeMse]]);
     assert.ok(Math.abs((metrics.latentPsnrDb ?? NaN) - (fake.metrics.latentPsnrDb ?? NaN)) < 3, `${metrics.latentPsnrDb} and ${fake.metrics.latentPsnrDb} dB`);
     assert.deepEqual(readdirSync(join(place, 'out')).sort(), ['item0-quantized-1-step1.png', 'item0-quantized-2-step1.png', 'item0-reference-step1.png']);
   });

@@ -4,7 +4,7 @@ import { URI } from 'vscode-uri';
 import { replaceFile } from '../analysis/evidence';
 import { deployedText } from '../preview/deployed';
 import { pictureName } from '../preview/png';
-import type { PreviewFrame, PreviewResult, PreviewSettings } from '../protocol';
+import type { PreviewAgreement, PreviewFrame, PreviewResult, PreviewSettings, PreviewStep } from '../protocol';
 import { preview as runPreview } from '../preview/service';
 import { UsageError } from './command';
 import type { Command, CommandContext } from './command';
@@ -59,10 +59,14 @@ function fileName(frame: PreviewFrame, { candidates, settings }: PreviewResult):
 
 function describe({ candidates, settings, items, frames }: PreviewResult, folder: string): string {
   const db = (value: number | null): string => (value === null ? 'equal' : value.toFixed(2));
+  const steps = (perStep: readonly PreviewStep[]): string => table(['step', 't', 'output error ↓', 'latent cosine ↑', 'latent PSNR dB ↑', 'PSNR dB ↑', 'SSIM ↑'],
+    perStep.map((each) => [String(each.step), each.timestep.toFixed(0), significant(each.outputRelativeMse), each.latentCosine.toFixed(5), db(each.latentPsnrDb), db(each.psnrDb), each.ssim.toFixed(4)]));
+  const numbers = (perStep: readonly PreviewStep[], { psnrDb, ssim, latentCosine }: PreviewAgreement): string =>
+    `${steps(perStep)}\n${settings.mode === 'forced' ? 'mean of the compared steps' : 'finished sample'}: PSNR ${db(psnrDb)} dB, SSIM ${ssim.toFixed(4)}, latent cosine ${latentCosine.toFixed(5)}\n`;
   return [
-    ...candidates.map(({ label, scope, perStep, metrics, deployed }) => `${label}: ${scope.quantizedLayers} of ${scope.layers} layers quantized, ${scope.paramsPercent.toFixed(2)} % of the weights, ${scope.averageBits.toFixed(3)} bits on average\n\n${
-      table(['step', 't', 'output error ↓', 'latent cosine ↑', 'latent PSNR dB ↑', 'PSNR dB ↑', 'SSIM ↑'], perStep.map((each) => [String(each.step), each.timestep.toFixed(0), significant(each.outputRelativeMse), each.latentCosine.toFixed(5), db(each.latentPsnrDb), db(each.psnrDb), each.ssim.toFixed(4)]))
-    }\n${settings.mode === 'forced' ? 'mean of the compared steps' : 'finished sample'}: PSNR ${db(metrics.psnrDb)} dB, SSIM ${metrics.ssim.toFixed(4)}, latent cosine ${metrics.latentCosine.toFixed(5)}\n${deployed ? `${deployedText(deployed)}\n` : ''}`),
+    ...candidates.map(({ label, scope, perStep, metrics, deployed }) =>
+      `${label}: ${scope.quantizedLayers} of ${scope.layers} layers quantized, ${scope.paramsPercent.toFixed(2)} % of the weights, ${scope.averageBits.toFixed(3)} bits on average\n\n${numbers(perStep, metrics)}${
+        deployed ? `${deployedText(deployed)}\n\nBeside fake quantization:\n${numbers(deployed.perStep, deployed.metrics)}` : ''}`),
     `${frames.length} pictures of ${items.length} items in ${folder} (${settings.width} × ${settings.height}${settings.frames > 1 ? `, ${settings.frames} frames` : ''}, ${settings.mode}, ${settings.steps} steps, guidance ${settings.guidance}, seed ${settings.seed}).`,
   ].join('\n');
 }

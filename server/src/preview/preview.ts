@@ -4,10 +4,9 @@ import type { Engine, JobOptions } from '../engine/client';
 import { requireUnchanged } from '../checkpoint';
 import type { IntegerLayer, LinearRecipe } from '../engine/graph';
 import { sharedBytes } from '../config/packedSize';
-import type { Plan, PreviewAgreement, PreviewCandidate, PreviewFrame, PreviewResult, PreviewScope, PreviewSettings, PreviewStep } from '../protocol';
+import type { DeployedPreview, Plan, PreviewAgreement, PreviewCandidate, PreviewFrame, PreviewResult, PreviewScope, PreviewSettings, PreviewStep } from '../protocol';
 import { agreement, averageAgreement, averageSteps, compareStep, toFrames } from './compare';
 import { describeDeployed } from './deployed';
-import { relativeMse } from './metrics';
 import type { Picture } from './metrics';
 import type { Pipeline, PredictOptions } from './pipelines';
 import { computeTrajectory, referenceTrajectory } from './trajectory';
@@ -59,6 +58,14 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
     }
   }
 
+  /** How far a candidate as deployed is from the one before it. */
+  const besideFake = async (integers: readonly IntegerLayer[], own: readonly Trajectory[], fake: readonly Trajectory[]): Promise<DeployedPreview> => {
+    const compared = await Promise.all(own.flatMap((each, item) => (fake[item] ? [comparePoints(pipeline, settings, each, fake[item], pictures)] : [])));
+    const perStep = averageSteps(compared.map(({ steps }) => steps));
+    const relativeMse = perStep.reduce((sum, { outputRelativeMse }) => sum + outputRelativeMse, 0) / Math.max(1, perStep.length);
+    return { ...describeDeployed(integers, relativeMse), metrics: averageAgreement(compared.map(({ final }) => final)), perStep };
+  };
+
   const candidates: PreviewCandidate[] = [];
   let before: Trajectory[] = [];
   for (const [index, candidate] of request.candidates.entries()) {
@@ -82,7 +89,7 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
         show(toFrames(await pictures(clean), index, item, step));
       }
     }
-    candidates.push({ label: candidate.label, uri: candidate.uri, rule: candidate.rule, scope: describeScope(candidate), metrics: averageAgreement(finals), perStep: averageSteps(steps), ...(candidate.asDeployed ? { deployed: describeDeployed(integers, difference(trajectories, before, settings)) } : {}) });
+    candidates.push({ label: candidate.label, uri: candidate.uri, rule: candidate.rule, scope: describeScope(candidate), metrics: averageAgreement(finals), perStep: averageSteps(steps), ...(candidate.asDeployed ? { deployed: await besideFake(integers, trajectories, before) } : {}) });
     before = trajectories;
   }
   return {
@@ -94,12 +101,6 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
 /** Which steps are compared: evenly spread, the last always among them. */
 export function comparedSteps({ steps, compareSteps }: PreviewSettings): number[] {
   return [...new Set(Array.from({ length: compareSteps }, (_, i) => Math.round(((i + 1) * steps) / compareSteps) - 1))];
-}
-
-/** Mean over items and compared steps of how far the outputs of two candidates are apart. */
-function difference(trajectories: readonly Trajectory[], others: readonly Trajectory[], settings: PreviewSettings): number {
-  const all = trajectories.flatMap(({ outputs }, item) => comparedSteps(settings).map((step) => relativeMse(outputs[step] ?? new Float32Array(), others[item]?.outputs[step] ?? new Float32Array())));
-  return all.reduce((sum, value) => sum + value, 0) / Math.max(1, all.length);
 }
 
 /** The quantized model at the reference's x_t of the compared steps. */

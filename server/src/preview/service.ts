@@ -38,12 +38,12 @@ export async function preview(configs: readonly PreviewConfig[], hooks: PreviewH
   });
 }
 
-export async function estimate(configs: readonly PreviewConfig[], cacheFolder: string | null, engine: Engine, changes: Partial<PreviewSettings> = {}): Promise<PreviewEstimate> {
+export async function estimate(configs: readonly PreviewConfig[], cacheFolder: string | null, engine: Engine, changes: Partial<PreviewSettings> = {}, asDeployed = false): Promise<PreviewEstimate> {
   const pipeline = await common(configs, changes);
   const calibrations = await withWorkFolder(cacheFolder, (folder) => Promise.all(configs.map(({ loaded, uri }) => calibrationNeeds(requestFor(loaded, dirname(URI.parse(uri).fsPath), { folder }), engine))));
   // Configs with the same settings share their statistics: the one that needs most counts.
   const calibration = Math.max(...calibrations.map(({ flops }) => flops));
-  return estimatePreview(pipeline, configs.length, cacheFolder && trajectoriesIn(cacheFolder), engine, calibration);
+  return estimatePreview(pipeline, asDeployed ? 2 * configs.length : configs.length, cacheFolder && trajectoriesIn(cacheFolder), engine, calibration);
 }
 
 /**

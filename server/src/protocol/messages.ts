@@ -46,12 +46,14 @@ export interface ReportEstimate { seconds: number; sensitivitySeconds: number }
 export interface PreviewParams {
   /** Compared with the same reference, side by side. All must name the same checkpoint and settings; those of the first count. */
   candidates: { uri: string; /** Apply only this rule (index), everything else in full precision. */ rule?: number }[];
+  /** Every candidate is followed by itself with its layers on integers, as a deployed model runs them and as far as they can: pictures and results hold twice as many. */
+  asDeployed?: boolean;
   /** Sent back with every picture. */
   session: number;
   workDoneToken?: string | number;
 }
 /** One estimate for all candidates of a preview; the reference they share counts once. */
-export interface PreviewEstimateParams { uris: string[] }
+export interface PreviewEstimateParams { uris: string[]; asDeployed?: boolean }
 /** Pictures as they become known. */
 export interface PreviewFrameParams { session: number; frame: PreviewFrame; items: string[] }
 

@@ -67,7 +67,10 @@ export interface Deployed {
   relativeMse: number;
 }
 
-export interface PreviewCandidate { label: string; uri: string; /** Index of the rule that alone was applied, or null. */ rule: number | null; scope: PreviewScope; /** Free: of the finished sample. Forced: mean over the compared steps. */ metrics: PreviewAgreement; perStep: PreviewStep[]; /** Of a candidate that runs as deployed; the one before it is the same with fake quantization. */ deployed?: Deployed }
+/** A candidate as deployed, beside fake quantization: the numbers that the candidate itself has against the reference. */
+export interface DeployedPreview extends Deployed { metrics: PreviewAgreement; perStep: PreviewStep[] }
+
+export interface PreviewCandidate { label: string; uri: string; /** Index of the rule that alone was applied, or null. */ rule: number | null; scope: PreviewScope; /** Free: of the finished sample. Forced: mean over the compared steps. */ metrics: PreviewAgreement; perStep: PreviewStep[]; /** Of a candidate that runs as deployed; the one before it is the same with fake quantization. */ deployed?: DeployedPreview }
 
 export interface PreviewResult {
   architecture: string;

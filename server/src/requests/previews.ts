@@ -9,14 +9,15 @@ import type { RequestContext } from './context';
 export function registerPreviews(context: RequestContext): void {
   const configOf = async ({ uri, rule }: { uri: string; rule?: number }): Promise<PreviewConfig> => ({ uri, loaded: await context.planned(uri), ...(rule === undefined ? {} : { rule }) });
 
-  context.onRequest('quantscope/preview', async ({ candidates, session, workDoneToken }, token) => {
+  context.onRequest('quantscope/preview', async ({ candidates, asDeployed = false, session, workDoneToken }, token) => {
     const configs = await Promise.all(candidates.map(configOf));
     return context.working('Previewing', workDoneToken, (report) => preview(configs, {
       cacheFolder: context.cacheFolder, cancellation: token, onProgress: report,
       onFrame: (frame, items) => context.notify('quantscope/previewFrame', { session, frame, items }),
-    }, context.engine));
+    }, context.engine, {}, asDeployed));
   });
-  context.onRequest('quantscope/previewEstimate', async ({ uris }) => estimate(await Promise.all(uris.map((uri) => configOf({ uri }))), context.cacheFolder, context.engine));
+  context.onRequest('quantscope/previewEstimate', async ({ uris, asDeployed = false }) =>
+    estimate(await Promise.all(uris.map((uri) => configOf({ uri }))), context.cacheFolder, context.engine, {}, asDeployed));
   context.onRequest('quantscope/capture', async ({ uri, path, workDoneToken }, token) => {
     const config = await configOf({ uri });
     return context.working('Capturing activations', workDoneToken, async (onProgress) => captureResult(await capture(config, path, { cancellation: token, onProgress }, context.engine)));

@@ -80,6 +80,31 @@ describe('preview', function () {
     assert.deepEqual(result.items, ['class 2: digit 2', 'class 7: digit 7']);
   });
 
+  it('as deployed stands beside fake quantization of the same config, step by step', async () => {
+    for (const mode of ['forced', 'free']) {
+      const { candidates, frames } = await preview([await quantized('method: orbitquant\n    scheme: W4A4', `, mode: ${mode} }`)], { cacheFolder: null }, engine, {}, true);
+      assert.deepEqual(candidates.map(({ label, deployed }) => [label, deployed !== undefined]), [['a.quant.yaml', false], ['a.quant.yaml, as deployed', true]]);
+      const [fake, own] = candidates;
+      const { deployed } = own ?? {};
+      assert.ok(fake && own && deployed);
+      assert.deepEqual(deployed.perStep.map(({ step, timestep }) => [step, timestep]), fake.perStep.map(({ step, timestep }) => [step, timestep]));
+      assert.ok(deployed.perStep.every(({ outputRelativeMse, ssim }) => outputRelativeMse > 0 && ssim < 1), 'codebooks run on integers near their levels');
+      // The two have almost everything in common; each of them is farther from full precision than from the other.
+      deployed.perStep.forEach(({ outputRelativeMse }, index) => assert.ok(outputRelativeMse < (fake.perStep[index]?.outputRelativeMse ?? 0), `${mode}, ${JSON.stringify(deployed.perStep[index])}`));
+      const mean = deployed.perStep.reduce((sum, { outputRelativeMse }) => sum + outputRelativeMse, 0) / deployed.perStep.length;
+      assert.ok(Math.abs(deployed.relativeMse - mean) < 1e-9 * mean);
+      assert.ok((deployed.metrics.psnrDb ?? 0) > (own.metrics.psnrDb ?? Infinity));
+      assert.deepEqual([...new Set(frames.map(({ candidate }) => candidate))], [-1, 0, 1]);
+    }
+  });
+
+  it('as deployed without a layer on integers equals fake quantization, and every layer has its reason', async () => {
+    const { candidates: [, own] } = await preview([await quantized('method: rtn\n    scheme: W4A16')], { cacheFolder: null }, engine, {}, true);
+    assert.deepEqual(own?.deployed?.metrics, { latentCosine: 1, latentPsnrDb: null, psnrDb: null, ssim: 1 });
+    assert.deepEqual([own?.deployed?.integerLayers, own?.deployed?.floatLayers.length, own?.deployed?.relativeMse], [0, own?.scope.quantizedLayers, 0]);
+    assert.ok(own?.deployed?.floatLayers.every(({ reason }) => reason === 'keeps its activations as floats'));
+  });
+
   it('cancels within a step and leaves no half-written reference', async () => {
     const place = folder();
     const source = new CancellationTokenSource();
