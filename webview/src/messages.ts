@@ -47,6 +47,8 @@ export interface Views {
       load: { params: null; result: PreviewState };
       /** The same candidates once more. Answers at once; events tell what becomes of it. */
       run: { params: null; result: null };
+      /** Shows the configs as deployed beside fake quantization, or no longer. Runs again where that was not run; answers at once. */
+      deploy: { params: { on: boolean }; result: null };
       cancel: { params: null; result: null };
       /** Asks which picture when there are several, and where to. The answer is the file's name, null when the user changed their mind. */
       save: { params: { pictures: PictureFile[] }; result: string | null };
@@ -114,6 +116,10 @@ export type PreviewPhase = 'idle' | 'running' | 'finished' | 'cancelled' | 'fail
 export interface PreviewState {
   /** The first one names the panel; the serializer reopens the panel with them. */
   candidates: PreviewSource[];
+  /** Configs are shown as deployed too, and every run includes that. The serializer keeps it. */
+  asDeployed: boolean;
+  /** Of the run that pictures and numbers are of: in these, every candidate is followed by itself as deployed. */
+  withDeployed: boolean;
   phase: PreviewPhase;
   /** Why it failed; null otherwise. */
   message: string | null;

@@ -1,19 +1,20 @@
 // `QuantScope: Preview Quantized Model`, `Preview This Rule Only` and `Compare Two Configs`: which candidates, and the panel that shows them.
 import * as vscode from 'vscode';
 import type { PreviewResult, Range, RuleMatch } from '../../../server/src/protocol';
-import type { PreviewSource, PreviewSummary } from '../../../webview/src/messages';
+import type { PreviewSource } from '../../../webview/src/messages';
 import { baseName, chooseConfig, openConfig, targetConfig } from '../configs';
 import type { QuantScopeContext } from '../context';
 import { viewOptions } from '../webviewHost';
 import { PreviewPanel } from './previewPanel';
+import type { SavedPreview } from './previewPanel';
 
 export const VIEW = 'quantscope.preview';
 
 export function activate(context: QuantScopeContext): void {
   const panels = new Map<string, PreviewPanel>();
-  const attach = (panel: vscode.WebviewPanel, candidates: readonly PreviewSource[], result: PreviewSummary | null): PreviewPanel => {
-    const key = candidates[0]?.uri ?? '';
-    const preview = new PreviewPanel(context, panel, candidates, result);
+  const attach = (panel: vscode.WebviewPanel, saved: SavedPreview): PreviewPanel => {
+    const key = saved.candidates[0]?.uri ?? '';
+    const preview = new PreviewPanel(context, panel, saved);
     panels.set(key, preview);
     panel.onDidDispose(() => panels.delete(key));
     return preview;
@@ -23,7 +24,7 @@ export function activate(context: QuantScopeContext): void {
     if (preview === undefined) {
       const title = vscode.l10n.t('Preview: {0}', baseName(vscode.Uri.parse(first.uri)));
       const column = { viewColumn: columnBeside(first.uri), preserveFocus: true };
-      preview = attach(vscode.window.createWebviewPanel(VIEW, title, column, viewOptions(context.extension.extensionUri)), [first, ...others], null);
+      preview = attach(vscode.window.createWebviewPanel(VIEW, title, column, viewOptions(context.extension.extensionUri)), { candidates: [first, ...others], asDeployed: false, result: null });
     } else {
       preview.panel.reveal(undefined, true);
     }
@@ -48,7 +49,7 @@ export function activate(context: QuantScopeContext): void {
       if (saved === undefined) {
         panel.dispose();
       } else {
-        attach(panel, saved.candidates, saved.result);
+        attach(panel, saved);
       }
     },
   }));
@@ -88,8 +89,8 @@ function describe({ decidedLayers, averageBits }: RuleMatch): string {
 }
 
 /** What webview/src/views/preview.ts keeps in the view's state for this moment. */
-function savedPreview(state: unknown): { candidates: PreviewSource[]; result: PreviewSummary | null } | undefined {
-  const { candidates, result } = (typeof state === 'object' && state !== null ? state : {}) as { candidates?: PreviewSource[]; result?: PreviewSummary | null };
+function savedPreview(state: unknown): SavedPreview | undefined {
+  const { candidates, asDeployed, result } = (typeof state === 'object' && state !== null ? state : {}) as Partial<SavedPreview>;
   const usable = Array.isArray(candidates) && candidates.length > 0 && candidates.every((each) => typeof each?.uri === 'string');
-  return usable ? { candidates, result: result ?? null } : undefined;
+  return usable ? { candidates, asDeployed: asDeployed === true, result: result ?? null } : undefined;
 }

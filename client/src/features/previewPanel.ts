@@ -9,6 +9,9 @@ import type { QuantScopeContext } from '../context';
 import { durationText, LONG, unlessCancelled, withJobProgress } from '../jobs';
 import { openView } from '../webviewHost';
 
+/** What a panel is reopened with. */
+export interface SavedPreview { candidates: PreviewSource[]; asDeployed: boolean; result: PreviewSummary | null }
+
 interface Run { session: number; source: vscode.CancellationTokenSource }
 let lastSession = 0;
 
@@ -17,12 +20,21 @@ export class PreviewPanel {
   private readonly view: ReturnType<typeof openView<'preview'>>;
   private current: Run | undefined;
 
-  constructor(private readonly context: QuantScopeContext, readonly panel: vscode.WebviewPanel, candidates: readonly PreviewSource[], result: PreviewSummary | null) {
-    this.state = initialState(candidates, result === null ? 'idle' : 'finished', result);
+  constructor(private readonly context: QuantScopeContext, readonly panel: vscode.WebviewPanel, saved: SavedPreview) {
+    this.state = initialState(saved, saved.result === null ? 'idle' : 'finished');
     this.view = openView(panel.webview, context.extension.extensionUri, 'preview', {
       load: () => Promise.resolve(this.state),
       run: () => {
-        void this.run(this.state.candidates).catch((error: unknown) => this.failed(error));
+        this.runAgain();
+        return Promise.resolve(null);
+      },
+      deploy: ({ on }) => {
+        const { phase, withDeployed } = this.state;
+        this.state.asDeployed = on;
+        // What was run and is only hidden stays; a run in progress starts over with what is wanted now.
+        if (phase === 'running' || (on && phase === 'finished' && !withDeployed)) {
+          this.runAgain();
+        }
         return Promise.resolve(null);
       },
       cancel: () => {
@@ -58,19 +70,24 @@ export class PreviewPanel {
     });
   }
 
-  /** A run in progress gives way. Resolves to undefined when the user, asked about a long run, says no; throws CancellationError when cancelled. */
+  private runAgain(): void {
+    void this.run(this.state.candidates).catch((error: unknown) => this.failed(error));
+  }
+
+  /** A run in progress gives way. Resolves to undefined when the user, asked about a long run, says no, and what a finished run showed is back; throws CancellationError when cancelled. */
   async run(candidates: readonly PreviewSource[]): Promise<PreviewResult | undefined> {
     this.cancel();
     const run = { session: ++lastSession, source: new vscode.CancellationTokenSource() };
     this.current = run;
-    Object.assign(this.state, initialState(candidates, 'running', null));
+    const before = { ...this.state };
+    Object.assign(this.state, initialState({ candidates: [...candidates], asDeployed: before.asDeployed, result: null }, 'running'));
     this.view.send({ type: 'state', state: this.state });
     try {
       for (const { uri } of candidates) {
         await openConfig(vscode.Uri.parse(uri));
       }
       if (!(await this.confirmed(run))) {
-        this.end(run, 'idle');
+        this.declined(run, before);
         return undefined;
       }
       const result = await this.withProgress(run);
@@ -98,7 +115,7 @@ export class PreviewPanel {
     const { token } = run.source;
     this.progress(run, vscode.l10n.t('Estimating the time'), null);
     const uris = this.state.candidates.map(({ uri }) => uri);
-    const { seconds, suggestion } = await unlessCancelled(this.context.request('quantscope/previewEstimate', { uris }, token), token);
+    const { seconds, suggestion } = await unlessCancelled(this.context.request('quantscope/previewEstimate', { uris, asDeployed: this.state.withDeployed }, token), token);
     if (seconds <= LONG) {
       return true;
     }
@@ -110,10 +127,11 @@ export class PreviewPanel {
 
   private withProgress(run: Run): Thenable<PreviewResult> {
     const { session, source } = run;
+    const { withDeployed: asDeployed } = this.state;
     const candidates = this.state.candidates.map(({ uri, rule }) => ({ uri, ...(rule === undefined ? {} : { rule }) }));
     return withJobProgress(this.context, {
       title: vscode.l10n.t('Previewing {0}', this.state.candidates.map(({ label }) => label).join(vscode.l10n.t(' and '))), source,
-      request: (workDoneToken) => this.context.request('quantscope/preview', { candidates, session, workDoneToken }, source.token),
+      request: (workDoneToken) => this.context.request('quantscope/preview', { candidates, asDeployed, session, workDoneToken }, source.token),
       onProgress: (message, percent) => this.progress(run, message, percent),
     });
   }
@@ -143,6 +161,17 @@ export class PreviewPanel {
     }
   }
 
+  /** Nothing was run: a preview that had finished is shown again, with the switch as it was for that. */
+  private declined(run: Run, before: PreviewState): void {
+    if (before.phase !== 'finished') {
+      this.end(run, 'idle');
+    } else if (run === this.current) {
+      this.current = undefined;
+      Object.assign(this.state, before, { asDeployed: before.asDeployed && before.withDeployed });
+      this.view.send({ type: 'state', state: this.state });
+    }
+  }
+
   private failed(error: unknown): void {
     if (!(error instanceof vscode.CancellationError)) {
       this.context.reportFailure(error);
@@ -162,8 +191,10 @@ export class PreviewPanel {
   }
 }
 
-function initialState(candidates: readonly PreviewSource[], phase: PreviewState['phase'], result: PreviewSummary | null): PreviewState {
-  return { candidates: [...candidates], phase, message: null, activity: { message: '', percent: null }, items: result?.items ?? [], frames: [], result, outdated: false };
+/** @param phase a run that begins includes what is wanted; a result says what it has */
+function initialState({ candidates, asDeployed, result }: SavedPreview, phase: PreviewState['phase']): PreviewState {
+  const withDeployed = result === null ? phase === 'running' && asDeployed : result.candidates.some(({ deployed }) => deployed !== undefined);
+  return { candidates, asDeployed, withDeployed, phase, message: null, activity: { message: '', percent: null }, items: result?.items ?? [], frames: [], result, outdated: false };
 }
 
 async function savePicture(pictures: readonly PictureFile[], config: string): Promise<string | null> {

@@ -10,6 +10,20 @@ export function step(index: number, outputRelativeMse: number, more: Partial<Pre
   return { step: index, timestep: 999 - 50 * index, outputRelativeMse, latentCosine: 0.99, latentPsnrDb: 30, psnrDb: 28, ssim: 0.9, ...more };
 }
 
+/** The same, each config followed by itself as deployed. */
+export function deployedSummary(): PreviewSummary {
+  const result = summary();
+  const floatLayers = [...['to_q', 'to_k'].map((name) => ({ name, reason: 'keeps its activations as floats' })), { name: 'proj', reason: 'has | <i>' }];
+  const candidates = result.candidates.flatMap((candidate, index) => [candidate, {
+    ...candidate, label: `${candidate.label}, as deployed`, perStep: [step(9, 0.011), step(19, 0.031)],
+    deployed: {
+      integerLayers: index === 0 ? 39 : 1, floatLayers: index === 0 ? floatLayers : [], weightSurrogate: index === 0 ? 3.7e-5 : 0, activationSurrogate: 0, relativeMse: 0.5,
+      metrics: { latentCosine: 0.995, latentPsnrDb: null, psnrDb: 41, ssim: 0.97 }, perStep: [step(9, 1e-4), step(19, 3e-4)],
+    },
+  }]);
+  return { ...result, candidates };
+}
+
 export function summary(): PreviewSummary {
   const scope = { quantizedLayers: 42, layers: 56, paramsPercent: 84.31, averageBits: 6.0156 };
   return {

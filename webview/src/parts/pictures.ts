@@ -12,6 +12,8 @@ export interface Shown { label: string; frame: PreviewFrame | undefined }
 export interface PicturesData {
   view: PictureView;
   reference: Shown;
+  /** What `chosen` is held against under the wipe and in the difference, with its name inside a sentence. */
+  against: Shown & { name: string };
   /** All of them side by side; `chosen` under the wipe and in the difference. */
   candidates: readonly Shown[];
   chosen: number;
@@ -19,7 +21,7 @@ export interface PicturesData {
   zoom: 'fit' | number;
   /** 'auto' or the end of the heat map's scale. */
   scale: string;
-  /** Percent of the width, from the left, that shows the reference. */
+  /** Percent of the width, from the left, that shows what `chosen` is held against. */
   wipe: number;
   /** Missing pictures may still come. */
   running: boolean;
@@ -30,7 +32,7 @@ const SMALL = 256;
 
 export function createPictures(events: { onWipe: (percent: number) => void }): { element: HTMLElement; show(data: PicturesData): void; differencePng(): string | undefined } {
   const element = h('div', { class: 'pictures' });
-  const range = h('input', { type: 'range', min: 0, max: 100, step: 1, class: 'wipe-range', 'aria-label': 'Wipe: width that shows full precision, percent' });
+  const range = h('input', { type: 'range', min: 0, max: 100, step: 1, class: 'wipe-range' });
   const canvas = h('canvas', { role: 'img', class: 'sized' });
   const legend = h('div', {});
   const about = h('p', { class: 'muted' });
@@ -46,7 +48,7 @@ export function createPictures(events: { onWipe: (percent: number) => void }): {
     painted = undefined;
     element.style.setProperty('--columns', String(data.view === 'side' ? data.candidates.length + 1 : 1));
     const candidate = data.candidates[data.chosen] ?? { label: 'Quantized', frame: undefined };
-    const shown = data.view === 'side' ? [data.reference, ...data.candidates] : [data.reference, candidate];
+    const shown = data.view === 'side' ? [data.reference, ...data.candidates] : [data.against, candidate];
     const size = shown.find(({ frame }) => frame !== undefined)?.frame ?? { width: 1, height: 1 };
     element.style.setProperty('--ratio', String(size.width / size.height));
     const next = JSON.stringify([data.view, data.zoom, data.running, shown.map(({ label, frame }) => [label, frame?.width, frame?.height])]);
@@ -54,7 +56,7 @@ export function createPictures(events: { onWipe: (percent: number) => void }): {
       layout = next;
       element.replaceChildren(...children);
     };
-    const { frame: reference } = data.reference;
+    const { frame: reference } = data.against;
     const { frame, label } = candidate;
     if (data.view === 'difference' && reference !== undefined && frame !== undefined) {
       void showDifference(data, reference, label, frame, () => ticket === drawn, (make) => {
@@ -70,7 +72,7 @@ export function createPictures(events: { onWipe: (percent: number) => void }): {
     } else if (data.view === 'side') {
       place(...shown.map((each) => figure(each, data)));
     } else if (reference === undefined || frame === undefined) {
-      place(figure(reference === undefined ? data.reference : candidate, data));
+      place(figure(reference === undefined ? data.against : candidate, data));
     } else {
       place(wipe(data, reference, label, frame));
     }
@@ -79,11 +81,12 @@ export function createPictures(events: { onWipe: (percent: number) => void }): {
   function wipe(data: PicturesData, reference: PreviewFrame, label: string, frame: PreviewFrame): HTMLElement {
     const top = picture(frame, `${label}, right of the divider`);
     const divider = h('div', { class: 'wipe-divider', 'aria-hidden': 'true' });
-    const box = h('div', { class: 'sized wipe' }, picture(reference, 'Full precision, left of the divider'), top, divider);
+    const box = h('div', { class: 'sized wipe' }, picture(reference, `${data.against.label}, left of the divider`), top, divider);
+    range.setAttribute('aria-label', `Wipe: width that shows ${data.against.name}, percent`);
     moveWipe = (percent) => {
       box.style.setProperty('--wipe', `${percent}%`);
       range.value = String(percent);
-      range.setAttribute('aria-valuetext', `${percent} % full precision, ${100 - percent} % ${label}`);
+      range.setAttribute('aria-valuetext', `${percent} % ${data.against.name}, ${100 - percent} % ${label}`);
       events.onWipe(percent);
     };
     moveWipe(data.wipe);
@@ -102,7 +105,7 @@ export function createPictures(events: { onWipe: (percent: number) => void }): {
         follow(event);
       }
     });
-    return h('figure', { class: 'picture' }, scroller(reference, data.zoom, h('figcaption', { class: 'wipe-labels' }, h('span', {}, data.reference.label), h('span', {}, label)), box, range));
+    return h('figure', { class: 'picture' }, scroller(reference, data.zoom, h('figcaption', { class: 'wipe-labels' }, h('span', {}, data.against.label), h('span', {}, label)), box, range));
   }
 
   async function showDifference(data: PicturesData, reference: PreviewFrame, label: string, frame: PreviewFrame, current: () => boolean, place: (make: () => HTMLElement) => void): Promise<void> {
@@ -117,11 +120,11 @@ export function createPictures(events: { onWipe: (percent: number) => void }): {
       canvas.height = found.height;
       canvas.getContext('2d')?.putImageData(new ImageData(paint(found, end), found.width, found.height), 0, 0);
       canvas.setAttribute('data-largest', String(found.largest));
-      canvas.setAttribute('aria-label', `Difference between full precision and ${label}: largest ${found.largest}, mean ${formatNumber(found.mean)} of 255 levels`);
+      canvas.setAttribute('aria-label', `Difference between ${data.against.name} and ${label}: largest ${found.largest}, mean ${formatNumber(found.mean)} of 255 levels`);
       painted = found;
       about.textContent = `Largest of |Δ red|, |Δ green|, |Δ blue| in each pixel. Largest ${found.largest}, mean ${formatNumber(found.mean)} of 255 levels.`;
       legend.replaceChildren(ramp(end));
-      place(() => h('figure', { class: 'picture' }, h('figcaption', {}, `Difference: ${label} against full precision`), scroller(reference, data.zoom, canvas), legend, about));
+      place(() => h('figure', { class: 'picture' }, h('figcaption', {}, `Difference: ${label} against ${data.against.name}`), scroller(reference, data.zoom, canvas), legend, about));
     } catch (error) {
       if (current()) {
         layout = '';

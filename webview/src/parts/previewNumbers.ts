@@ -5,26 +5,27 @@ import type { PreviewSummary } from '../messages';
 import { measuredOn, metricRows, STEP_METRICS } from '../model/previewMetrics';
 import { stepTitle } from '../model/previewPlace';
 
-export function metricTable(result: PreviewSummary): HTMLElement {
+/** @param series of each candidate's key, where candidates are some of those drawn */
+export function metricTable(result: PreviewSummary, caption = `Agreement with full precision: ${measuredOn(result)}`, series?: readonly number[]): HTMLElement {
   return h('table', { class: 'numbers metrics' },
-    h('caption', {}, `Agreement with full precision: ${measuredOn(result)}`),
-    h('thead', {}, h('tr', {}, h('td', {}), h('td', {}), ...headers(result))),
+    h('caption', {}, caption),
+    h('thead', {}, h('tr', {}, h('td', {}), h('td', {}), ...headers(result, series))),
     h('tbody', {}, ...metricRows(result).map(({ metric, title, texts }) => h('tr', {},
       h('th', { scope: 'row', title: metric.hint }, title), h('td', { class: 'better' }, `${metric.better === 'higher is better' ? '↑' : '↓'} ${metric.better}`),
       ...texts.map((text) => h('td', {}, text))))));
 }
 
 /** Every metric of every step, one table for each candidate. A step's name is a button that shows its pictures. */
-export function createStepTables(onSelect: (step: number) => void): { element: HTMLElement; show(result: PreviewSummary, selected: number | null): void } {
+export function createStepTables(onSelect: (step: number) => void): { element: HTMLElement; show(result: PreviewSummary, selected: number | null, series?: readonly number[]): void } {
   const element = h('div', { class: 'table-pane' });
   let drawn: PreviewSummary | undefined;
   return {
     element,
-    show: (result, selected) => {
+    show: (result, selected, series) => {
       // Made anew only for a new result, so that the button just pressed keeps the focus.
       if (result !== drawn) {
         drawn = result;
-        element.replaceChildren(...result.candidates.map((_candidate, index) => stepTable(result, index, onSelect)));
+        element.replaceChildren(...result.candidates.map((_candidate, index) => stepTable(result, index, series?.[index] ?? index, onSelect)));
       }
       for (const row of element.querySelectorAll<HTMLElement>('tbody tr')) {
         row.setAttribute('aria-current', row.dataset['step'] === String(selected) ? 'step' : 'false');
@@ -33,10 +34,10 @@ export function createStepTables(onSelect: (step: number) => void): { element: H
   };
 }
 
-function stepTable({ candidates, settings }: PreviewSummary, index: number, onSelect: (step: number) => void): HTMLElement {
+function stepTable({ candidates, settings }: PreviewSummary, index: number, series: number, onSelect: (step: number) => void): HTMLElement {
   const { label, perStep } = candidates[index] ?? { label: '', perStep: [] };
   return h('table', { class: 'numbers steps' },
-    h('caption', {}, seriesKey(index), label),
+    h('caption', {}, seriesKey(series), label),
     h('thead', {}, h('tr', {}, h('th', { scope: 'col', class: 'name' }, 'Step'),
       ...STEP_METRICS.map(({ title, better, hint }) => h('th', { scope: 'col', title: hint }, title, h('span', { class: 'direction' }, better))))),
     h('tbody', {}, ...perStep.map((step) => {
@@ -46,6 +47,6 @@ function stepTable({ candidates, settings }: PreviewSummary, index: number, onSe
     })));
 }
 
-function headers({ candidates }: PreviewSummary): HTMLElement[] {
-  return candidates.map(({ label }, index) => h('th', { scope: 'col' }, seriesKey(index), ' ', label));
+function headers({ candidates }: PreviewSummary, series?: readonly number[]): HTMLElement[] {
+  return candidates.map(({ label }, index) => h('th', { scope: 'col' }, seriesKey(series?.[index] ?? index), ' ', label));
 }

@@ -4,8 +4,10 @@ import { createStepCurve, seriesKey } from '../charts/stepCurve';
 import { button, dropdown, progressRing, toggle } from '../controls';
 import { announcer, h, notice, onFrame } from '../dom';
 import type { PictureFile, PreviewEvent, PreviewState, PreviewSummary } from '../messages';
+import { drawnCandidates, executionText, numbersOf } from '../model/previewDeployed';
 import { previewMarkdown } from '../model/previewMarkdown';
 import { AGREEMENT, curve, metricRows, OUTPUT_ERROR, referenceWarning, scopeText, settingTexts } from '../model/previewMetrics';
+import { createDeployedPart } from '../parts/deployed';
 import { root, saveState, savedState, transport } from '../page';
 import { createStepTables, metricTable } from '../parts/previewNumbers';
 import { createStage, STAGE_DEFAULTS } from '../parts/previewStage';
@@ -14,8 +16,8 @@ import { connect } from '../rpc';
 /** A save dialog waits for the user, not for the machine. */
 const PATIENCE = { timeout: 3_600_000 };
 
-/** `candidates` and `result` are what the serializer reopens the panel with. */
-const view = savedState({ candidates: [] as PreviewState['candidates'], result: null as PreviewSummary | null, ...STAGE_DEFAULTS, metric: 'psnrDb', table: false });
+/** `candidates`, `asDeployed` and `result` are what the serializer reopens the panel with. */
+const view = savedState({ candidates: [] as PreviewState['candidates'], asDeployed: false, result: null as PreviewSummary | null, ...STAGE_DEFAULTS, metric: 'psnrDb', table: false });
 let state: PreviewState | undefined;
 let told: string | null = null;
 
@@ -38,6 +40,8 @@ const cancel = button('Cancel', () => {
   cancel.disabled = true;
   void rpc.request('cancel', null).catch(fail);
 });
+const deployed = toggle('As Deployed', view.asDeployed, deploy);
+deployed.title = 'Also runs quantized layers on integer kernels, as a deployed model does, and shows how far that is from fake quantization';
 const again = button('Run Again', () => void rpc.request('run', null).catch(fail), 'primary');
 const copy = button('Copy as Markdown', () => void copyMarkdown());
 const metrics = h('div', { class: 'metric-pane' });
@@ -49,11 +53,12 @@ const curves = h('div', { class: 'curves' },
   h('div', { class: 'toolbar' }, agreementChoice, agreementHint), agreementCurve.element);
 const stepTables = createStepTables((step) => change({ step }));
 const perStep = h('section', { class: 'per-step', 'aria-label': 'Per step' }, h('div', { class: 'title' }, h('h3', {}, 'Per step'), twin), curves, stepTables.element);
-const numbers = h('section', { class: 'numbers-pane', 'aria-label': 'Numbers' }, metrics, h('div', { class: 'toolbar' }, copy), perStep);
+const deployedPart = createDeployedPart((step) => change({ step }));
+const numbers = h('section', { class: 'numbers-pane', 'aria-label': 'Numbers' }, metrics, h('div', { class: 'toolbar' }, copy), deployedPart.element, perStep);
 const content = h('div', { class: 'preview-content' }, stage.element, numbers);
 
 const page = root();
-page.append(h('header', { class: 'header' }, h('div', { class: 'preview-title' }, summary, cancel, again), busy, scopes, notices), content, voice.element);
+page.append(h('header', { class: 'header' }, h('div', { class: 'preview-title' }, summary, deployed, cancel, again), busy, scopes, notices), content, voice.element);
 const draw = onFrame(render);
 void rpc.request('load', null).then((loaded) => receive({ type: 'state', state: loaded })).catch(fail);
 
@@ -70,7 +75,7 @@ function change(next: Partial<typeof view>): void {
 function receive(event: PreviewEvent): void {
   if (event.type === 'state') {
     state = event.state;
-    remember({ candidates: state.candidates, result: state.result, candidate: Math.min(view.candidate, state.candidates.length - 1) });
+    remember({ candidates: state.candidates, asDeployed: state.asDeployed, result: state.result });
   } else if (state !== undefined) {
     switch (event.type) {
       case 'progress':
@@ -83,7 +88,7 @@ function receive(event: PreviewEvent): void {
       case 'ended':
         Object.assign(state, { phase: event.phase, message: event.message, result: event.result, ...(event.result === null ? {} : { items: event.result.items }) });
         remember({ result: event.result });
-        voice.say(spoken(event.phase, event.result, event.message));
+        voice.say(spoken(event.phase, drawnNumbers(), event.message));
         break;
       case 'outdated':
         state.outdated = true;
@@ -99,16 +104,42 @@ function spoken(phase: PreviewState['phase'], result: PreviewSummary | null, mes
   return { idle: 'Not run.', running: '', finished: `Preview finished. ${found}`, cancelled: 'Preview cancelled.', failed: `Preview failed. ${message ?? ''}` }[phase];
 }
 
+/** Pictures and numbers that are there are shown or hidden at once; the extension runs what is missing. The candidate in view stays that of its config. */
+function deploy(on: boolean): void {
+  if (state !== undefined) {
+    state.asDeployed = on;
+    change({ asDeployed: on, candidate: on ? 2 * view.candidate + 1 : Math.floor(view.candidate / 2) });
+    void rpc.request('deploy', { on }).catch(fail);
+  }
+}
+
+let drawnLast: { of: PreviewSummary; key: string; numbers: PreviewSummary } | undefined;
+
+/** The result as far as it is drawn; the same object until that changes. */
+function drawnNumbers(): PreviewSummary | null {
+  if (state === undefined || state.result === null) {
+    return null;
+  }
+  const drawn = drawnCandidates(state);
+  const key = String(drawn.map(({ index }) => index));
+  if (drawnLast?.of !== state.result || drawnLast.key !== key) {
+    drawnLast = { of: state.result, key, numbers: numbersOf(state.result, drawn) };
+  }
+  return drawnLast.numbers;
+}
+
 function render(): void {
   if (state === undefined) {
     return;
   }
-  const { phase, frames, result } = state;
+  const { phase, frames } = state;
+  const result = drawnNumbers();
   const running = phase === 'running';
   page.dataset['state'] = phase;
   page.dataset['pictures'] = String(frames.length);
   renderButtons(running);
-  renderHeader(state);
+  deployed.setAttribute('aria-pressed', String(state.asDeployed));
+  renderHeader(state, result);
   const pictures = frames.length > 0 || running;
   stage.element.hidden = !pictures;
   numbers.hidden = result === null;
@@ -136,18 +167,22 @@ function renderButtons(running: boolean): void {
   }
 }
 
-function renderHeader({ candidates, phase, message, activity, result, frames, outdated }: PreviewState): void {
+function renderHeader(current: PreviewState, result: PreviewSummary | null): void {
+  const { phase, message, activity, frames, outdated } = current;
   const facts = result === null ? [phase === 'running' ? 'Preview running' : 'Preview'] : [result.architecture, ...settingTexts(result.settings), result.reference.cached ? 'reference from the cache' : 'reference computed',
     `${(result.milliseconds / 1000).toFixed(1)} s`];
   if (result === null && frames.length > 0) {
     facts.push(`${frames.length} ${frames.length === 1 ? 'picture' : 'pictures'}, partial`);
   }
   summary.replaceChildren(...facts.map((fact) => h('span', { class: 'fact' }, fact)));
-  scopes.replaceChildren(...candidates.map(({ label }, index) => {
+  scopes.replaceChildren(...drawnCandidates(current).map(({ label, source, deployed: onIntegers }, index) => {
     const measured = result?.candidates[index];
+    if (onIntegers) {
+      return h('p', { class: 'scope' }, seriesKey(index), h('span', { class: 'label' }, label), measured?.deployed === undefined ? null : h('span', { class: 'muted' }, executionText(measured.deployed)));
+    }
     const link = h('button', { type: 'button', class: 'link' }, 'Go to Config');
-    link.addEventListener('click', () => void rpc.request('goToConfig', { candidate: index }).catch(fail));
-    return h('p', { class: 'scope' }, seriesKey(index), h('span', { class: 'label' }, measured?.label ?? label), measured === undefined ? null : h('span', { class: 'muted' }, scopeText(measured)), link);
+    link.addEventListener('click', () => void rpc.request('goToConfig', { candidate: source }).catch(fail));
+    return h('p', { class: 'scope' }, seriesKey(index), h('span', { class: 'label' }, label), measured === undefined ? null : h('span', { class: 'muted' }, scopeText(measured)), link);
   }));
   doing.textContent = activity.percent === null ? activity.message : `${Math.floor(activity.percent)} % · ${activity.message}`;
   doing.title = doing.textContent;
@@ -176,6 +211,7 @@ function renderHeader({ candidates, phase, message, activity, result, frames, ou
 
 function renderNumbers(result: PreviewSummary, selected: number | null): void {
   metrics.replaceChildren(metricTable(result));
+  deployedPart.show(result, selected);
   const steps = result.candidates.some((candidate) => candidate.perStep.length > 0);
   perStep.hidden = !steps;
   curves.hidden = view.table;
@@ -198,9 +234,10 @@ async function savePicture(files: PictureFile[]): Promise<void> {
 }
 
 async function copyMarkdown(): Promise<void> {
-  if (state?.result !== null && state?.result !== undefined) {
+  const result = drawnNumbers();
+  if (state !== undefined && result !== null) {
     try {
-      await rpc.request('copy', { markdown: previewMarkdown(state.result, state.outdated) });
+      await rpc.request('copy', { markdown: previewMarkdown(result, state.outdated) });
       voice.say('Copied as Markdown.');
       copy.textContent = 'Copied';
       copy.addEventListener('blur', () => {
