@@ -1,37 +1,30 @@
 /** From a cancel to the answer of the cancelled request, on the built language server: the bundled example, and DiT-XL/2 in full size with random weights. */
-import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CancellationTokenSource, LSPErrorCodes, ResponseError, createProtocolConnection } from 'vscode-languageserver/node';
-import type { ProtocolConnection } from 'vscode-languageserver/node';
-import { URI } from 'vscode-uri';
+import { CancellationTokenSource, LSPErrorCodes, ResponseError } from 'vscode-languageserver/node';
 import { writeSafetensors } from '../server/src/checkpoint/values';
-import type { Requests } from '../server/src/protocol';
 import { torchRandn } from '../server/src/samplers/noise';
 import { writeFullSize } from '../test/fixtures/fullSize';
+import { quantile, row } from './row';
+import { root, startServer } from './server';
+import type { BenchServer } from './server';
 
-const root = resolve(__dirname, '..');
+const TARGET_MS = 100;
 const rounds = 12;
 
 async function main(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'quantscope-cancel-'));
-  const server = spawn(process.execPath, [join(root, 'dist/cli.js'), 'lsp', '--stdio'], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const connection = createProtocolConnection(server.stdout, server.stdin);
-  connection.listen();
+  const server = await startServer(join(folder, 'cache'));
   try {
-    await connection.sendRequest('initialize', { processId: process.pid, rootUri: null, capabilities: {}, initializationOptions: { cacheDirectory: join(folder, 'cache') } });
-    await connection.sendNotification('initialized', {});
     cpSync(join(root, 'examples/glyph-dit'), join(folder, 'glyph-dit'), { recursive: true });
     await writeLarge(join(folder, 'large'));
     const scheme = 'defaults: { method: orbitquant, scheme: W4A4 }';
-    await measure(connection, 'example', await open(connection, join(folder, 'a.quant.yaml'), `version: 1\ncheckpoint: ./glyph-dit\n${scheme}\npreview: { classes: [1, 2, 3, 4], steps: 60, mode: free }\n`), join(folder, 'a.safetensors'));
-    await measure(connection, 'DiT-XL/2', await open(connection, join(folder, 'b.quant.yaml'), `version: 1\ncheckpoint: ./large\n${scheme}\npreview: { classes: [1], steps: 4, mode: forced, compareSteps: 4 }\n`), join(folder, 'b.safetensors'));
-    await connection.sendRequest('shutdown');
-    await connection.sendNotification('exit');
+    await measure(server, 'the example', await server.open(join(folder, 'a.quant.yaml'), `version: 1\ncheckpoint: ./glyph-dit\n${scheme}\npreview: { classes: [1, 2, 3, 4], steps: 60, mode: free }\n`), join(folder, 'a.safetensors'));
+    await measure(server, 'DiT-XL/2', await server.open(join(folder, 'b.quant.yaml'), `version: 1\ncheckpoint: ./large\n${scheme}\npreview: { classes: [1], steps: 4, mode: forced, compareSteps: 4 }\n`), join(folder, 'b.safetensors'));
   } finally {
-    server.kill();
+    await server.end();
     rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -59,20 +52,12 @@ async function writeLarge(folder: string): Promise<void> {
   await writeSafetensors(join(folder, 'vae/diffusion_pytorch_model.safetensors'), tensors);
 }
 
-async function open(connection: ProtocolConnection, path: string, text: string): Promise<string> {
-  const uri = URI.file(path).toString();
-  await connection.sendNotification('textDocument/didOpen', { textDocument: { uri, languageId: 'quantconfig', version: 1, text } });
-  // A new server's first plan compiles schema and patterns; an editor has asked for it long before.
-  await connection.sendRequest('quantscope/plan', { uri });
-  return uri;
-}
-
 /** Cancels at moments spread over the first seconds of each job: reference, quantizing, candidate, decoder. */
-async function measure(connection: ProtocolConnection, name: string, uri: string, path: string): Promise<void> {
+async function measure(server: BenchServer, name: string, uri: string, path: string): Promise<void> {
   const jobs: Record<string, (token: CancellationTokenSource['token']) => Promise<unknown>> = {
-    preview: (token) => connection.sendRequest('quantscope/preview', { candidates: [{ uri }], session: 1 } satisfies Requests['quantscope/preview']['params'], token),
-    capture: (token) => connection.sendRequest('quantscope/capture', { uri, path } satisfies Requests['quantscope/capture']['params'], token),
-    analyze: (token) => connection.sendRequest('quantscope/analyze', { uri } satisfies Requests['quantscope/analyze']['params'], token),
+    preview: (token) => server.request('quantscope/preview', { candidates: [{ uri }], session: 1 }, token),
+    capture: (token) => server.request('quantscope/capture', { uri, path }, token),
+    analyze: (token) => server.request('quantscope/analyze', { uri }, token),
   };
   for (const [what, job] of Object.entries(jobs)) {
     const times: number[] = [];
@@ -91,9 +76,9 @@ async function measure(connection: ProtocolConnection, name: string, uri: string
         times.push(performance.now() - started);
       }
     }
-    times.sort((a, b) => a - b);
-    const show = (time: number | undefined): string => (time === undefined ? '–' : `${time.toFixed(0)} ms`);
-    console.log(`${name}, ${what}: ${times.length} of ${rounds} cancelled, median ${show(times[Math.floor(times.length / 2)])}, slowest ${show(times.at(-1))}`);
+    const [median, slowest] = [quantile(times, 0.5), quantile(times, 1)];
+    row(times.length === 0 ? { what: `cancel of ${what}, ${name}`, measured: `ended before each of ${rounds} cancels` }
+      : { what: `cancel of ${what}, ${name}`, measured: `median ${median.toFixed(0)} ms, slowest ${slowest.toFixed(0)} ms of ${times.length}`, target: `< ${TARGET_MS} ms`, met: median < TARGET_MS });
   }
 }
 

@@ -16,8 +16,10 @@ import { modelFor } from '../server/src/models';
 import { prepare } from '../server/src/models/forward';
 import { torchRandn } from '../server/src/samplers/noise';
 import { writeFullSize } from '../test/fixtures/fullSize';
+import { quantile, row } from './row';
 
 const root = resolve(__dirname, '..');
+const TARGET = 1;
 const rounds = 9;
 const image = { shape: [4, 32, 32], data: torchRandn(4 * 32 * 32, 1) };
 const given = { hidden_states: image, timestep: { shape: [1], data: Float32Array.of(500) }, class_labels: { shape: [1], data: Float32Array.of(7) } };
@@ -70,8 +72,6 @@ async function torchSide(folder: string, threads: number): Promise<Side | undefi
   };
 }
 
-const median = (values: number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
-
 async function main(): Promise<void> {
   const threads = Number(process.argv[2] ?? availableParallelism());
   const folder = mkdtempSync(join(tmpdir(), 'quantscope-bench-'));
@@ -94,8 +94,11 @@ async function main(): Promise<void> {
         seconds[i]?.push(await side.forward());
       }
     }
-    sides.forEach((side, i) => console.log(`${side.about}, ${threads} threads: median ${median(seconds[i] ?? []).toFixed(3)} s, fastest ${Math.min(...seconds[i] ?? []).toFixed(3)} s`));
-    console.log(torch ? `torch / engine: ${median((seconds[1] ?? []).map((time, round) => time / (seconds[0]?.[round] ?? NaN))).toFixed(2)} (median of ${rounds} pairs)` : 'torch is missing: the top of bench/forward.bench.ts says how to compare with it.');
+    const what = `forward of DiT-XL/2 at 256 px, ${threads} threads`;
+    sides.forEach((side, i) => row({ what: `${what}: ${side.about}`, measured: `median ${quantile(seconds[i] ?? [], 0.5).toFixed(2)} s, fastest ${quantile(seconds[i] ?? [], 0).toFixed(2)} s` }));
+    const ratio = quantile((seconds[1] ?? []).map((time, round) => time / (seconds[0]?.[round] ?? NaN)), 0.5);
+    row(torch ? { what: `${what}: torch float32 ÷ engine`, measured: `median ${ratio.toFixed(2)} of ${rounds} pairs`, target: `≥ ${TARGET.toFixed(1)}`, met: ratio >= TARGET }
+      : { what: `${what}: torch float32 ÷ engine`, measured: 'torch is missing; bench/forward.bench.ts says how to compare', target: `≥ ${TARGET.toFixed(1)}` });
   } finally {
     await Promise.all(sides.map((side) => side.end()));
     rmSync(folder, { recursive: true, force: true });

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CheckpointStore, openCheckpoint } from '../server/src/checkpoint/index';
 import { writeSparseFlux } from '../test/fixtures/sparse';
+import { quantile, row } from './row';
 
 const TARGET_MS = 150;
 
@@ -26,10 +27,9 @@ async function repeat(times: number, work: () => Promise<unknown>): Promise<numb
 }
 
 function print(name: string, measured: number[]): number {
-  const sorted = measured.toSorted((a, b) => a - b);
-  const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? NaN;
-  process.stdout.write(`${name.padEnd(6)} median ${at(0.5).toFixed(3).padStart(8)} ms   p95 ${at(0.95).toFixed(3).padStart(8)} ms   n ${sorted.length}\n`);
-  return at(0.5);
+  const [median, p95] = [quantile(measured, 0.5), quantile(measured, 0.95)];
+  process.stdout.write(`${name.padEnd(6)} median ${median.toFixed(3).padStart(8)} ms   p95 ${p95.toFixed(3).padStart(8)} ms   n ${measured.length}\n`);
+  return median;
 }
 
 async function main(): Promise<void> {
@@ -46,9 +46,9 @@ async function main(): Promise<void> {
     print('warm', await repeat(100, () => openCheckpoint(folder)));
     const store = new CheckpointStore();
     await store.get(folder);
-    print('kept', await repeat(100, () => store.get(folder)));
-    process.stdout.write(`target ${TARGET_MS} ms cold: ${median < TARGET_MS ? 'met' : 'MISSED'}\n`);
-    process.exitCode = median < TARGET_MS ? 0 : 1;
+    const kept = print('kept', await repeat(100, () => store.get(folder)));
+    row({ what: 'open FLUX.1-dev, 24 GB in three shards, new process', measured: `median ${median.toFixed(0)} ms, p95 ${quantile(cold, 0.95).toFixed(0)} ms`, target: `< ${TARGET_MS} ms`, met: median < TARGET_MS });
+    row({ what: 'the same, kept and unchanged', measured: `median ${kept.toFixed(2)} ms` });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

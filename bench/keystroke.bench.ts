@@ -14,6 +14,7 @@ import { inlayHints } from '../server/src/language/inlayHints';
 import { buildModel } from '../server/src/language/model';
 import type { LayerReport } from '../server/src/protocol';
 import { writeSparseFlux } from '../test/fixtures/sparse';
+import { quantile, row } from './row';
 
 const TARGET_MS = 16;
 const keystrokes = 400;
@@ -69,20 +70,20 @@ async function main(): Promise<void> {
     }
     const [first, ...later] = measured;
     process.stdout.write(`first (opens the checkpoint, compiles the schema)   ${first?.all.toFixed(1).padStart(6) ?? ''} ms\n`);
-    const p95 = print('keystroke to diagnostics', later.map((each) => each.all));
+    const all = later.map((each) => each.all);
+    const p95 = print('keystroke to diagnostics', all);
     print('then inlay hints', later.map((each) => each.hints));
-    process.stdout.write(`${steps.length} different texts, ${(found / keystrokes).toFixed(1)} diagnostics each on average; target p95 < ${TARGET_MS} ms: ${p95 < TARGET_MS ? 'met' : 'missed'}\n`);
-    process.exitCode = p95 < TARGET_MS ? 0 : 1;
+    process.stdout.write(`${steps.length} different texts, ${(found / keystrokes).toFixed(1)} diagnostics each on average\n`);
+    row({ what: 'keystroke to diagnostics, FLUX.1-dev config, 504 linears', measured: `p50 ${quantile(all, 0.5).toFixed(1)} ms, p95 ${p95.toFixed(1)} ms`, target: `p95 < ${TARGET_MS} ms`, met: p95 < TARGET_MS });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
 function print(name: string, values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? NaN;
-  process.stdout.write(`${name.padEnd(26)} p50 ${at(0.5).toFixed(2).padStart(6)} ms   p95 ${at(0.95).toFixed(2).padStart(6)} ms   max ${at(1).toFixed(2).padStart(6)} ms   n ${sorted.length}\n`);
-  return at(0.95);
+  const at = (share: number): string => quantile(values, share).toFixed(2).padStart(6);
+  process.stdout.write(`${name.padEnd(26)} p50 ${at(0.5)} ms   p95 ${at(0.95)} ms   max ${at(1)} ms   n ${values.length}\n`);
+  return quantile(values, 0.95);
 }
 
 void main();
