@@ -48,7 +48,7 @@ for (const theme of themes) {
       workbench = await open({ theme, prepare: addConfigs });
       await workbench.openFile(EXAMPLE);
       await workbench.run('QuantScope: Preview Quantized Model');
-      await workbench.webview.locator('#root[data-state="finished"]').waitFor();
+      await workbench.previewed();
     });
     after(() => workbench.close());
 
@@ -154,7 +154,7 @@ for (const theme of themes) {
         await workbench.run('QuantScope: Compare Two Configs');
         await workbench.page.locator('.quick-input-list .monaco-list-row', { hasText: OTHER }).click();
         const view = workbench.webview;
-        await view.locator('#root[data-state="finished"] .scope', { hasText: OTHER }).waitFor();
+        await workbench.previewed(`#root[data-state="finished"] .scope:has-text("${OTHER}")`);
         await choose(workbench, 'View', 'Side by Side');
         await view.getByRole('button', { name: 'Table' }).click();
         const [first, second] = await view.locator('.curves .curve-plot').first().locator('path.curve-line').evaluateAll((lines) => lines.map((line) => getComputedStyle(line).strokeDasharray));
@@ -198,7 +198,7 @@ for (const theme of themes) {
         await view.locator('#root[data-state="finished"][data-pictures="0"] .metrics').waitFor();
         assert.match(await view.locator('.notice').innerText(), /Run Again/);
         await view.getByRole('button', { name: 'Run Again' }).click();
-        await view.locator('#root[data-state="finished"] .picture img').first().waitFor();
+        await workbench.previewed('#root[data-state="finished"] .picture img');
       });
 
       it('starts from the sensitivity panel, in the same column', async () => {
@@ -210,7 +210,7 @@ for (const theme of themes) {
         await workbench.webview.locator('vscode-button:not([disabled])', { hasText: 'Preview' }).waitFor();
         await workbench.webview.getByRole('button', { name: 'Preview' }).click();
         const view = workbench.webview;
-        await view.locator('#root[data-state="finished"] .scope', { hasText: OTHER }).waitFor();
+        await workbench.previewed(`#root[data-state="finished"] .scope:has-text("${OTHER}")`);
         assert.equal(await view.locator('.scope').count(), 1);
         assert.equal(await workbench.page.locator('.editor-group-container').count(), 2);
       });
@@ -227,7 +227,7 @@ for (const theme of themes) {
       workbench = await open({ theme, prepare: addVideo });
       await workbench.openFile(VIDEO);
       await workbench.run('QuantScope: Preview Quantized Model');
-      await workbench.webview.locator('#root[data-state="finished"]').waitFor();
+      await workbench.previewed();
     });
     after(() => workbench.close());
 

@@ -13,18 +13,11 @@ for (const theme of themes) {
       workbench = await open({ theme });
       await workbench.openFile(EXAMPLE);
       await workbench.run('QuantScope: Preview Quantized Model');
-      await finished();
+      await workbench.previewed();
     });
     after(() => workbench.close());
 
     const captions = (): Promise<string[]> => workbench.webview.locator('.picture figcaption').allInnerTexts();
-    /** On a slow machine the estimate asks first. */
-    async function finished(what = '.metrics'): Promise<void> {
-      const question = workbench.page.locator('.notification-toast', { hasText: 'This preview takes about' }).getByRole('button', { name: 'Run', exact: true });
-      const end = workbench.webview.locator(`#root[data-state="finished"] ${what}`).first();
-      await Promise.race([end.waitFor({ timeout: 120_000 }), question.click({ timeout: 120_000 }).catch(() => undefined)]);
-      await end.waitFor({ timeout: 120_000 });
-    }
     async function choose(label: string, option: string): Promise<void> {
       const dropdown = workbench.webview.locator(`vscode-dropdown[aria-label="${label}"]`);
       await dropdown.click();
@@ -38,7 +31,7 @@ for (const theme of themes) {
       assert.equal(await pressed.getAttribute('aria-pressed'), 'false');
       await pressed.focus();
       await workbench.page.keyboard.press('Enter');
-      await finished('.deployed:visible');
+      await workbench.previewed('#root[data-state="finished"] .deployed:visible');
       assert.equal(await pressed.getAttribute('aria-pressed'), 'true');
       assert.deepEqual(await captions(), ['Full precision', EXAMPLE, DEPLOYED]);
       assert.equal(await view.locator('.picture img').count(), 3);
@@ -104,11 +97,11 @@ for (const theme of themes) {
         await workbench.run('Developer: Reload Window');
         await reloaded;
         const view = workbench.webview;
-        await view.locator('#root[data-state="finished"][data-pictures="0"] .deployed:visible').waitFor({ timeout: 120_000 });
+        await view.locator('#root[data-state="finished"][data-pictures="0"] .deployed:visible').waitFor();
         assert.equal(await view.locator('vscode-button', { hasText: 'As Deployed' }).getAttribute('aria-pressed'), 'true');
         assert.match(await view.locator('.deployed .scope').innerText(), /36 layers on integers, 6 on floats/);
         await view.getByRole('button', { name: 'Run Again' }).click();
-        await finished('.picture:nth-child(3) img');
+        await workbench.previewed('#root[data-state="finished"] .picture:nth-child(3) img');
         assert.deepEqual(await captions(), ['Full precision', EXAMPLE, DEPLOYED]);
       });
 

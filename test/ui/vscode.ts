@@ -21,6 +21,9 @@ const THEMES = { dark: 'Default Dark Modern', light: 'Default Light Modern', 'hi
 export type Theme = keyof typeof THEMES;
 export const themes = Object.keys(THEMES) as Theme[];
 
+/** For any one wait, milliseconds: where other work takes the processors, a window needs a minute to load. */
+const PATIENCE = 120_000;
+
 /** What is opened, relative to examples/. */
 export const EXAMPLE = 'glyph-dit.quant.yaml';
 export const CHECKPOINT = 'glyph-dit/transformer/diffusion_pytorch_model.safetensors';
@@ -113,6 +116,7 @@ export async function open({ theme = 'dark', prepare, runHostTests }: OpenOption
   await prepare?.(folder);
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, reducedMotion: 'reduce' });
   const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE);
   const remote = (path: string): string => `vscode-remote://${new URL(address).host}${path}`;
   const payload = [['extensionDevelopmentPath', remote(extension)], ['skipWelcome', 'true']];
   if (runHostTests !== undefined) {
@@ -162,6 +166,22 @@ export class Workbench {
       const box = document.querySelector<HTMLInputElement>('.quick-input-widget input');
       return box === null || box.offsetParent === null || box.value !== typed;
     }, text);
+  }
+
+  /** Waits for a picture or number of a preview just started. Where the machine is so slow that the estimate asks first, the answer is Run. */
+  async previewed(what = '#root[data-state="finished"]'): Promise<void> {
+    const run = this.page.locator('.notification-toast', { hasText: 'This preview takes about' }).getByRole('button', { name: 'Run', exact: true });
+    let over = false;
+    const answer = async (): Promise<void> => {
+      while (!over) {
+        await run.click({ timeout: 1000 }).catch(() => undefined);
+      }
+    };
+    const answering = answer();
+    await this.webview.locator(what).first().waitFor().finally(() => {
+      over = true;
+    });
+    await answering;
   }
 
   /** The page inside the webview that is shown last. */
