@@ -94,6 +94,27 @@ HWY_INLINE hn::VFromD<Longs> WidenAmongSums(hn::VFromD<Words> sums) {
 #endif
 }
 
+#if HWY_TARGET == HWY_AVX3_DL
+/// sum += the products of four bytes, or of two words, at once; for the order see AddTo().
+HWY_INLINE void AddProductsTo(hn::VFromD<Longs>& sum, hn::VFromD<Bytes> w, hn::VFromD<Bytes> x) {
+#if HWY_COMPILER_GCC
+    __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(w.raw), "v"(x.raw));
+#else
+    sum.raw = _mm512_dpbusd_epi32(sum.raw, w.raw, x.raw);
+#endif
+}
+HWY_INLINE void AddProductsTo(hn::VFromD<Longs>& sum, hn::VFromD<Words> w, hn::VFromD<Words> x) {
+#if HWY_COMPILER_GCC
+    __asm__ volatile("vpdpwssd %2, %1, %0" : "+v"(sum.raw) : "v"(w.raw), "v"(x.raw));
+#else
+    sum.raw = _mm512_dpwssd_epi32(sum.raw, w.raw, x.raw);
+#endif
+}
+#else
+HWY_INLINE void AddProductsTo(hn::VFromD<Longs>& sum, hn::VFromD<Bytes> w, hn::VFromD<Bytes> x) { AddTo(Longs(), sum, WidenAmongSums(PairsOfBytes(w, x))); }
+HWY_INLINE void AddProductsTo(hn::VFromD<Longs>& sum, hn::VFromD<Words> w, hn::VFromD<Words> x) { AddTo(Longs(), sum, PairsOfWords(w, x)); }
+#endif
+
 template <size_t kRows>
 using Sums = hn::VFromD<Longs>[kRows][kVectors];
 
@@ -133,13 +154,7 @@ HWY_INLINE void ForSteps(D d, DSum dSum, const void* x, const void* panel, size_
 /// sums += the products of bytes, through 32 bits at every step.
 template <size_t kRows>
 HWY_INLINE void AddBytesAtOnce(const int8_t* x, const uint8_t* panel, size_t steps, Sums<kRows>& sums) {
-    const auto add = [](hn::VFromD<Bytes> row, hn::VFromD<Bytes> w, hn::VFromD<Longs>& sum) HWY_ATTR {
-#if HWY_TARGET == HWY_AVX3_DL
-        sum.raw = _mm512_dpbusd_epi32(sum.raw, w.raw, row.raw);
-#else
-        AddTo(Longs(), sum, WidenAmongSums(PairsOfBytes(w, row)));
-#endif
-    };
+    const auto add = [](hn::VFromD<Bytes> row, hn::VFromD<Bytes> w, hn::VFromD<Longs>& sum) HWY_ATTR { AddProductsTo(sum, w, row); };
     ForSteps<kRows>(Bytes(), Longs(), x, panel, steps, add,
                     [&](size_t i, size_t v, hn::VFromD<Longs> sum) HWY_ATTR { sums[i][v] = hn::Add(sums[i][v], sum); });
 }
@@ -154,7 +169,7 @@ HWY_INLINE void AddBytesLate(const int8_t* x, const uint8_t* panel, size_t steps
 
 template <size_t kRows>
 HWY_INLINE void AddWords(const int16_t* x, const int16_t* panel, size_t steps, Sums<kRows>& sums) {
-    const auto add = [](hn::VFromD<Words> row, hn::VFromD<Words> w, hn::VFromD<Longs>& sum) HWY_ATTR { AddTo(Longs(), sum, PairsOfWords(w, row)); };
+    const auto add = [](hn::VFromD<Words> row, hn::VFromD<Words> w, hn::VFromD<Longs>& sum) HWY_ATTR { AddProductsTo(sum, w, row); };
     ForSteps<kRows>(Words(), Longs(), x, panel, steps, add,
                     [&](size_t i, size_t v, hn::VFromD<Longs> sum) HWY_ATTR { sums[i][v] = hn::Add(sums[i][v], sum); });
 }

@@ -28,35 +28,25 @@ namespace quantscope {
 namespace {
 
 #if HWY_ARCH_X86
-#ifdef QUANTSCOPE_AVX512_INTEGERS
 constexpr ProductKernels kVnni = N_AVX3_DL::makeProductTable("avx3_vnni");
 constexpr ProductKernels kAvx3 = N_AVX3::makeProductTable("avx3");
-#endif
 constexpr ProductKernels kAvx2 = N_AVX2::makeProductTable("avx2");
 constexpr ProductKernels kSse4 = N_SSE4::makeProductTable("sse4");
 
-#ifdef QUANTSCOPE_AVX512_INTEGERS
 /// The features that the level is compiled with beyond AVX-512's first ones.
 bool hasVnni() {
     return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("vpclmulqdq") && __builtin_cpu_supports("avx512vbmi") &&
            __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("avx512bitalg");
 }
-#endif
 
 void append(std::vector<const ProductKernels*>& levels, std::string_view level) {
     if (level == "avx3") {
-#ifdef QUANTSCOPE_AVX512_INTEGERS
         if (hasVnni()) {
             levels.push_back(&kVnni);
         }
         levels.push_back(&kAvx3);
-#else
-        levels.push_back(&kAvx2);  // what has AVX-512 has this
-#endif
     } else if (level == "avx2") {
-        if (levels.empty() || levels.back() != &kAvx2) {
-            levels.push_back(&kAvx2);
-        }
+        levels.push_back(&kAvx2);
     } else if (level == "sse4") {
         levels.push_back(&kSse4);
     }
