@@ -75,7 +75,7 @@ struct Kernels {
     /// target[i] = x[s & 0x7FFFFFFF], negated when the top bit of s is set, s = sources[i].
     void (*gatherSigned)(const float* x, const uint32_t* sources, size_t n, float* target);
     /// In place: every block of `block` consecutive values times factor * (Sylvester Hadamard matrix). block is a power of two
-    /// dividing n.
+    /// dividing n. The same bits on every level.
     void (*hadamard)(float* x, size_t n, size_t block, float factor);
     /// Sum of (|x| scale - ratio * level(|x| scale))^2, the level nearest to |x| scale.
     double (*codebookError)(const float* x, size_t n, float scale, float ratio, const LevelTable& table);
