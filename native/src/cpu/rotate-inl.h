@@ -130,32 +130,43 @@ HWY_INLINE void LevelsFrom(D d, float* x, size_t stride, size_t step, size_t end
     }
 }
 
-/// Share number `share` of `shares` of a block's other levels: as few passes as there are registers for, one after the other.
-template <class D>
-HWY_INLINE void UpperLevels(D d, float* x, size_t stride, size_t block, size_t share, size_t shares) {
-    const size_t lanes = hn::Lanes(d);
-    size_t total = 0;
-    for (size_t s = stride; s < block; s *= kPassVectors) {
-        total += block / (std::min(kPassVectors, block / s) * lanes);
-    }
-    size_t from = total * share / shares;
-    size_t to = total * (share + 1) / shares;
-    while (stride < block && to > 0) {
-        const size_t vectors = std::min(kPassVectors, block / stride);
-        const size_t steps = block / (vectors * lanes);
-        const size_t begin = std::min(from, steps);
-        const size_t end = std::min(to, steps);
-        switch (vectors) {
-            case 2: LevelsFrom<2>(d, x, stride, begin, end); break;
-            case 4: LevelsFrom<4>(d, x, stride, begin, end); break;
-            case 8: LevelsFrom<8>(d, x, stride, begin, end); break;
-            default: LevelsFrom<kPassVectors>(d, x, stride, begin, end); break;
+/// The passes for the other levels of a block, as few as there are registers for, and their steps counted through all of them.
+struct UpperPasses {
+    struct Pass {
+        size_t vectors;
+        size_t stride;
+        size_t begin;
+        size_t end;
+    } passes[sizeof(size_t) * 8];
+    size_t count = 0;
+    size_t steps = 0;
+
+    UpperPasses(size_t stride, size_t block, size_t lanes) {
+        while (stride < block) {
+            const size_t vectors = std::min(kPassVectors, block / stride);
+            const size_t end = steps + block / (vectors * lanes);
+            passes[count++] = {vectors, stride, steps, end};
+            steps = end;
+            stride *= vectors;
         }
-        from -= begin;
-        to -= end;
-        stride *= vectors;
     }
-}
+
+    template <class D>
+    HWY_INLINE void run(D d, float* x, size_t from, size_t to) const {
+        for (const Pass* pass = passes; pass != passes + count && pass->begin < to; ++pass) {
+            if (from < pass->end) {
+                const size_t step = std::max(from, pass->begin) - pass->begin;
+                const size_t end = std::min(to, pass->end) - pass->begin;
+                switch (pass->vectors) {
+                    case 2: LevelsFrom<2>(d, x, pass->stride, step, end); break;
+                    case 4: LevelsFrom<4>(d, x, pass->stride, step, end); break;
+                    case 8: LevelsFrom<8>(d, x, pass->stride, step, end); break;
+                    default: LevelsFrom<kPassVectors>(d, x, pass->stride, step, end); break;
+                }
+            }
+        }
+    }
+};
 
 /// Blocks beyond one pass: while one goes through its other passes, in the first-level cache, the first pass over the next goes on in between, so that
 /// memory never waits for arithmetic. What comes next is asked for by hand: the passes in between hide from the processor that it is a stream.
@@ -164,13 +175,15 @@ HWY_INLINE void LargeBlocks(D d, float* x, size_t n, size_t block, hn::VFromD<D>
     constexpr size_t kAhead = 1024;
     const size_t base = kPassVectors * hn::Lanes(d);
     const size_t piece = std::min(block, std::max<size_t>(base, 256));
+    const UpperPasses upper(base, block, hn::Lanes(d));
+    const size_t each = upper.steps / (block / piece);  // a whole number: both are powers of two, and a step is at most a piece
     for (size_t start = 0; start <= n; start += block) {
-        for (size_t i = 0; i < block; i += piece) {
+        for (size_t i = 0, step = 0; i < block; i += piece, step += each) {
             if (start < n) {
                 LowerLevels<kPassVectors, kAhead>(d, x + start + i, piece, factor);
             }
             if (start > 0) {
-                UpperLevels(d, x + start - block, base, block, i / piece, block / piece);
+                upper.run(d, x + start - block, step, step + each);
             }
         }
     }

@@ -4,7 +4,10 @@
 #include <atomic>
 #include <bit>
 #include <cmath>
+#include <cstring>
+#include <functional>
 #include <limits>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -89,10 +92,11 @@ public:
     /// counts: kCopies * bins, all copies of a bin side by side.
     void count(const double* x, size_t n, uint64_t* counts) const {
         for (size_t i = 0; i < n; ++i) {
-            const double position = (0.5 * x[i] - halfLo_) * power_ * perUnit_;
-            ++counts[static_cast<size_t>(std::min(position, last_)) * kCopies + i % kCopies];
+            ++counts[binOf(x[i]) * kCopies + i % kCopies];
         }
     }
+
+    size_t binOf(double x) const { return static_cast<size_t>(std::min((0.5 * x - halfLo_) * power_ * perUnit_, last_)); }
 
 private:
     double halfLo_;
@@ -101,10 +105,71 @@ private:
     double perUnit_;
 };
 
+/// How often each value of a type of one or two bytes occurs. Neighbours of one byte go to different copies, as in BinCounter.
+class CodeCounter {
+public:
+    /// For tensors of so many elements at least, counting is the cheaper way.
+    static uint64_t worthwhile(size_t elementBytes) { return elementBytes > 2 ? std::numeric_limits<uint64_t>::max() : 4 * codes(elementBytes); }
+
+    explicit CodeCounter(Dtype dtype) : dtype_(dtype), bytes_(elementBytes(dtype)) {}
+
+    size_t size() const { return bytes_ == 1 ? 256 * kCopies : 65536; }
+
+    /// counts: size() numbers.
+    void count(const std::byte* stored, size_t n, uint64_t* counts) const {
+        if (bytes_ == 1) {
+            for (size_t i = 0; i < n; ++i) {
+                ++counts[static_cast<size_t>(stored[i]) * kCopies + i % kCopies];
+            }
+            return;
+        }
+        for (size_t i = 0; i < n; ++i) {
+            uint16_t code;
+            std::memcpy(&code, stored + 2 * i, sizeof(code));
+            ++counts[code];
+        }
+    }
+
+    /// The finite values that occur and how often; adds the others to nan and inf.
+    struct Occurrence {
+        double value;
+        uint64_t count;
+    };
+    std::vector<Occurrence> occurrences(const std::vector<uint64_t>& counts, uint64_t& nan, uint64_t& inf) const {
+        const size_t n = codes(bytes_);
+        std::vector<uint16_t> stored(n);
+        auto* const bytes = reinterpret_cast<uint8_t*>(stored.data());
+        for (size_t code = 0; code < n; ++code) {
+            (bytes_ == 1 ? void(bytes[code] = static_cast<uint8_t>(code)) : void(stored[code] = static_cast<uint16_t>(code)));
+        }
+        std::vector<double> values(n);
+        decodeToDouble(dtype_, reinterpret_cast<const std::byte*>(stored.data()), values.data(), n);
+        std::vector<Occurrence> result;
+        for (size_t code = 0; code < n; ++code) {
+            const size_t copies = size() / n;
+            const uint64_t count = std::accumulate(counts.begin() + static_cast<ptrdiff_t>(code * copies), counts.begin() + static_cast<ptrdiff_t>((code + 1) * copies), uint64_t{0});
+            if (count > 0 && std::isfinite(values[code])) {
+                result.push_back({values[code], count});
+            } else {
+                (std::isnan(values[code]) ? nan : inf) += count;
+            }
+        }
+        return result;
+    }
+
+private:
+    static constexpr size_t kCopies = 4;
+    static size_t codes(size_t bytes) { return size_t{1} << 8 * bytes; }
+
+    Dtype dtype_;
+    size_t bytes_;
+};
+
 struct Workspace {
     AlignedArray<std::byte> stored;
     AlignedArray<double> values;
     std::vector<uint64_t> bins;
+    std::vector<uint64_t> codes;
 };
 
 class Scanning {
@@ -115,11 +180,15 @@ public:
         tiles_ = (tensor_.elements() + perTile_ - 1) / perTile_;
         for (unsigned i = 0; i < pool.threads(); ++i) {
             workspaces_.push_back({allocateAligned<std::byte>(kTileBytes), allocateAligned<double>(kBlock),
-                                   std::vector<uint64_t>(BinCounter::kCopies * bins_)});
+                                   std::vector<uint64_t>(BinCounter::kCopies * bins_), {}});
         }
     }
 
     ValueStats run() {
+        if (tensor_.elements() >= CodeCounter::worthwhile(tensor_.elementBytes())) {
+            return runByCodes();
+        }
+        passes_ = 2;
         std::vector<TileStats> perTile(tiles_);
         pass([&](size_t tile, Workspace&, double* values, size_t n) { perTile[tile].add(values, n); });
         TileStats total;
@@ -127,37 +196,86 @@ public:
             total.merge(tile);
         }
         ValueStats result;
-        result.count = tensor_.elements();
-        result.nan = total.nan;
-        result.inf = total.inf;
-        result.zeros = total.zeros;
+        describe(result, total);
         if (total.moments.count > 0) {
-            describe(result, total);
             result.histogram = histogram(total.min, total.max);
         }
         return result;
     }
 
 private:
-    /// body(tile, workspace, values, n) for every block of every tile.
+    /// Types of one or two bytes: everything follows from how often each value occurs, so that one pass counts and nothing else.
+    ValueStats runByCodes() {
+        passes_ = 1;
+        const CodeCounter counter(tensor_.dtype());
+        for (Workspace& work : workspaces_) {
+            work.codes.resize(counter.size());
+        }
+        forTiles([&](size_t, Workspace& work, size_t n) { counter.count(work.stored.get(), n, work.codes.data()); });
+        std::vector<uint64_t> counts(counter.size());
+        for (const Workspace& work : workspaces_) {
+            std::transform(counts.begin(), counts.end(), work.codes.begin(), counts.begin(), std::plus<>());
+        }
+        TileStats total;
+        const auto occurrences = counter.occurrences(counts, total.nan, total.inf);
+        for (const auto& [value, count] : occurrences) {
+            total.min = std::min(total.min, value);
+            total.max = std::max(total.max, value);
+            total.zeros += value == 0 ? count : 0;
+            total.moments.count += count;
+            total.moments.mean += value * static_cast<double>(count);
+        }
+        ValueStats result;
+        if (total.moments.count > 0) {
+            Moments& moments = total.moments;
+            moments.mean /= static_cast<double>(moments.count);
+            const BinCounter bins(total.min, total.max, bins_);
+            result.histogram = Histogram{total.min, total.max, std::vector<uint64_t>(size_t{bins_} + 2)};
+            for (const auto& [value, count] : occurrences) {
+                const double deviation = value - moments.mean, square = deviation * deviation, times = static_cast<double>(count);
+                moments.m2 += times * square;
+                moments.m3 += times * square * deviation;
+                moments.m4 += times * square * square;
+                result.histogram->counts[bins.binOf(value) + 1] += count;
+            }
+        }
+        describe(result, total);
+        return result;
+    }
+
+    /// body(tile, workspace, n) for every tile, which was read to workspace.stored.
     template <class Body>
-    void pass(Body body) {
+    void forTiles(Body body) {
         pool_.run(tiles_, [&](size_t tile, unsigned worker) {
             cancellation_.check();
-            Workspace& work = workspaces_[worker];
             const uint64_t first = tile * perTile_;
             const uint64_t count = std::min(perTile_, tensor_.elements() - first);
-            tensor_.read(first, count, work.stored.get());
-            for (uint64_t done = 0; done < count; done += kBlock) {
-                const size_t n = std::min<uint64_t>(kBlock, count - done);
-                decodeToDouble(tensor_.dtype(), work.stored.get() + done * tensor_.elementBytes(), work.values.get(), n);
-                body(tile, work, work.values.get(), n);
-            }
-            progress_(static_cast<double>(doneTiles_.fetch_add(1) + 1) / static_cast<double>(2 * tiles_));
+            tensor_.read(first, count, workspaces_[worker].stored.get());
+            body(tile, workspaces_[worker], count);
+            progress_(static_cast<double>(doneTiles_.fetch_add(1) + 1) / static_cast<double>(passes_ * tiles_));
         });
     }
 
-    static void describe(ValueStats& result, const TileStats& total) {
+    /// body(tile, workspace, values, n) for every block of every tile.
+    template <class Body>
+    void pass(Body body) {
+        forTiles([&](size_t tile, Workspace& work, size_t count) {
+            for (size_t done = 0; done < count; done += kBlock) {
+                const size_t n = std::min(kBlock, count - done);
+                decodeToDouble(tensor_.dtype(), work.stored.get() + done * tensor_.elementBytes(), work.values.get(), n);
+                body(tile, work, work.values.get(), n);
+            }
+        });
+    }
+
+    void describe(ValueStats& result, const TileStats& total) const {
+        result.count = tensor_.elements();
+        result.nan = total.nan;
+        result.inf = total.inf;
+        result.zeros = total.zeros;
+        if (total.moments.count == 0) {
+            return;
+        }
         const auto finite = [](double value) { return std::isfinite(value) ? std::optional(value) : std::nullopt; };
         const double n = static_cast<double>(total.moments.count);
         const double variance = total.moments.m2 / n;
@@ -195,6 +313,7 @@ private:
     uint32_t bins_;
     uint64_t perTile_;
     uint64_t tiles_;
+    uint64_t passes_ = 1;
     std::vector<Workspace> workspaces_;
     std::atomic<uint64_t> doneTiles_{0};
 };
