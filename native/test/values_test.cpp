@@ -60,6 +60,36 @@ TEST(Values, AgreesWithAPlainReference) {
     }
 }
 
+TEST(Values, TypesOfOneOrTwoBytesAreCounted) {
+    // So many values that they are counted by code; the same numbers as float32 are gone through twice.
+    constexpr size_t kCount = 300001;
+    SplitMix64 random(4);
+    for (const Dtype dtype : {Dtype::BF16, Dtype::F16, Dtype::F8E4M3, Dtype::F8E5M2, Dtype::I8, Dtype::U8}) {
+        const size_t bytes = elementBytes(dtype);
+        std::vector<std::byte> stored(kCount * bytes);
+        for (auto& value : stored) value = static_cast<std::byte>(random.next());
+        for (size_t i = 0; bytes == 2 && i < kCount; ++i) stored[2 * i + 1] &= std::byte{0xBF};  // magnitudes up to 2, but for
+        if (bytes == 2) std::fill_n(stored.begin(), 4, std::byte{0xFF});                         // two NaN
+        std::vector<double> doubles(kCount);
+        decodeToDouble(dtype, stored.data(), doubles.data(), kCount);
+        const std::vector<float> floats(doubles.begin(), doubles.end());
+        const TemporaryFile file(stored), plain(test::bytesOf(floats));
+        const ValueStats found = statsOf(test::tensorIn(file, dtype, {kCount})), expected = statsOf(test::tensorIn(plain, Dtype::F32, {kCount}));
+        EXPECT_EQ(found.count, kCount);
+        EXPECT_EQ(found.nan, expected.nan) << nameOf(dtype);
+        EXPECT_EQ(found.inf, expected.inf) << nameOf(dtype);
+        EXPECT_EQ(found.zeros, expected.zeros) << nameOf(dtype);
+        EXPECT_EQ(found.min, expected.min) << nameOf(dtype);
+        EXPECT_EQ(found.max, expected.max) << nameOf(dtype);
+        EXPECT_EQ(found.absMax, expected.absMax) << nameOf(dtype);
+        EXPECT_NEAR(*found.mean, *expected.mean, 1e-12 * *expected.absMax) << nameOf(dtype);
+        EXPECT_NEAR(*found.std, *expected.std, 1e-12 * *expected.std) << nameOf(dtype);
+        EXPECT_NEAR(*found.kurtosis, *expected.kurtosis, 1e-10 * (3 + *expected.kurtosis)) << nameOf(dtype);
+        EXPECT_EQ(found.histogram->counts, expected.histogram->counts) << nameOf(dtype);
+        EXPECT_EQ(statsOf(test::tensorIn(file, dtype, {kCount}), 16, 3).mean, found.mean);
+    }
+}
+
 TEST(Values, NonFiniteValuesAreCountedAndLeftOut) {
     const float nan = std::numeric_limits<float>::quiet_NaN();
     const float infinity = std::numeric_limits<float>::infinity();

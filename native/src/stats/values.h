@@ -45,7 +45,8 @@ struct StatsRequest {
     uint32_t histogramBins = 96;  ///< 1..4096
 };
 
-/// Two streaming passes (extremes and moments, then the histogram). Results do not depend on the number of threads.
+/// Two streaming passes (extremes and moments, then the histogram), or one that counts each value of a type of one or two bytes. Results do not
+/// depend on the number of threads.
 /// Throws Error: Io, Argument, Cancelled.
 ValueStats valueStats(const StatsRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress);
 
