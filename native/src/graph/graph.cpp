@@ -72,6 +72,7 @@ void Graph::checkRequest(const RunRequest& request) const {
 
 void Graph::allocate() {
     arena_ = allocateAligned<float>(arenaSize_);
+    preferLargePages(arena_.get(), arenaSize_ * sizeof(float));
     std::vector<float*> roots(plan_.size(), arena_.get());
     for (Op& op : program_.ops) {
         if (auto* constant = std::get_if<ConstantOp>(&op)) {

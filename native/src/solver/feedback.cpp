@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "solver/dense.h"
 
 namespace quantscope {
@@ -13,6 +14,25 @@ namespace {
 
 /// Coordinates decided between two products.
 constexpr size_t kBlock = 64;
+
+/// body(i, j) for all i < j < n, in tiles of strips of kStrip columns: in one of the two orders neighbours stand a row apart, and rows of a large matrix
+/// share few places in the first-level cache.
+template <class Body>
+void abovePairs(size_t n, Workers& workers, Body body) {
+    constexpr size_t kEdge = 64, kStrip = 8;
+    workers.tiles((n + kEdge - 1) / kEdge, [&](size_t across, unsigned) {
+        for (size_t down = 0; down <= across; ++down) {
+            for (size_t strip = across * kEdge; strip < std::min(n, (across + 1) * kEdge); strip += kStrip) {
+                const size_t end = std::min(n, strip + kStrip);
+                for (size_t i = down * kEdge; i < std::min(end, (down + 1) * kEdge); ++i) {
+                    for (size_t j = std::max(i + 1, strip); j < end; ++j) {
+                        body(i, j);
+                    }
+                }
+            }
+        }
+    });
+}
 
 }  // namespace
 
@@ -41,32 +61,26 @@ Feedback::Feedback(const float* moments, size_t n, size_t stride, const Damping&
     }
     // The matrix itself goes above the diagonal, where the factorisation leaves it for another attempt.
     double* const a = lower_.get();
+    preferLargePages(a, n * n * sizeof(double));
     std::vector<double> diagonal(n);
-    workers.rows(n, n, [&](uint64_t begin, uint64_t end) {
-        for (size_t i = begin; i < end; ++i) {
-            const size_t row = order_[i];
-            for (size_t j = i + 1; j < n; ++j) {
-                const size_t column = order_[j];
-                const double both = static_cast<double>(moments[row * stride + column]) + moments[column * stride + row];
-                if (!std::isfinite(both)) {
-                    failArgument("the second moments of inputs " + std::to_string(row) + " and " + std::to_string(column) +
-                                 " are not finite. Collect the statistics again.");
-                }
-                a[i * n + j] = dead_[row] != 0 || dead_[column] != 0 ? 0 : both / 2;
-            }
-            diagonal[i] = dead_[row] != 0 ? mean : moments[row * stride + row];
+    abovePairs(n, workers, [&](size_t i, size_t j) {
+        const size_t row = order_[i], column = order_[j];
+        const double both = static_cast<double>(moments[row * stride + column]) + moments[column * stride + row];
+        if (!std::isfinite(both)) {
+            failArgument("the second moments of inputs " + std::to_string(row) + " and " + std::to_string(column) +
+                         " are not finite. Collect the statistics again.");
         }
+        a[i * n + j] = dead_[row] != 0 || dead_[column] != 0 ? 0 : both / 2;
     });
+    for (size_t i = 0; i < n; ++i) {
+        diagonal[i] = dead_[order_[i]] != 0 ? mean : moments[order_[i] * stride + order_[i]];
+    }
     damping_ = damping.share * damping.scale * mean;
     for (;; ++retries_) {
-        workers.rows(n, n, [&](uint64_t begin, uint64_t end) {
-            for (size_t i = begin; i < end; ++i) {
-                for (size_t j = 0; j < i; ++j) {
-                    a[i * n + j] = a[j * n + i];
-                }
-                a[i * n + i] = diagonal[i] + damping_;
-            }
-        });
+        abovePairs(n, workers, [&](size_t i, size_t j) { a[j * n + i] = a[i * n + j]; });
+        for (size_t i = 0; i < n; ++i) {
+            a[i * n + i] = diagonal[i] + damping_;
+        }
         if (factorLower(a, n, workers)) {
             return;
         }
