@@ -19,7 +19,7 @@ const std::vector<Subject>& measured(size_t rows, const ProductKernels& level) {
         subjects = linears(rows, level);
         subjects.push_back(multiplyAddPeak(kernels()));
         subjects.push_back(int8Chain(level));
-        takeTurns(subjects, 16);
+        takeTurns(subjects, 8);
         for (Subject& subject : subjects) {
             subject.run = nullptr;  // its memory
         }
