@@ -20,6 +20,7 @@ const char* codeName(ErrorCode code) {
         case ErrorCode::Io: return "IO";
         case ErrorCode::Argument: return "ARGUMENT";
         case ErrorCode::Memory: return "MEMORY";
+        case ErrorCode::Device: return "DEVICE";
         case ErrorCode::Cancelled: return "CANCELLED";
     }
     return "ARGUMENT";

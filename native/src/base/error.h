@@ -10,7 +10,8 @@ namespace quantscope {
 enum class ErrorCode {
     Io,         ///< a file is missing, too short, or cannot be read
     Argument,   ///< the request makes no sense
-    Memory,     ///< an allocation failed
+    Memory,     ///< an allocation failed, on this machine or on a device
+    Device,     ///< a device or its driver failed, or cannot be used
     Cancelled,  ///< the caller asked to stop
 };
 

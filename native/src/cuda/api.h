@@ -1,0 +1,88 @@
+// The interface of the CUDA library: a table of function pointers in groups, nothing but plain data across it. The core library opens it at run time
+// (device/library.h), so that the addon needs no CUDA. The same sources built for the processor (emulator) have the same interface, for tests.
+//
+// Every function returns a Status; with anything but Ok, message() says why, for the calling thread. A Context belongs to one device and has one
+// stream: kernels and copies that are queued on it run in order, and nothing is promised of what they write before synchronise() returned Ok.
+// One thread at a time may use a context. Adding a group: a struct of pointers here, a function that fills it in its own .cu, one line in api.cu.
+#pragma once
+
+#include <cstdint>
+
+namespace quantscope::cuda {
+
+/// Goes up with every change of what stands below: the core library refuses another one.
+inline constexpr uint32_t kApiVersion = 1;
+
+enum class Status : int32_t {
+    Ok,
+    Unavailable,  ///< no driver, no device, or one that cannot run these kernels
+    OldDriver,    ///< the driver is older than the runtime that was linked in needs
+    OutOfMemory,  ///< of the device; what was allocated before stays
+    Argument,     ///< the call makes no sense; nothing was done
+    Failed,       ///< the device or the driver failed; the context cannot be used further
+};
+
+/// How values stand in memory.
+enum class Element : int32_t { F32, BF16 };
+
+/// How norms and scales are rounded before use, as base/rounding.h does it.
+enum class Stored : int32_t { Fp16, Bf16, Fp32 };
+
+struct Context;
+
+struct DeviceDescription {
+    char name[128];
+    int32_t major;  ///< compute capability
+    int32_t minor;
+    int32_t multiprocessors;
+    int32_t sharedBytes;  ///< of one block, at most
+    uint64_t memoryBytes;
+    int32_t usable;       ///< 0 or 1
+    char reason[256];     ///< why it is not usable; empty when it is
+};
+
+struct DeviceCalls {
+    Status (*count)(int32_t* devices);
+    Status (*describe)(int32_t device, DeviceDescription* description);
+    Status (*open)(int32_t device, Context** context);
+    void (*close)(Context* context);  ///< frees what the context still owns; null is allowed
+    /// Aligned to 256 bytes. 0 bytes give a valid address.
+    Status (*allocate)(Context* context, uint64_t bytes, void** address);
+    void (*free)(Context* context, void* address);  ///< after what is queued; null is allowed
+    Status (*memory)(Context* context, uint64_t* freeBytes, uint64_t* totalBytes);
+    /// Copies are queued; `host` must stay as it is until synchronise().
+    Status (*upload)(Context* context, void* device, const void* host, uint64_t bytes);
+    Status (*download)(Context* context, void* host, const void* device, uint64_t bytes);
+    Status (*copy)(Context* context, void* to, const void* from, uint64_t bytes);
+    Status (*clear)(Context* context, void* device, uint64_t bytes);
+    /// Waits for everything queued and reports what went wrong in it.
+    Status (*synchronise)(Context* context);
+    /// Milliseconds of device time between the two, everything queued in between included. stop() waits.
+    Status (*startTimer)(Context* context);
+    Status (*stopTimer)(Context* context, float* milliseconds);
+    /// Copies beside the kernels, for weights that do not stay on the device. fetch() copies host memory from allocateHost() as soon as all that was
+    /// queued on the stream before the last release() of this slot is done; acquire() makes the stream wait for the slot's copy. slot < kSlots.
+    Status (*allocateHost)(Context* context, uint64_t bytes, void** address);
+    void (*freeHost)(Context* context, void* address);
+    Status (*fetch)(Context* context, int32_t slot, void* device, const void* host, uint64_t bytes);
+    Status (*acquire)(Context* context, int32_t slot);
+    Status (*release)(Context* context, int32_t slot);
+    /// Waits on the calling thread until the slot's copy has read its host memory.
+    Status (*copied)(Context* context, int32_t slot);
+};
+
+inline constexpr int32_t kSlots = 4;
+
+struct Api {
+    uint32_t version;
+    int32_t emulated;           ///< 1 when the "device" is the processor
+    const char* architectures;  ///< compute capabilities with code of their own, times 100: "800,860,890,900,1200"
+    const char* (*message)();   ///< of the last call on this thread that was not Ok; valid until the next
+    const DeviceCalls* device;
+};
+
+/// The one exported symbol. Null when the library does not speak that version.
+using ApiFunction = const Api* (*)(uint32_t version);
+inline constexpr const char* kApiFunction = "quantscope_cuda_api";
+
+}  // namespace quantscope::cuda

@@ -1,0 +1,30 @@
+// What the groups share: the context behind api.h's opaque pointer, and how a call fails.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <cuda_runtime.h>
+
+#include "cuda/api.h"
+
+namespace quantscope::cuda {
+
+/// What all groups need to know of a context; device.cu adds what is its own.
+struct Context {
+    int32_t device = 0;
+    DeviceDescription description{};
+    cudaStream_t stream{};
+    virtual ~Context() = default;
+};
+
+/// Keeps the message for this thread and returns the status.
+Status fail(Status status, const std::string& message);
+const char* lastMessage();
+
+/// Ok, or what the runtime's error means to us. `doing` says what was tried: "copying to the device", the name of a kernel.
+Status check(cudaError_t error, const char* doing);
+
+const DeviceCalls& deviceCalls();
+
+}  // namespace quantscope::cuda
