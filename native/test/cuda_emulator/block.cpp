@@ -1,0 +1,409 @@
+#include "block.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdio>
+#include <deque>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "emulator.h"
+#include "fiber.h"
+#include "memory.h"
+
+constinit thread_local uint3 threadIdx{};
+constinit thread_local uint3 blockIdx{};
+constinit thread_local uint3 blockDim{};
+constinit thread_local uint3 gridDim{};
+
+namespace quantscope::cuda::emulator {
+
+namespace {
+
+constexpr unsigned kWarp = 32;
+constexpr unsigned kMostThreads = 1024;
+constexpr size_t kGuard = 4096;            // bytes before and behind dynamic shared memory
+constexpr unsigned char kGuardByte = 0xa5;
+
+struct Fault {
+    std::string message;
+};
+
+std::string placeName(const Place& where) {
+    const std::string file = where.file_name();
+    return file.substr(file.find_last_of('/') + 1) + ":" + std::to_string(where.line());
+}
+
+struct Copy {
+    void* to;
+    const void* from;
+    size_t bytes;
+    size_t filled;  ///< of them from `from`; the rest are zeros
+    Place where;
+};
+
+struct Thread {
+    Fiber fiber;
+    uint3 index{};
+    bool done = false;
+    const char* waitsIn = nullptr;
+    Place waitsAt;
+    std::vector<Copy> open;                 ///< copies of no group yet
+    std::deque<std::vector<Copy>> groups;
+};
+
+/// Lanes that wait for each other.
+struct Meeting {
+    uint32_t mask;
+    uint32_t arrived;
+    const char* kind;
+    Place where;
+    void* arguments[kWarp];
+};
+
+struct Warp {
+    uint32_t runnable = 0;
+    std::vector<Meeting> meetings;
+};
+
+/// One for each thread of the host; its stacks are used again and again.
+struct Block {
+    std::vector<std::unique_ptr<Thread>> threads;
+    unsigned count = 0;
+    Warp warps[kMostThreads / kWarp];
+    uint32_t runnableWarps = 0;
+    unsigned running = 0;
+    unsigned left = 0;      ///< threads that have not returned
+    unsigned waiting = 0;   ///< at the barrier
+    int barrierSum = 0;
+    int lastBarrierSum = 0;
+    Place barrierPlace;
+    const std::function<void()>* body = nullptr;
+    std::string failure;
+    std::vector<unsigned char> memory;  ///< guard, dynamic shared memory, guard
+    size_t sharedBytes = 0;
+    std::map<void*, size_t> arrays;     ///< static shared memory that this block has come across
+    uint64_t random = 0;
+
+    unsigned char* shared() {
+        const auto begin = reinterpret_cast<uintptr_t>(memory.data()) + kGuard;
+        return reinterpret_cast<unsigned char*>((begin + 1023) / 1024 * 1024);
+    }
+    uint64_t next() {  // SplitMix64
+        uint64_t z = random += 0x9e3779b97f4a7c15;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+        return z ^ (z >> 31);
+    }
+    void wake(unsigned thread) {
+        warps[thread / kWarp].runnable |= 1u << thread % kWarp;
+        runnableWarps |= 1u << thread / kWarp;
+    }
+    void sleep(unsigned thread) {
+        Warp& warp = warps[thread / kWarp];
+        warp.runnable &= ~(1u << thread % kWarp);
+        if (warp.runnable == 0) {
+            runnableWarps &= ~(1u << thread / kWarp);
+        }
+    }
+    unsigned pick(uint32_t mask) {
+        switch (options().order) {
+            case Order::Forward: return static_cast<unsigned>(std::countr_zero(mask));
+            case Order::Backward: return 31 - static_cast<unsigned>(std::countl_zero(mask));
+            case Order::Shuffled: break;
+        }
+        const int turn = static_cast<int>(next() % kWarp);
+        return (static_cast<unsigned>(std::countr_zero(std::rotr(mask, turn))) + static_cast<unsigned>(turn)) % kWarp;
+    }
+    Thread& self() { return *threads[running]; }
+};
+
+Block& block() {
+    static thread_local Block instance;
+    return instance;
+}
+
+std::string tripleName(const uint3& index) {
+    return "(" + std::to_string(index.x) + ", " + std::to_string(index.y) + ", " + std::to_string(index.z) + ")";
+}
+
+/// Until somebody wakes the running thread.
+void wait(const char* in, const Place& where) {
+    Block& b = block();
+    Thread& self = b.self();
+    self.waitsIn = in;
+    self.waitsAt = where;
+    b.sleep(b.running);
+    self.fiber.leave();
+    self.waitsIn = nullptr;
+}
+
+void threadEntry() {
+    Block& b = block();
+    try {
+        (*b.body)();
+    } catch (const Fault& fault) {
+        b.failure = fault.message;
+    } catch (const std::exception& error) {
+        b.failure = std::string("exception: ") + error.what();
+    }
+    Thread& self = b.self();
+    self.done = true;
+    --b.left;
+    b.sleep(b.running);
+    self.fiber.leave(true);
+}
+
+/// Nobody can go on: where they all are.
+std::string stuck(Block& b) {
+    std::map<std::string, unsigned> places;
+    for (unsigned t = 0; t < b.count; ++t) {
+        const Thread& thread = *b.threads[t];
+        ++places[thread.done ? "have returned" : std::string("wait in ") + thread.waitsIn + " at " + placeName(thread.waitsAt)];
+    }
+    std::string text = "threads wait for others that do not come:";
+    for (const auto& [place, count] : places) {
+        text += " " + std::to_string(count) + " " + place + ";";
+    }
+    text.pop_back();
+    return text;
+}
+
+void checkGuards(Block& b) {
+    const unsigned char* const begin = b.shared();
+    const auto whole = [](const unsigned char* from) { return std::all_of(from, from + kGuard, [](unsigned char byte) { return byte == kGuardByte; }); };
+    if (!whole(begin - kGuard) || !whole(begin + b.sharedBytes)) {
+        b.failure = "writes outside of its " + std::to_string(b.sharedBytes) + " bytes of dynamic shared memory";
+    }
+}
+
+void runBlock(Block& b, dim3 size) {
+    b.count = size.x * size.y * size.z;
+    b.left = b.count;
+    b.waiting = 0;
+    b.barrierSum = 0;
+    b.runnableWarps = 0;
+    b.arrays.clear();
+    b.memory.resize(b.sharedBytes + 2 * kGuard + 1024);
+    std::fill_n(b.shared() - kGuard, kGuard, kGuardByte);
+    fillWithGarbage(b.shared(), b.sharedBytes);
+    std::fill_n(b.shared() + b.sharedBytes, kGuard, kGuardByte);
+    for (auto& warp : b.warps) {
+        warp.runnable = 0;
+        warp.meetings.clear();
+    }
+    while (b.threads.size() < b.count) {
+        b.threads.push_back(std::make_unique<Thread>());
+    }
+    for (unsigned t = 0; t < b.count; ++t) {
+        Thread& thread = *b.threads[t];
+        thread.index = {t % size.x, t / size.x % size.y, t / (size.x * size.y)};
+        thread.done = false;
+        thread.open.clear();
+        thread.groups.clear();
+        thread.fiber.start(threadEntry);
+        b.wake(t);
+    }
+    while (b.left > 0 && b.failure.empty()) {
+        if (b.runnableWarps == 0) {
+            b.failure = stuck(b);
+            return;
+        }
+        const unsigned warp = b.pick(b.runnableWarps);
+        b.running = warp * kWarp + b.pick(b.warps[warp].runnable);
+        threadIdx = b.self().index;
+        b.self().fiber.resume();
+    }
+    if (b.failure.empty()) {
+        checkGuards(b);
+    }
+}
+
+void finish(const Copy& copy) {
+    checkReadable(copy.from, copy.filled, 1, copy.where);
+    std::memcpy(copy.to, copy.from, copy.filled);
+    std::memset(static_cast<char*>(copy.to) + copy.filled, 0, copy.bytes - copy.filled);
+}
+
+}  // namespace
+
+void fail(const std::string& what, const Place& where) { throw Fault{"thread " + tripleName(threadIdx) + " " + what + " at " + placeName(where)}; }
+
+int blockBarrierSum(int value, const Place& where) {
+    Block& b = block();
+    if (b.waiting > 0 && (b.barrierPlace.line() != where.line() || std::strcmp(b.barrierPlace.file_name(), where.file_name()) != 0)) {
+        fail("comes to a barrier while others of its block wait at another one, " + placeName(b.barrierPlace) + ",", where);
+    }
+    b.barrierPlace = where;
+    b.barrierSum += value;
+    if (++b.waiting == b.count) {  // threads that have returned never come: stuck() says so
+        b.waiting = 0;
+        b.lastBarrierSum = b.barrierSum;
+        b.barrierSum = 0;
+        for (unsigned t = 0; t < b.count; ++t) {
+            b.wake(t);
+        }
+        // Whoever is first by the order goes on, not who came last.
+        b.self().fiber.leave();
+    } else {
+        wait("a block barrier", where);
+    }
+    return b.lastBarrierSum;
+}
+
+void blockBarrier(const Place& where) { blockBarrierSum(0, where); }
+
+void warpTogether(uint32_t mask, const char* kind, void* argument, Together body, const Place& where) {
+    Block& b = block();
+    Warp& warp = b.warps[b.running / kWarp];
+    const uint32_t lane = b.running % kWarp;
+    if ((mask >> lane & 1) == 0) {
+        fail(std::string("is not in the mask of its own ") + kind, where);
+    }
+    if (b.running - lane + kWarp - static_cast<unsigned>(std::countl_zero(mask)) > b.count) {
+        fail(std::string("waits in ") + kind + " for lanes that its block of " + std::to_string(b.count) + " threads does not have", where);
+    }
+    Meeting* meeting = nullptr;
+    for (Meeting& other : warp.meetings) {
+        if ((other.mask & mask) == 0) {
+            continue;
+        }
+        if (other.mask != mask || std::strcmp(other.kind, kind) != 0 || other.where.line() != where.line()) {
+            fail(std::string("comes to ") + kind + " while lanes of its warp wait in " + other.kind + " at " + placeName(other.where) + ",", where);
+        }
+        meeting = &other;
+    }
+    if (meeting == nullptr) {
+        warp.meetings.push_back({mask, 0, kind, where, {}});
+        meeting = &warp.meetings.back();
+    }
+    meeting->arguments[lane] = argument;
+    meeting->arrived |= 1u << lane;
+    if (meeting->arrived != mask) {
+        wait(kind, where);
+        return;
+    }
+    const Meeting complete = *meeting;
+    warp.meetings.erase(warp.meetings.begin() + (meeting - warp.meetings.data()));
+    body(complete.arguments, mask);
+    for (uint32_t other = 0; other < kWarp; ++other) {
+        if (mask >> other & 1) {
+            b.wake(b.running - lane + other);
+        }
+    }
+    b.self().fiber.leave();  // as after a barrier
+}
+
+unsigned char* dynamicShared() { return block().shared(); }
+size_t dynamicSharedBytes() { return block().sharedBytes; }
+
+void enterShared(void* array, size_t bytes, const Place& where) {
+    Block& b = block();
+    if (!b.arrays.emplace(array, bytes).second) {
+        return;
+    }
+    size_t total = 0;
+    for (const auto& [at, size] : b.arrays) {
+        total += size;
+    }
+    if (total > 48 * 1024) {
+        fail("has " + std::to_string(total) + " bytes of static shared memory, more than 48 KiB,", where);
+    }
+    fillWithGarbage(array, bytes);
+}
+
+bool isShared(const void* at, size_t bytes) {
+    Block& b = block();
+    const auto* const first = static_cast<const unsigned char*>(at);
+    if (first >= b.shared() && first + bytes <= b.shared() + b.sharedBytes) {
+        return true;
+    }
+    auto found = b.arrays.upper_bound(const_cast<void*>(at));
+    if (found == b.arrays.begin()) {
+        return false;
+    }
+    --found;
+    return first + bytes <= static_cast<const unsigned char*>(found->first) + found->second;
+}
+
+void checkShared(const void* at, size_t bytes, size_t alignment, const Place& where) {
+    if (reinterpret_cast<uintptr_t>(at) % alignment != 0) {
+        fail("addresses " + std::to_string(bytes) + " bytes that are not aligned to " + std::to_string(alignment), where);
+    }
+    if (!isShared(at, bytes)) {
+        fail("addresses " + std::to_string(bytes) + " bytes outside of the block's shared memory", where);
+    }
+}
+
+void checkReadable(const void* at, size_t bytes, size_t alignment, const Place& where) {
+    if (bytes == 0) {
+        return;
+    }
+    if (reinterpret_cast<uintptr_t>(at) % alignment != 0) {
+        fail("addresses " + std::to_string(bytes) + " bytes that are not aligned to " + std::to_string(alignment), where);
+    }
+    if (!isShared(at, bytes) && !isDeviceMemory(at, bytes)) {
+        fail("addresses " + std::to_string(bytes) + " bytes outside of every allocation of the device", where);
+    }
+}
+
+void copyLater(void* to, const void* from, size_t bytes, size_t filled, const Place& where) {
+    checkShared(to, bytes, bytes, where);
+    if (filled > bytes) {
+        fail("asks for more bytes than the copy has", where);
+    }
+    checkReadable(from, filled, filled == 0 ? 1 : bytes, where);
+    fillWithGarbage(to, bytes);
+    block().self().open.push_back({to, from, bytes, filled, where});
+}
+
+void closeCopyGroup() {
+    Thread& self = block().self();
+    self.groups.push_back(std::move(self.open));
+    self.open.clear();
+}
+
+void awaitCopyGroups(size_t left) {
+    Thread& self = block().self();
+    while (self.groups.size() > left) {
+        std::for_each(self.groups.front().begin(), self.groups.front().end(), finish);
+        self.groups.pop_front();
+    }
+}
+
+void fillWithGarbage(void* at, size_t bytes) {
+    auto* const target = static_cast<unsigned char*>(at);
+    for (size_t i = 0; i < bytes; ++i) {
+        target[i] = (reinterpret_cast<uintptr_t>(target) + i) % 2 == 0 ? 0xe5 : 0xff;
+    }
+}
+
+std::string runGrid(const Place& launched, dim3 grid, dim3 size, size_t sharedBytes, const std::function<void()>& body) {
+    Block& b = block();
+    b.body = &body;
+    b.sharedBytes = sharedBytes;
+    b.failure.clear();
+    b.random = options().seed;
+    blockDim = {size.x, size.y, size.z};
+    gridDim = {grid.x, grid.y, grid.z};
+    const uint64_t count = uint64_t{grid.x} * grid.y * grid.z;
+    std::vector<uint64_t> sequence(count);
+    for (uint64_t i = 0; i < count; ++i) {
+        sequence[i] = options().order == Order::Backward ? count - 1 - i : i;
+    }
+    for (uint64_t i = count; options().order == Order::Shuffled && i > 1; --i) {
+        std::swap(sequence[i - 1], sequence[b.next() % i]);
+    }
+    for (const uint64_t i : sequence) {
+        blockIdx = {static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
+                    static_cast<unsigned>(i / (uint64_t{grid.x} * grid.y))};
+        runBlock(b, size);
+        if (!b.failure.empty()) {
+            return "the kernel launched at " + placeName(launched) + ", block " + tripleName(blockIdx) + ": " + b.failure;
+        }
+    }
+    return "";
+}
+
+}  // namespace quantscope::cuda::emulator
