@@ -11,7 +11,7 @@
 namespace quantscope::cuda {
 
 /// Goes up with every change of what stands below: the core library refuses another one.
-inline constexpr uint32_t kApiVersion = 1;
+inline constexpr uint32_t kApiVersion = 2;
 
 enum class Status : int32_t {
     Ok,
@@ -73,12 +73,55 @@ struct DeviceCalls {
 
 inline constexpr int32_t kSlots = 4;
 
+/// What rotate() makes of the rotated values.
+enum class Code : int32_t {
+    None,        ///< nothing: only y is written
+    Codebook,    ///< quantizer/codebook.h, one norm per row
+    MidRise,     ///< quantizer/midrise.h, one norm per row
+    Symmetric,   ///< quantizer/integer.h, scale and lowest step of each group
+    Asymmetric,
+};
+
+/// Rows through the RPBH rotation (rotation/rpbh.h) to codes, in one reading of x and one writing of the codes. Addresses are the device's.
+/// Codes and sides are those of RowCodec (quantizer/row_codec.h), up to the rounding of float32 sums: a value within about 1e-6 of a threshold may fall
+/// to the other side of it. The norm is that of x, which the rotation keeps.
+struct RotateRequest {
+    const void* x;            ///< [rows, width]
+    uint64_t rows;
+    uint64_t width;           ///< 1..maxWidth()
+    uint64_t xStride;         ///< elements between rows
+    Element element;          ///< of x
+    const uint32_t* sources;  ///< [width] input of each position, its sign in the top bit; null keeps the order
+    uint32_t block;           ///< Hadamard block: a power of two up to 4096 that divides the width; 1 leaves it out
+
+    void* y;                  ///< [rows, width] rotated values, or null
+    uint64_t yStride;
+    Element yElement;
+
+    Code code;
+    int32_t bits;             ///< 1..8 (Symmetric 2..8)
+    uint64_t group;           ///< integers: values that share a scale; divides the width
+    Stored stored;            ///< how norms and scales are rounded
+    const float* thresholds;  ///< codebook: [2^(bits - 1) - 1] between positive levels, in standard deviations, ascending
+    float step;               ///< mid-rise: in standard deviations
+    double clip;              ///< integers: share of the range that is kept, in (0, 1]
+    uint8_t* codes;           ///< [rows, packedBytes(width, bits)] as packed/codes.h
+    float* sides;             ///< [rows, 1], or [rows, 2 width / group] of scale and lowest step
+};
+
+struct RotateCalls {
+    Status (*rotate)(Context* context, const RotateRequest* request);
+    /// Widest rows that fit the device.
+    uint64_t (*maxWidth)(Context* context);
+};
+
 struct Api {
     uint32_t version;
     int32_t emulated;           ///< 1 when the "device" is the processor
     const char* architectures;  ///< compute capabilities with code of their own, times 100: "800,860,890,900,1200"
     const char* (*message)();   ///< of the last call on this thread that was not Ok; valid until the next
     const DeviceCalls* device;
+    const RotateCalls* rotate;
 };
 
 /// The one exported symbol. Null when the library does not speak that version.

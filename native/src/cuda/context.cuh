@@ -25,6 +25,8 @@ const char* lastMessage();
 /// Ok, or what the runtime's error means to us. `doing` says what was tried: "copying to the device", the name of a kernel.
 Status check(cudaError_t error, const char* doing);
 
+// One for each group, in the file of that name.
 const DeviceCalls& deviceCalls();
+const RotateCalls& rotateCalls();
 
 }  // namespace quantscope::cuda

@@ -1,0 +1,36 @@
+// Tests of the CUDA library, opened as the engine opens it: the emulated one, or the one that QUANTSCOPE_CUDA_LIBRARY names.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <memory>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "device/device.h"
+#include "device/library.h"
+
+namespace quantscope::test {
+
+inline std::shared_ptr<const CudaLibrary> testedLibrary() {
+#ifdef QUANTSCOPE_EMULATED_LIBRARY
+    ::setenv("QUANTSCOPE_CUDA_LIBRARY", QUANTSCOPE_EMULATED_LIBRARY, 0);
+#endif
+    const auto opened = openCudaLibrary();
+    if (const auto* unavailable = std::get_if<CudaUnavailable>(&opened)) {
+        ADD_FAILURE() << unavailable->message;
+        std::abort();
+    }
+    return std::get<0>(opened);
+}
+
+/// The first usable device, opened once.
+inline std::shared_ptr<Device> testedDevice() {
+    static const std::shared_ptr<Device> device = Device::open(testedLibrary(), findCudaDevices(*testedLibrary()).first.value());
+    return device;
+}
+
+}  // namespace quantscope::test
