@@ -1,0 +1,121 @@
+#include "device/coder.h"
+
+#include <algorithm>
+
+#include "packed/codes.h"
+#include "quantizer/codebook.h"
+#include "quantizer/midrise.h"
+
+namespace quantscope {
+
+namespace {
+
+constexpr uint64_t kLargestBlock = 4096;
+
+cuda::Stored storedOf(FloatType type) {
+    switch (type) {
+        case FloatType::Fp16: return cuda::Stored::Fp16;
+        case FloatType::Bf16: return cuda::Stored::Bf16;
+        case FloatType::Fp32: break;
+    }
+    return cuda::Stored::Fp32;
+}
+
+}  // namespace
+
+std::optional<std::string> DeviceCoder::unsupported(const Quantizer& quantizer, uint64_t width, const Rpbh* rotation, const Device& device) {
+    if (const uint64_t most = device.api().rotate->maxWidth(device.context()); width < 1 || width > most) {
+        return "rows of " + std::to_string(width) + " values do not fit the device, which takes " + std::to_string(most);
+    }
+    if (rotation != nullptr && rotation->block() > kLargestBlock) {
+        return "Hadamard blocks of " + std::to_string(rotation->block()) + " are larger than " + std::to_string(kLargestBlock);
+    }
+    if (const auto* integer = std::get_if<IntQuantizer>(&quantizer)) {
+        if (integer->granularity == Granularity::Tensor) {
+            return "a scale for the whole tensor";
+        }
+        if (integer->clipSearch) {
+            return "clipping by search";
+        }
+        if (integer->shift) {
+            return "shifted codes";
+        }
+    } else if (std::holds_alternative<TwinLogQuantizer>(quantizer)) {
+        return "twin-log codes";
+    } else if (std::holds_alternative<FloatQuantizer>(quantizer)) {
+        return "small floats";
+    }
+    return std::nullopt;
+}
+
+DeviceCoder::DeviceCoder(std::shared_ptr<Device> device, const Quantizer& quantizer, uint64_t width, const Rpbh* rotation) : device_(std::move(device)) {
+    if (const auto reason = unsupported(quantizer, width, rotation, *device_)) {
+        failArgument("Not on " + std::string(device_->description().name) + ": " + *reason);
+    }
+    validate(quantizer, width);
+    request_.width = width;
+    request_.block = 1;
+    request_.clip = 1.0;
+    if (rotation != nullptr) {
+        std::vector<uint32_t> sources(width);
+        for (size_t i = 0; i < width; ++i) {
+            sources[i] = rotation->source(i) | (rotation->sign(i) < 0 ? 0x80000000u : 0u);
+        }
+        sources_ = device_->upload(sources);
+        request_.sources = sources_.data();
+        request_.block = static_cast<uint32_t>(rotation->block());
+    }
+    if (const auto* codebook = std::get_if<CodebookQuantizer>(&quantizer)) {
+        const LevelTable& table = codebookFor(width, codebook->bits)->table;
+        thresholds_ = device_->upload(std::vector<float>(table.thresholds.begin(), table.thresholds.begin() + (table.size - 1)));
+        request_.code = cuda::Code::Codebook;
+        request_.thresholds = thresholds_.data();
+        request_.bits = codebook->bits;
+        request_.stored = storedOf(codebook->norm);
+        sides_ = 1;
+    } else if (const auto* midRise = std::get_if<MidRiseQuantizer>(&quantizer)) {
+        request_.code = cuda::Code::MidRise;
+        request_.step = static_cast<float>(midRiseStep(width, midRise->bits).step);
+        request_.bits = midRise->bits;
+        request_.stored = storedOf(midRise->norm);
+        sides_ = 1;
+    } else if (const auto* integer = std::get_if<IntQuantizer>(&quantizer)) {
+        request_.code = integer->symmetric ? cuda::Code::Symmetric : cuda::Code::Asymmetric;
+        request_.bits = integer->bits;
+        request_.group = integer->granularity == Granularity::Group ? integer->group : width;
+        request_.stored = storedOf(integer->scale);
+        request_.clip = integer->clip.value_or(1.0);
+        sides_ = 2 * width / request_.group;
+    }
+    rowBytes_ = packedBytes(width, request_.bits);
+}
+
+cuda::RotateRequest DeviceCoder::requestFor(const DeviceRows& x) const {
+    cuda::RotateRequest request = request_;
+    request.x = x.data;
+    request.rows = x.rows;
+    request.xStride = x.stride;
+    request.element = x.element;
+    return request;
+}
+
+void DeviceCoder::encode(const DeviceRows& x, uint8_t* codes, float* sides) const {
+    cuda::RotateRequest request = requestFor(x);
+    if (request.code == cuda::Code::None) {
+        failArgument("There are no codes of values that are kept.");
+    }
+    request.codes = codes;
+    request.sides = sides;
+    device_->check(device_->api().rotate->rotate(device_->context(), &request), "coding rows");
+}
+
+void DeviceCoder::rotate(const DeviceRows& x, void* y, cuda::Element element, uint64_t stride) const {
+    cuda::RotateRequest request = requestFor(x);
+    request.code = cuda::Code::None;
+    request.y = y;
+    request.yElement = element;
+    request.yStride = stride;
+    device_->check(device_->api().rotate->rotate(device_->context(), &request), "rotating rows");
+}
+
+}  // namespace quantscope
