@@ -109,10 +109,9 @@ describe('command line', () => {
   });
 
   it('doctor', () => {
-    const doctor = json<{ engine: { cpuLevel: string; cuda: { available: boolean; reason: string } } }>('doctor');
+    const doctor = json<{ engine: { cpuLevel: string; cuda: { available: boolean; reason: string; devices: unknown[] } } }>('doctor', '--device', 'cpu');
     assert.ok(doctor.engine.cpuLevel);
-    assert.equal(doctor.engine.cuda.available, false);
-    assert.ok(doctor.engine.cuda.reason);
+    assert.deepEqual([doctor.engine.cuda.available, doctor.engine.cuda.reason, doctor.engine.cuda.devices], [false, 'the processor was asked for', []]);
   });
 
   it('capture', async () => {
@@ -154,7 +153,8 @@ describe('command line', () => {
     ['two arguments', () => ['inspect', 'a', 'b'], /Only one checkpoint at a time/],
     ['an unknown option', () => ['plan', example, '--frob'], /--frob/],
     ['threads that are no number', () => ['plan', example, '--threads', 'many'], /--threads must be a whole number from 0 to 256, not "many"/],
-    ['a device this build lacks', () => ['analyze', example, '--device', 'cuda'], /no CUDA backend/],
+    ['a device this machine lacks', () => ['analyze', example, '--device', 'cuda'], /--device cuda: CUDA is not used: .*Use --device auto or cpu/],
+    ['a device there is none of', () => ['analyze', example, '--device', 'tpu'], /--device must be auto, cpu or cuda, not "tpu"/],
     ['a config that is not there', () => ['plan', join(root, 'nowhere.quant.yaml')], /nowhere\.quant\.yaml: there is no such file/],
     ['a folder as config', () => ['plan', root], /this is a folder/],
     ['a config that is not UTF-8', () => ['plan', join(folder({ 'c.quant.yaml': Uint8Array.of(0x61, 0xff, 0xfe) }), 'c.quant.yaml')], /not UTF-8/],

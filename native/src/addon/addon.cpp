@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "addon/cuda.h"
 #include "addon/fields.h"
 #include "addon/fit.h"
 #include "addon/jobs.h"
@@ -339,6 +340,8 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
 
     exports.Set("version", Napi::Function::New(env, version));
     exports.Set("cpu", Napi::Function::New(env, cpu));
+    exports.Set("cuda", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return guarded(info.Env(), [&] { return cudaState(info); }); }));
+    exports.Set("cudaSelfTest", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return guarded(info.Env(), [&] { return cudaSelfTest(info); }); }));
     exports.Set("setThreads", Napi::Function::New(env, setThreads));
     exports.Set("measure", Napi::Function::New(env, measureJob));
     exports.Set("stats", Napi::Function::New(env, statsJob));

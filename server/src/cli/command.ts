@@ -9,11 +9,11 @@ import { URI } from 'vscode-uri';
 import { ReportCache } from '../analysis/cache';
 import { CheckpointStore } from '../checkpoint';
 import type { LoadedConfig } from '../config/load';
-import { EngineClient } from '../engine/client';
+import { EngineClient, describeCuda } from '../engine/client';
 import { loadAndLint } from '../lints';
 import type { LintedConfig } from '../lints';
 import { addonPath, engineHostPath, userCacheFolder } from '../paths';
-import type { Problem } from '../protocol';
+import type { EngineDevice, Problem } from '../protocol';
 
 /** Bad usage or bad input: exit code 2. The message names file, place and remedy. */
 export class UsageError extends Error {}
@@ -43,6 +43,7 @@ export class CommandContext {
   /** null with --cache none. */
   readonly cacheFolder: string | null;
   readonly threads: number;
+  readonly device: EngineDevice;
   private started: EngineClient | undefined;
   private progressShown = false;
 
@@ -51,20 +52,28 @@ export class CommandContext {
     this.quiet = values['quiet'] === true;
     this.threads = this.integer('threads', 0, 256) ?? 0;
     const device = values['device'] ?? 'auto';
-    if (device === 'cuda') {
-      throw new UsageError('--device cuda: this build has no CUDA backend. Use --device auto or cpu.');
-    }
-    if (device !== 'auto' && device !== 'cpu') {
+    if (device !== 'auto' && device !== 'cpu' && device !== 'cuda') {
       throw new UsageError(`--device must be auto, cpu or cuda, not "${String(device)}".`);
     }
+    this.device = device;
     const cache = values['cache'];
     this.cacheFolder = cache === 'none' ? null : typeof cache === 'string' ? resolve(cache) : userCacheFolder();
     this.cache = new ReportCache(this.cacheFolder && join(this.cacheFolder, 'reports'));
   }
 
   get engine(): EngineClient {
-    this.started ??= new EngineClient({ hostPath: engineHostPath, addonPath: addonPath(), threads: this.threads, log: (line) => this.values['verbose'] === true && this.note(line) });
+    this.started ??= new EngineClient({ hostPath: engineHostPath, addonPath: addonPath(), threads: this.threads, device: this.device, log: (line) => this.values['verbose'] === true && this.note(line) });
     return this.started;
+  }
+
+  /** `--device cuda` is a demand: without CUDA the command ends with the reason. */
+  async requireDevice(): Promise<void> {
+    if (this.device === 'cuda') {
+      const { cuda } = await this.engine.info();
+      if (!cuda.available || cuda.jobs.length === 0) {
+        throw new UsageError(`--device cuda: ${describeCuda(cuda)}. Use --device auto or cpu.`);
+      }
+    }
   }
 
   /** The only positional argument. */

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { release } from 'node:os';
+import { describeCuda } from '../engine/client';
 import { addonPath, userCacheFolder } from '../paths';
 import type { Command } from './command';
 
@@ -17,7 +18,10 @@ export const doctor: Command = {
       ...('error' in engine ? [`Engine       cannot start: ${engine.error}`] : [
         `Engine       version ${engine.version}, ${engine.threads} threads`,
         `Processor    ${engine.cpuLevel} in use; supported: ${engine.supportedLevels.join(', ')}`,
-        `CUDA         not used: ${engine.cuda.reason}`,
+        `CUDA         ${describeCuda(engine.cuda).replace(/^CUDA (is )?/, '')}`,
+        ...(engine.cuda.library === null ? [] : [`             library ${engine.cuda.library}`]),
+        ...engine.cuda.devices.map(({ name, computeCapability, memoryBytes, reason }, number) =>
+          `             device ${number}: ${name}, compute capability ${computeCapability}, ${(memoryBytes / 2 ** 30).toFixed(1)} GiB${reason === null ? '' : `; not used: ${reason}`}`),
       ]),
       `Cache        ${facts.cache}`,
     ].join('\n'));

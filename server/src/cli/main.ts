@@ -59,6 +59,9 @@ async function main([name, ...args]: string[]): Promise<number> {
         cancel.cancel();
       });
     }
+    if (command !== doctor) { // which is there to say what is missing
+      await context.requireDevice();
+    }
     return await command.run(context);
   } catch (error) {
     if (error instanceof EngineError && error.code === 'CANCELLED') {

@@ -2,11 +2,11 @@
  * The native addon's interface, as native/src/addon implements it. Types only; engine/host.ts is the one file that loads the addon.
  *
  * Every job returns { promise, cancel }. cancel() makes the promise reject with an Error whose `code` is 'CANCELLED' within 50 ms.
- * Other failures carry `code` 'IO' (file missing, too short, read error), 'ARGUMENT' (nonsense request) or 'MEMORY'. Messages name the file and what was expected.
+ * Other failures carry `code` 'IO' (file missing, too short, read error), 'ARGUMENT' (nonsense request), 'MEMORY' (of this machine or of a device) or 'DEVICE'. Messages name the file and what was expected.
  * `progress(fraction)` is called on the JavaScript thread with 0..1, at most about 20 times a second.
  */
 import type { LinearRecipe, Program, RunRequest, RunResult, Transform } from './graph';
-import type { Dtype, Marginal, Quantizer, TensorStats, Histogram, RpbhRotation, Solver } from '../protocol';
+import type { CudaDevice, Dtype, Marginal, Quantizer, TensorStats, Histogram, RpbhRotation, Solver } from '../protocol';
 
 /** A row-major tensor inside a file: rows = product of all but the last dimension, columns = the last. */
 export interface TensorRef { file: string; offset: number; dtype: Dtype; shape: number[] }
@@ -138,10 +138,16 @@ export interface Graph {
   close(): void;
 }
 
+/** What is known of CUDA without running anything on a device. device: number of the first that can be used; else reason (a stable code) and message say why there is none. */
+export interface CudaState { library: string | null; devices: CudaDevice[]; device: number | null; reason: 'no-library' | 'bad-library' | 'no-driver' | 'old-driver' | 'no-device' | 'old-device' | null; message: string }
+
 export interface Addon {
   version(): string;
   /** cpuLevel: the dispatch table in use; supportedLevels: all this processor could use, best first. */
   cpu(): { level: string; supported: string[]; threads: number };
+  cuda(): CudaState;
+  /** Tests all kernels of the CUDA library on the device of that number; what is wrong, or null. Blocks, and may crash: for a process of its own. */
+  cudaSelfTest(device: number): string | null;
   /** Size of the worker pool; 0 = one per processor. Takes effect for the next job. */
   setThreads(count: number): void;
   measure(request: MeasureRequest, progress: (fraction: number) => void): Job<Measurement>;

@@ -8,7 +8,7 @@ import { statSync } from 'node:fs';
 import { IPCMessageReader, IPCMessageWriter, createMessageConnection } from 'vscode-jsonrpc/node';
 import { ResponseError } from 'vscode-jsonrpc';
 import type { CancellationToken, MessageConnection, RequestType } from 'vscode-jsonrpc';
-import type { EngineInfo, StatusParams } from '../protocol';
+import type { CudaInfo, EngineDevice, EngineInfo, StatusParams } from '../protocol';
 import type { BasisFit, BasisRequest, ColumnRange, DequantizeLayerRequest, DequantizedLayer, LayerFit, Measurement, MeasureRequest, OutlierRotationFit, OutlierRotationRequest, QuantizeLayerRequest, ReconstructBlockRequest, ReconstructedBlock, SecondMomentsFile, StatsRequest, StatsResult, TensorRef, TransformRequest, TransformedSample } from './addon';
 import type { Program, RunRequest, RunResult } from './graph';
 import { BasisJob, CloseGraphRequest, ColumnRangeJob, DequantizeLayerJob, InfoRequest, JobProgress, MeasureJob, OpenGraphRequest, OutlierRotationJob, QuantizeLayerJob, ReconstructBlockJob, RunJob, StatsJob, TakeSecondMomentsJob, TransformJob } from './rpc';
@@ -21,6 +21,8 @@ export interface EngineOptions {
   addonPath: string;
   /** 0 = one per processor. */
   threads: number;
+  /** Without it: auto. */
+  device?: EngineDevice;
   log(message: string): void;
   onState?(state: StatusParams['engine'], message: string): void;
   now?(): number;
@@ -83,6 +85,12 @@ function unlessCancelled<T>(work: () => Promise<T>, cancellation: CancellationTo
     const listener = cancellation?.onCancellationRequested(cancel);
     void work().then(resolve, reject).finally(() => listener?.dispose());
   });
+}
+
+/** Half a sentence for logs: which device runs, and why not the other. */
+export function describeCuda({ available, reason, devices, device, jobs }: CudaInfo): string {
+  const name = devices[device ?? -1]?.name ?? 'a device';
+  return !available ? `CUDA is not used: ${reason}` : jobs.length === 0 ? `CUDA works on ${name}, but nothing of this version runs on it yet` : `CUDA runs ${jobs.join(', ')} on ${name}`;
 }
 
 const maxRestarts = 4;
@@ -237,7 +245,7 @@ export class EngineClient implements Engine {
     }
     this.starts.push(now);
     this.options.onState?.('starting', 'Starting the engine…');
-    const child = fork(this.options.hostPath, [this.options.addonPath, String(this.options.threads)], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], execArgv: [], serialization: 'advanced' });
+    const child = fork(this.options.hostPath, [this.options.addonPath, String(this.options.threads), this.options.device ?? 'auto'], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], execArgv: [], serialization: 'advanced' });
     let lastWords = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
@@ -266,7 +274,7 @@ export class EngineClient implements Engine {
       const death = await died;
       throw new EngineError('UNAVAILABLE', death.message.replace('in the middle of this job', 'while it started').replace(' The next job starts it again; the log has more.', ' Run "quantscope doctor" to see what is missing.'));
     });
-    this.options.log(`engine: started, version ${info.version}, ${info.cpuLevel}, ${info.threads} threads, process ${info.pid}`);
+    this.options.log(`engine: started, version ${info.version}, ${info.cpuLevel}, ${info.threads} threads, process ${info.pid}; ${describeCuda(info.cuda)}`);
     this.options.onState?.('running', 'Engine ready.');
     return { child, connection, died, info, graphs: new Map() };
   }

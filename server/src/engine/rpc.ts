@@ -7,7 +7,7 @@ import type { Program, RunRequest, RunResult } from './graph';
 /** `token` names the progress stream of this job. */
 export interface JobParams<T> { request: T; token: number }
 /** What a failed job carries in the error's `data`. NOT_OPEN: this process has no graph under that key, or no longer. */
-export interface JobErrorData { code: 'CANCELLED' | 'IO' | 'ARGUMENT' | 'MEMORY' | 'INTERNAL' | 'NOT_OPEN' }
+export interface JobErrorData { code: 'CANCELLED' | 'IO' | 'ARGUMENT' | 'MEMORY' | 'DEVICE' | 'INTERNAL' | 'NOT_OPEN' }
 
 /** Graphs the host keeps open. Beyond that, the one that has not run for longest is closed. */
 export const openGraphs = 2;

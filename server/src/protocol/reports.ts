@@ -63,4 +63,10 @@ export interface TensorStats {
   histogram: Histogram | null;
 }
 
-export interface EngineInfo { version: string; cpuLevel: string; supportedLevels: string[]; threads: number; pid: number; cuda: { available: boolean; reason: string } }
+/** Which device the engine may use: `auto` takes CUDA where it works. */
+export type EngineDevice = 'auto' | 'cpu' | 'cuda';
+/** reason: why it cannot be used; null when it can. */
+export interface CudaDevice { name: string; computeCapability: string; memoryBytes: number; reason: string | null }
+/** available: a device is there and its self-test passed. reason: why not, half a sentence; empty when it is. library: the one that was opened. device: number among `devices` of the one in use. jobs: what runs on it. */
+export interface CudaInfo { available: boolean; reason: string; library: string | null; devices: CudaDevice[]; device: number | null; jobs: string[] }
+export interface EngineInfo { version: string; cpuLevel: string; supportedLevels: string[]; threads: number; pid: number; cuda: CudaInfo }

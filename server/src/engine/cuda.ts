@@ -1,0 +1,69 @@
+/**
+ * Whether CUDA is used, and why not. Nothing runs on a device before its self-test passed in a process of its own: a driver or a kernel that crashes takes
+ * that process with it, not the engine. Runs in the engine's host and loads no addon itself.
+ */
+import { fork } from 'node:child_process';
+import type { CudaInfo, EngineDevice } from '../protocol';
+import type { CudaState } from './addon';
+
+/** Jobs that a device does when there is one. */
+export const cudaJobs: readonly string[] = [];
+
+/** Third argument of the host that makes it run the self-test instead. */
+export const selfTestArgument = 'self-test';
+/** What that process sends before it ends: what is wrong, or null. */
+export interface SelfTestMessage { wrong: string | null }
+
+/** A driver starts in seconds; the tests themselves take less. */
+const patience = 60_000;
+
+export async function findCuda(state: () => CudaState, device: EngineDevice, host: string, addonPath: string): Promise<CudaInfo> {
+  const none = { available: false, library: null, devices: [], device: null, jobs: [] };
+  if (device === 'cpu') {
+    return { ...none, reason: 'the processor was asked for' };
+  }
+  let known: CudaState;
+  try {
+    known = state();
+  } catch (error) {
+    return { ...none, reason: error instanceof Error ? error.message : String(error) };
+  }
+  const { library, devices, device: number, message } = known;
+  const found = { ...none, library, devices };
+  if (number === null) {
+    return { ...found, reason: message };
+  }
+  const wrong = await selfTest(host, addonPath, number);
+  return wrong === null ? { ...found, available: true, reason: '', device: number, jobs: [...cudaJobs] } : { ...found, reason: `the self-test failed: ${wrong}` };
+}
+
+/** @returns what is wrong, or null. */
+export function selfTest(host: string, addonPath: string, device: number, wait = patience): Promise<string | null> {
+  return new Promise((resolve) => {
+    const child = fork(host, [addonPath, selfTestArgument, String(device)], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: [] });
+    let answer: SelfTestMessage | undefined;
+    let lastWords = '';
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => { lastWords = (lastWords + text).slice(-2000); });
+    child.once('message', (message) => { answer = message as SelfTestMessage; });
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      child.kill('SIGKILL');
+    }, wait);
+    const end = (how: string): void => {
+      clearTimeout(timer);
+      const said = lastWords.trim().split('\n').at(-1) ?? '';
+      resolve(answer ? answer.wrong : late ? `it did not end within ${wait / 1000} seconds` : `its process ended (${how}${said === '' ? '' : `: ${said}`})`);
+    };
+    child.once('error', (error) => end(error.message));
+    child.once('exit', (code, signal) => {
+      const how = signal ?? `exit code ${code}`;
+      // What it said last may still be on its way: the channel closes behind it.
+      if (child.connected) {
+        child.once('disconnect', () => end(how));
+      } else {
+        end(how);
+      }
+    });
+  });
+}
