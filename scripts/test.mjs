@@ -6,6 +6,7 @@ import { buildNative, main, root, run, say, setup } from './setup.mjs';
 const stages = {
   lint: async () => [await check('Types', 'npx', ['tsc', '-b']), await check('Lint', 'npx', ['eslint', '.'])],
   native: () => ctest('native/build'),
+  cuda: () => mocha(['test/native/**/*.test.ts']),
   // Most of the second half waits for processes that it started: the two share the processors well.
   unit: () => bothAtOnce(['test/unit/**/*.test.ts', 'test/lsp/**/*.test.ts'], ['test/cli/**/*.test.ts', 'test/package/**/*.test.ts']),
   reference: () => mocha(['test/reference/**/*.test.ts']),

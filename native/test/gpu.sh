@@ -1,0 +1,131 @@
+#!/bin/sh
+# Builds the CUDA library for the device of this machine, runs all tests and benchmarks on it, and prints a table last. Needs nvcc, a C++20 compiler and
+# a shell: neither CMake nor Node, GoogleTest, OpenBLAS or a network. Takes less than 8 minutes.
+#   native/test/gpu.sh              everything on the device; without one it says so and ends with 2
+#   native/test/gpu.sh --emulate    the same tests and benchmarks on the processor, by the emulator: a test of this script, its times mean nothing
+# BUILD names the folder to build in (default native/build-gpu), JOBS how many compilers run at once, ARCH the compute capability to build for (90).
+set -u
+here=$(cd "$(dirname "$0")/.." && pwd)
+build=${BUILD:-$here/build-gpu}
+jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)}
+cxx=${CXX:-c++}
+emulate=no
+started=$(date +%s)
+case "${1:-}" in
+    "") ;;
+    --emulate) emulate=yes ;;
+    *) echo "usage: gpu.sh [--emulate]" >&2; exit 2 ;;
+esac
+
+say() { printf '── %s\n' "$*"; }
+give_up() { printf 'gpu.sh: %s\n' "$*" >&2; exit 2; }
+
+kernels=$(sed -n 's/^set(CUDA_KERNELS \(.*\))$/\1/p' "$here/src/cuda/sources.cmake")
+host=$(sed -n 's/^set(CUDA_HOST \(.*\))$/\1/p' "$here/src/cuda/sources.cmake")
+[ -n "$kernels" ] && [ -n "$host" ] || give_up "src/cuda/sources.cmake does not name the kernels"
+# What tests and benchmarks need of the core library.
+core="base/memory_posix.cpp base/special.cpp cpu/scalar.cpp device/coder.cpp device/device.cpp device/library.cpp device/self_test.cpp
+    quantizer/codebook.cpp quantizer/integer.cpp quantizer/midrise.cpp quantizer/quantizer.cpp quantizer/row_codec.cpp quantizer/small_float.cpp
+    quantizer/twin_log.cpp rotation/rpbh.cpp stats/marginal.cpp stats/sphere.cpp"
+tests="device_test.cpp device_rotate_test.cpp"
+
+mkdir -p "$build" || exit 2
+plan=$build/plan
+: > "$plan"
+common="-std=c++20 -I$here/src -I$here/test"
+
+if [ $emulate = no ]; then
+    if ! command -v nvidia-smi > /dev/null || ! gpus=$(nvidia-smi --query-gpu=name,compute_cap,driver_version --format=csv,noheader 2>&1) || [ -z "$gpus" ]; then
+        give_up "there is no GPU on this machine (nvidia-smi finds none). 'gpu.sh --emulate' runs the same tests on the processor."
+    fi
+    say "device: $gpus"
+    PATH=$PATH:/usr/local/cuda/bin
+    command -v nvcc > /dev/null || give_up "nvcc is not there; install the CUDA toolkit or put it on the PATH"
+    arch=${ARCH:-$(printf '%s\n' "$gpus" | head -n 1 | awk -F', *' '{ gsub(/\./, "", $2); print $2 }')}
+    say "nvcc $(nvcc --version | sed -n 's/.*release \([0-9.]*\).*/\1/p'), sm_$arch, $jobs jobs"
+    for file in $host $kernels; do
+        # Kernels that need the features of one generation alone stand behind its own target.
+        echo "nvcc $common -O3 --fmad=false -lineinfo -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off -gencode arch=compute_$arch,code=[sm_$arch,compute_$arch] -c $here/src/cuda/$file -o $build/$file.o" >> "$plan"
+    done
+    library=$build/libquantscope_cuda.so
+else
+    say "emulated: no device is used"
+    emulation="$common -I$here/test/cuda_emulator -DQUANTSCOPE_CUDA_EMULATION -Wno-unknown-pragmas -O2 -fPIC -fvisibility=hidden -ffp-contract=off"
+    for file in $host $kernels; do
+        echo "$cxx $emulation -x c++ -c $here/src/cuda/$file -o $build/$file.emulated.o" >> "$plan"
+    done
+    for file in block fiber runtime; do
+        echo "$cxx $emulation -c $here/test/cuda_emulator/$file.cpp -o $build/$file.emulated.o" >> "$plan"
+    done
+    library=$build/libquantscope_cuda_emulated.so
+fi
+for file in $core; do
+    echo "$cxx $common -O2 -ffp-contract=off -c $here/src/$file -o $build/core.$(echo "$file" | tr / .).o" >> "$plan"
+done
+for file in $tests standalone/main.cpp; do
+    echo "$cxx $common -I$here/test/standalone -O1 -ffp-contract=off -c $here/test/$file -o $build/test.$(echo "$file" | tr / .).o" >> "$plan"
+done
+echo "$cxx $common -O1 -c $here/bench/device_bench.cpp -o $build/bench.device.o" >> "$plan"
+
+say "building"
+rm -f "$build"/*.o
+xargs -P "$jobs" -I '{}' sh -c '{} || { echo "failed: {}" >&2; exit 255; }' < "$plan" || give_up "the build failed"
+if [ $emulate = no ]; then
+    nvcc -shared -cudart static $(for file in $host $kernels; do echo "$build/$file.o"; done) -o "$library" || give_up "linking the library failed"
+else
+    $cxx -shared "$build"/*.emulated.o -o "$library" -lpthread || give_up "linking the library failed"
+fi
+$cxx "$build"/core.*.o "$build"/test.*.o -o "$build/tests" -ldl -lpthread || give_up "linking the tests failed"
+$cxx "$build"/core.*.o "$build"/bench.*.o -o "$build/bench" -ldl -lpthread || give_up "linking the benchmark failed"
+built=$(date +%s)
+
+QUANTSCOPE_CUDA_LIBRARY=$library
+export QUANTSCOPE_CUDA_LIBRARY
+table=$build/table
+: > "$table"
+status=0
+# row NAME STATUS TEXT
+row() {
+    printf '%-24s %-7s %s\n' "$1" "$2" "$3" >> "$table"
+    [ "$2" = ok ] || [ "$2" = "-" ] || status=1
+}
+# limited SECONDS COMMAND…: what hangs shall not take the rest with it.
+limited() {
+    if command -v timeout > /dev/null; then timeout "$@"; else shift; "$@"; fi
+}
+last() { tail -n 1 "$1"; }
+
+row "build" ok "$((built - started)) s"
+if [ $emulate = yes ]; then orders="forward backward 7"; else orders=device; fi
+for order in $orders; do
+    say "tests ($order)"
+    if QUANTSCOPE_EMULATED_ORDER=$order limited 120 "$build/tests" > "$build/tests.log" 2>&1; then result=ok; else result=FAILED; fi
+    [ $result = ok ] || grep -v '^ok' "$build/tests.log"
+    row "tests, $order" $result "$(last "$build/tests.log")"
+done
+
+if [ $emulate = no ]; then
+    if sanitizer=$(command -v compute-sanitizer); then
+        # initcheck is left out: padding behind the end of rows is read on purpose, and masked.
+        for tool in memcheck racecheck; do
+            say "$tool"
+            if limited 100 "$sanitizer" --tool $tool --error-exitcode 9 "$build/tests" Device > "$build/$tool.log" 2>&1; then result=ok; else result=FAILED; fi
+            [ $result = ok ] || tail -n 40 "$build/$tool.log"
+            row "$tool" $result "$(grep 'SUMMARY' "$build/$tool.log" | tail -n 1 | sed 's/^=* *//')"
+        done
+    else
+        row "memcheck, racecheck" "-" "compute-sanitizer is not installed"
+    fi
+fi
+
+say "benchmarks"
+if limited 120 "$build/bench" > "$build/bench.log" 2>&1; then result=ok; else result=FAILED; fi
+[ $result = ok ] || cat "$build/bench.log"
+row "benchmarks" $result "$(grep -c '^BENCH' "$build/bench.log") lines"
+row "all" "$([ $status = 0 ] && echo ok || echo FAILED)" "$(($(date +%s) - started)) s"
+
+printf '\n'
+sed -n 's/^BENCH //p' "$build/bench.log"
+printf '\n'
+cat "$table"
+exit $status
