@@ -1,10 +1,10 @@
 /** The CUDA library and the script that tests it on a device, as far as a machine without one can: both are built and run here. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
-import { folder } from '../fixtures/folder';
+import { temporaryFolders } from '../fixtures/folder';
 
 const root = resolve(__dirname, '../..');
 const script = join(root, 'native/test/gpu.sh');
@@ -30,6 +30,7 @@ function codesIn(path: string): Code[] {
 
 describe('the CUDA library', function () {
   this.timeout(900_000);
+  const folder = temporaryFolders();
 
   it('is built for every architecture, needs no CUDA to be opened, and shows one symbol', () => {
     if (nvcc === undefined) {
@@ -65,8 +66,8 @@ describe('the CUDA library', function () {
   });
 
   it('has a script that says when there is no GPU', () => {
-    const place = folder();
-    writeFileSync(join(place, 'nvidia-smi'), '#!/bin/sh\necho No devices were found\nexit 6\n', { mode: 0o755 });
+    const place = folder({ 'nvidia-smi': '#!/bin/sh\necho No devices were found\nexit 6\n' });
+    chmodSync(join(place, 'nvidia-smi'), 0o755);
     const { status, stderr } = spawnSync('sh', [script], { encoding: 'utf8', env: { ...process.env, PATH: `${place}:${process.env['PATH'] ?? ''}`, BUILD: join(place, 'build') } });
     assert.equal(status, 2);
     assert.match(stderr, /there is no GPU on this machine .*--emulate/);
