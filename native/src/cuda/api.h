@@ -11,7 +11,7 @@
 namespace quantscope::cuda {
 
 /// Goes up with every change of what stands below: the core library refuses another one.
-inline constexpr uint32_t kApiVersion = 2;
+inline constexpr uint32_t kApiVersion = 3;
 
 enum class Status : int32_t {
     Ok,
@@ -115,6 +115,76 @@ struct RotateCalls {
     uint64_t (*maxWidth)(Context* context);
 };
 
+// ---- linears: y = x Wᵀ + b from codes or floats, with the high-precision tail and the low-rank branch of a recipe (linear/recipe.h) ----
+
+/// What stands on one side of a product. Codes and their sides are those of RowCodec (quantizer/row_codec.h), packed as packed/codes.h has it, each row
+/// behind the other without gaps: what rotate() writes, and what packed checkpoints hold.
+struct LinearSide {
+    Code code;             ///< None: floats
+    int32_t bits;          ///< 2..8, codebooks and mid-rise 1..8
+    uint64_t group;        ///< Symmetric and Asymmetric: values that share a scale; divides the width
+    /// Codebook and MidRise, on the host: the integer that each of the 2^bits codes stands for in units of unit times the norm (integer/plan.h; of a
+    /// codebook a surrogate), and the level itself in units of the norm, which counts where the other side is floats.
+    const int8_t* integers;
+    const float* levels;
+    float unit;
+};
+
+/// The weights decide the arithmetic:
+///   codes x codes    sums of integers, exact; groups are added in order in float32 (cuda/linear/product.cuh says how)
+///   codes x floats   weights are decoded to bfloat16, as W4A16 deployments do, activations rounded to it; sums in float32 on tensor cores
+///   BF16  x floats   likewise
+///   F32   x floats   float32 throughout, inputs in ascending order, each by a fused multiply-add
+struct LinearShape {
+    uint64_t outputs;
+    uint64_t width;        ///< inputs without the tail; at most 2^20
+    LinearSide weights;
+    LinearSide activations;
+    Element element;       ///< of weights that are floats
+    uint64_t tail;         ///< inputs behind these, bfloat16 on both sides; not with F32 weights
+    uint64_t rank;         ///< of the low-rank branch, bfloat16 on both sides; likewise
+    int32_t bias;          ///< 0 or 1
+};
+
+/// One layer's weights as a checkpoint has them, on the host.
+struct LinearWeights {
+    const uint8_t* codes;  ///< [outputs][packedBytes(width, bits)], or null
+    const float* sides;    ///< [outputs][1], or [outputs][2 width / group] of scale and lowest step
+    const float* values;   ///< [outputs][width] of weights that are floats; rounded to BF16 where the shape says so
+    const float* tail;     ///< [outputs][tail]
+    const float* up;       ///< [outputs][rank]
+    const float* bias;     ///< [outputs]
+};
+
+struct LinearRequest {
+    const void* weights;   ///< what pack() made, on the device
+    uint64_t rows;
+    const void* x;         ///< codes, or floats
+    const float* xSides;   ///< of codes
+    Element xElement;      ///< of floats
+    uint64_t xStride;      ///< of floats, in elements
+    const void* xTail;     ///< [rows][tail] floats
+    Element tailElement;
+    uint64_t tailStride;
+    const float* branch;   ///< [rows][rank]: x behind the transforms times the branch's down matrix, which a linear with F32 or BF16 weights makes
+    void* y;               ///< [rows][outputs]
+    Element yElement;
+    uint64_t yStride;
+    void* scratch;         ///< scratchBytes(), aligned to 256; free for others as soon as what was queued before is done
+    uint64_t scratchBytes;
+};
+
+struct LinearCalls {
+    /// Whether there is a product for the shape: Ok, or Argument with the reason.
+    Status (*check)(const LinearShape* shape);
+    /// Packed weights are one piece of memory that may lie in files, in host memory or on the device; the same for all devices.
+    Status (*weightBytes)(const LinearShape* shape, uint64_t* bytes);
+    Status (*pack)(const LinearShape* shape, const LinearWeights* weights, void* packed);
+    /// Beside weights and activations. It grows with both: codes that tensor cores cannot multiply as they are become bytes first.
+    Status (*scratchBytes)(Context* context, const LinearShape* shape, uint64_t rows, uint64_t* bytes);
+    Status (*run)(Context* context, const LinearShape* shape, const LinearRequest* request);
+};
+
 struct Api {
     uint32_t version;
     int32_t emulated;           ///< 1 when the "device" is the processor
@@ -122,6 +192,7 @@ struct Api {
     const char* (*message)();   ///< of the last call on this thread that was not Ok; valid until the next
     const DeviceCalls* device;
     const RotateCalls* rotate;
+    const LinearCalls* linear;
 };
 
 /// The one exported symbol. Null when the library does not speak that version.

@@ -28,5 +28,6 @@ Status check(cudaError_t error, const char* doing);
 // One for each group, in the file of that name.
 const DeviceCalls& deviceCalls();
 const RotateCalls& rotateCalls();
+const LinearCalls& linearCalls();
 
 }  // namespace quantscope::cuda

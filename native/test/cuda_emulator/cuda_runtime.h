@@ -2,7 +2,7 @@
 // (CUDA C++ Programming Guide, "C++ Language Extensions"; CUDA Runtime API).
 #pragma once
 
-#include <cmath>
+#include <math.h>  // with overloads for float in the global namespace
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -11,6 +11,7 @@
 #define __device__
 #define __host__
 #define __constant__
+#define __grid_constant__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 #define __align__(n) alignas(n)
