@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "cpu/kernels.h"
+#include "device/coder.h"
+#include "device/linear.h"
 #include "device_support.h"
 #include "integer/operands.h"
 #include "integer/plan.h"
@@ -430,6 +432,65 @@ TEST(IntegerLinears, ARowWithoutCodesShows) {
     for (size_t i = 0; i < y.size(); ++i) {
         EXPECT_EQ(std::isnan(y[i]), i / 4 == 1) << i;
     }
+}
+
+/// From floats on the device to y: coded there, multiplied there.
+TEST(DeviceLinears, TakeTheCodesThatDeviceCodersMake) {
+    test::Gaussian random(16);
+    const auto device = test::testedDevice();
+    constexpr size_t kOutputs = 40, kWidth = 192, kTokens = 21;
+    for (const Quantizer& quantizer : {integers(4, 64), integers(8), integers(4, 32, false), Quantizer(CodebookQuantizer{4, FloatType::Bf16}),
+                                       Quantizer(MidRiseQuantizer{4, FloatType::Bf16})}) {
+        const DeviceLinearShape shape{kOutputs, kWidth, quantizer, quantizer, 0, 0, true};
+        ASSERT_EQ(DeviceLinear::unsupported(shape, *device), std::nullopt);
+        const DeviceLinear linear(device, shape);
+        const auto found = planInteger(quantizer, quantizer, kWidth, scalarProductKernels());
+        const auto& plan = std::get<IntegerPlan>(found);
+        EXPECT_EQ(linear.weightSurrogate(), plan.w.surrogateError);
+        const auto bias = random.floats(kOutputs);
+        const Coded w = code(quantizer, plan.w, random.floats(kOutputs * kWidth), kWidth);
+        std::vector<uint8_t> packed(linear.weightBytes());
+        linear.pack({w.packed.data(), w.sides.data(), nullptr, nullptr, nullptr, bias.data()}, packed.data());
+        const auto weights = device->upload(packed);
+        const auto x = device->upload(random.floats(kTokens * kWidth));
+        const DeviceCoder coder(device, quantizer, kWidth, nullptr);
+        const auto codes = device->allocate<uint8_t>(kTokens * coder.rowBytes());
+        const auto sides = device->allocate<float>(kTokens * coder.sides());
+        coder.encode({x.data(), Element::F32, kTokens, kWidth}, codes.data(), sides.data());
+        const auto scratch = device->allocate<uint8_t>(linear.scratchBytes(kTokens));
+        const auto y = device->allocate<float>(kTokens * kOutputs);
+        LinearRequest request{};
+        request.weights = weights.data();
+        request.rows = kTokens;
+        request.x = codes.data();
+        request.xSides = sides.data();
+        request.y = y.data();
+        request.yStride = kOutputs;
+        request.scratch = scratch.data();
+        request.scratchBytes = scratch.bytes();
+        linear.run(request);
+        Coded coded;
+        coded.codes.resize(kTokens * kWidth);
+        coded.sides = sides.read();
+        const std::vector<uint8_t> rows = codes.read();
+        for (size_t i = 0; i < kTokens; ++i) {
+            unpackCodes(rows.data() + i * coder.rowBytes(), kWidth, plan.x.bits, coded.codes.data() + i * kWidth);
+        }
+        EXPECT_EQ(y.read(), expected(plan, coded, w, kTokens, kOutputs, bias));
+    }
+}
+
+TEST(DeviceLinears, SayWhatTheyDoNotTake) {
+    const auto device = test::testedDevice();
+    const auto reason = [&](const Quantizer& weights, const Quantizer& activations) {
+        return DeviceLinear::unsupported({8, 64, weights, activations}, *device).value_or("");
+    };
+    EXPECT_EQ(reason(FloatQuantizer{}, KeepQuantizer{}), "has weights in a small float format");
+    EXPECT_EQ(reason(integers(4), TwinLogQuantizer{}), "has activations on a logarithmic scale");
+    EXPECT_EQ(reason(IntQuantizer{8, true, Granularity::Tensor}, integers(8)), "has weights with one scale for the whole tensor");
+    EXPECT_EQ(reason(KeepQuantizer{}, integers(8)), "no product on the device: weights are floats, activations codes: decode them first");
+    EXPECT_EQ(reason(integers(4, 32), KeepQuantizer{}), "");
+    EXPECT_EQ(reason(KeepQuantizer{FloatType::Fp32}, KeepQuantizer{}), "");
 }
 
 TEST(LinearShapes, ThatMakeNoSenseAreRefusedWithAReason) {

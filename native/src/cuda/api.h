@@ -185,6 +185,64 @@ struct LinearCalls {
     Status (*run)(Context* context, const LinearShape* shape, const LinearRequest* request);
 };
 
+// ---- solvers: second moments, their factor, GPTQ (solver/feedback.h says what is computed) ----
+
+struct MomentsRequest {
+    const void* x;      ///< [rows, width]
+    Element element;
+    uint64_t rows;
+    uint64_t width;
+    uint64_t stride;    ///< elements between rows
+    double* sums;       ///< [width, width], of which the lower triangle is added to; products of 1024 rows at a time add up in float32
+    uint64_t* counted;  ///< one number that the rows are added to; rows with a NaN or an infinity are left out
+    uint8_t* usable;    ///< [rows], scratch
+};
+
+/// FactorRequest::state.
+inline constexpr int32_t kFactored = 0, kNotFinite = 1, kNotPositive = 2;
+
+struct FactorRequest {
+    const float* moments;    ///< [size, stride]; the mean of both triangles counts
+    uint64_t size;
+    uint64_t stride;
+    const uint32_t* order;   ///< [size] coordinate by row of the factor
+    const uint8_t* dead;     ///< [size] by coordinate
+    double meanDiagonal;     ///< of dead coordinates
+    double damping;          ///< added to the diagonal
+    double* lower;           ///< [size, size]; nothing is promised of what lies above the diagonal
+    int32_t* state;          ///< one number: how it went
+};
+
+struct SweepRequest {
+    const double* lower;     ///< as factor() made it, with its order and dead coordinates
+    uint64_t size;
+    const uint32_t* order;
+    const uint8_t* dead;
+    double damping;
+    const float* weights;    ///< [rows, size]
+    uint64_t rows;
+    const float* given;      ///< [rows, size] values that the weights are given, or null to choose the nearest levels:
+    int32_t bits;
+    int32_t hasOffsets;      ///< 1: sides are (scale, lowest step) of each group; 0: one for the row
+    const float* levels;     ///< [2^bits] ascending; value = (levels[code] + lowest step) * (scale * unit)
+    float unit;
+    uint64_t group;
+    const float* sides;      ///< [rows, sidesOfRow]
+    uint64_t sidesOfRow;
+    uint8_t* codes;          ///< [rows, size], one each
+    double* losses;          ///< [rows] tr(D H Dᵀ) of each, without damping and dead coordinates
+    double* errors;          ///< [rows, size], scratch
+    double* sums;            ///< [rows, 64], scratch
+};
+
+struct SolverCalls {
+    Status (*addMoments)(Context* context, const MomentsRequest* request);
+    /// mean [width, width] of what addMoments() added up.
+    Status (*meanMoments)(Context* context, const double* sums, uint64_t width, const uint64_t* counted, float* mean);
+    Status (*factor)(Context* context, const FactorRequest* request);
+    Status (*sweep)(Context* context, const SweepRequest* request);
+};
+
 struct Api {
     uint32_t version;
     int32_t emulated;           ///< 1 when the "device" is the processor
@@ -193,6 +251,7 @@ struct Api {
     const DeviceCalls* device;
     const RotateCalls* rotate;
     const LinearCalls* linear;
+    const SolverCalls* solver;
 };
 
 /// The one exported symbol. Null when the library does not speak that version.

@@ -29,5 +29,6 @@ Status check(cudaError_t error, const char* doing);
 const DeviceCalls& deviceCalls();
 const RotateCalls& rotateCalls();
 const LinearCalls& linearCalls();
+const SolverCalls& solverCalls();
 
 }  // namespace quantscope::cuda

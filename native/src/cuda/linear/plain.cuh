@@ -22,6 +22,7 @@ struct PlainProduct {
     const T* bias;      ///< [outputs] or null
     Y* y;
     uint64_t yStride;
+    bool lowerOnly = false;  ///< y is square and tiles above its diagonal are left alone
 };
 
 namespace plain {
@@ -49,6 +50,9 @@ __global__ void __launch_bounds__(kThreads) multiply(const __grid_constant__ Pla
     QUANTSCOPE_SHARED(T, w, [kDepth * kPitch]);
     const uint32_t firstRow = blockIdx.x * kTile;
     const uint32_t firstColumn = blockIdx.y * kTile;
+    if (p.lowerOnly && firstColumn > firstRow) {
+        return;
+    }
     const uint32_t tx = threadIdx.x % 16;
     const uint32_t ty = threadIdx.x / 16;
     T sums[kEach][kEach] = {};

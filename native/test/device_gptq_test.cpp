@@ -1,0 +1,152 @@
+// GPTQ and second moments on a device against the processor's.
+#include "device/gptq.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "device_support.h"
+#include "linear/second_moments.h"
+#include "support.h"
+
+namespace quantscope {
+namespace {
+
+struct Pool {
+    ThreadPool pool{1};
+    Cancellation cancellation;
+    Progress progress = [](double) {};
+    Workers workers{pool, cancellation, progress, 1};
+};
+
+/// Rows whose channels correlate; one in seven is far larger, and channel 3 is always zero.
+std::vector<float> inputs(size_t rows, size_t width, uint64_t seed) {
+    test::Gaussian random(seed);
+    std::vector<float> x(rows * width);
+    for (size_t i = 0; i < rows; ++i) {
+        double carried = 0;
+        for (size_t j = 0; j < width; ++j) {
+            carried = 0.7 * carried + random();
+            x[i * width + j] = j == 3 ? 0.0f : static_cast<float>(carried * (j % 7 == 2 ? 9 : 1));
+        }
+    }
+    return x;
+}
+
+TEST(DeviceMoments, AreThoseOfTheProcessor) {
+    const auto device = test::testedDevice();
+    Pool pool;
+    for (const auto& [rows, width] : {std::pair<size_t, size_t>{1, 1}, {37, 70}, {1100, 33}, {5, 130}}) {
+        for (const bool bf16 : {false, true}) {
+            auto x = inputs(rows, width, rows);
+            if (rows > 4) {
+                x[2 * width + width / 2] = std::numeric_limits<float>::quiet_NaN();
+                x[4 * width] = std::numeric_limits<float>::infinity();
+            }
+            std::vector<uint16_t> narrow;
+            for (float& value : x) {
+                narrow.push_back(static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16));
+                value = bf16 ? std::bit_cast<float>(static_cast<uint32_t>(narrow.back()) << 16) : value;
+            }
+            SecondMoments twin(width);
+            DeviceMoments moments(device, width);
+            EXPECT_EQ(moments.mean().read(), std::vector<float>(width * width)) << "nothing was added";
+            const auto wide = device->upload(x);
+            const auto packed = device->upload(narrow);
+            for (int time = 0; time < 2; ++time) {
+                twin.add(x.data(), rows, pool.workers, scalarKernels());
+                bf16 ? moments.add(packed.data(), cuda::Element::BF16, rows, width) : moments.add(wide.data(), cuda::Element::F32, rows, width);
+            }
+            EXPECT_EQ(moments.rows(), twin.rows());
+            const auto mean = moments.mean().read();
+            std::vector<float> row(width);
+            for (size_t i = 0; i < width; ++i) {
+                twin.meanRow(i, row.data());
+                for (size_t j = 0; j < width; ++j) {
+                    const double size = std::sqrt(double(mean[i * width + i]) * double(mean[j * width + j]));
+                    ASSERT_NEAR(mean[i * width + j], row[j], 1e-5 * size) << i << ", " << j;
+                }
+            }
+        }
+    }
+}
+
+struct Moments {
+    std::vector<float> values;
+    size_t width;
+};
+
+Moments momentsOf(size_t width, size_t samples, uint64_t seed) {
+    const auto x = inputs(samples, width, seed);
+    Moments result{std::vector<float>(width * width), width};
+    for (size_t i = 0; i < width; ++i) {
+        for (size_t j = 0; j < width; ++j) {
+            double sum = 0;
+            for (size_t s = 0; s < samples; ++s) {
+                sum += double(x[s * width + i]) * double(x[s * width + j]);
+            }
+            result.values[i * width + j] = static_cast<float>(sum / static_cast<double>(samples));
+        }
+    }
+    return result;
+}
+
+TEST(DeviceGptq, FindsWhatTheProcessorFinds) {
+    const auto device = test::testedDevice();
+    Pool pool;
+    test::Gaussian random(21);
+    const IntQuantizer groups{4, true, Granularity::Group, 32}, rowsOf3{3, false, Granularity::Row, 0};
+    for (const auto& [quantizer, rows, width, actOrder] :
+         {std::tuple<Quantizer, size_t, size_t, bool>{groups, 70, 160, true}, {rowsOf3, 5, 64, false}, {CodebookQuantizer{4, FloatType::Bf16}, 9, 100, true},
+          {MidRiseQuantizer{2, FloatType::Bf16}, 3, 65, false}, {IntQuantizer{8, true, Granularity::Row, 0}, 66, 40, true}}) {
+        const Moments moments = momentsOf(width, 3 * width, width);
+        const auto weights = random.floats(rows * width);
+        const RowCodec codec(quantizer, width, {}, scalarKernels());
+        GptqOptions options;
+        options.actOrder = actOrder;
+        ASSERT_FALSE(gptqUnsupported(quantizer, options));
+        const Gptq twin = gptq(weights, moments.values.data(), width, codec, options, pool.workers);
+        const Gptq found = gptqOnDevice(device, weights, moments.values.data(), width, quantizer, codec, options, pool.workers);
+        EXPECT_EQ(found.rounding.sides, twin.rounding.sides);
+        EXPECT_EQ(found.rounding.codes, twin.rounding.codes);
+        EXPECT_EQ(found.damping, twin.damping);
+        EXPECT_EQ(found.retries, twin.retries);
+        EXPECT_NEAR(found.loss.rtn, twin.loss.rtn, 1e-9 * twin.loss.rtn);
+        EXPECT_NEAR(found.loss.solver, twin.loss.solver, 1e-9 * twin.loss.solver);
+        EXPECT_LT(found.loss.solver, found.loss.rtn);
+    }
+}
+
+TEST(DeviceGptq, DampsMoreWhenTheFactorisationFails) {
+    Pool pool;
+    // Two inputs that are nearly opposite and a little more: no Gram matrix, so that it takes damping.
+    std::vector<float> moments = {1, -1.02f, 0, -1.02f, 1, 0, 0, 0, 1};
+    const Quantizer quantizer = IntQuantizer{4, true, Granularity::Row, 0};
+    const RowCodec codec(quantizer, 3, {}, scalarKernels());
+    const std::vector<float> weights = {0.3f, -1, 0.7f, 2, 0.1f, 0.4f};
+    GptqOptions options;
+    options.damping.share = 0.001;
+    const Gptq twin = gptq(weights, moments.data(), 3, codec, options, pool.workers);
+    const Gptq found = gptqOnDevice(test::testedDevice(), weights, moments.data(), 3, quantizer, codec, options, pool.workers);
+    EXPECT_GT(found.retries, 0u);
+    EXPECT_EQ(found.retries, twin.retries);
+    EXPECT_EQ(found.damping, twin.damping);
+    EXPECT_EQ(found.rounding.codes, twin.rounding.codes);
+    moments[1] = moments[3] = std::numeric_limits<float>::infinity();
+    test::expectError(ErrorCode::Argument, "not finite", [&] {
+        gptqOnDevice(test::testedDevice(), weights, moments.data(), 3, quantizer, codec, options, pool.workers);
+    });
+}
+
+TEST(DeviceGptq, SaysWhatItDoesNotTake) {
+    GptqOptions options;
+    EXPECT_EQ(gptqUnsupported(FloatQuantizer{}, options), "codes without common levels");
+    options.staticGroups = false;
+    EXPECT_EQ(gptqUnsupported(IntQuantizer{4, true, Granularity::Group, 32}, options), "groups take their scales while they are decided");
+    EXPECT_FALSE(gptqUnsupported(IntQuantizer{4, true, Granularity::Row, 0}, options));
+}
+
+}  // namespace
+}  // namespace quantscope
