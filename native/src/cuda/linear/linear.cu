@@ -1,4 +1,5 @@
 // Linears: packing on the host, and one product on the device.
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <vector>
@@ -95,7 +96,7 @@ Status pack(const LinearShape* shape, const LinearWeights* weights, void* packed
         if (side.code != Code::None) {
             const uint64_t bytes = packedBytes(shape->width, side.bits);
             const uint8_t* const from = weights->codes + row * bytes;
-            std::memcpy(to, from, bytes);
+            std::copy_n(from, bytes, to);
             unpackCodes(from, shape->width, side.bits, codes.data());
             packSides(*shape, plan, *weights, row, codes.data(), target);
             if (plan.arithmetic == Arithmetic::Integers && !plan.nibbles && !plan.expandWeights) {  // signed bytes
@@ -104,7 +105,7 @@ Status pack(const LinearShape* shape, const LinearWeights* weights, void* packed
                 }
             }
         } else if (plan.arithmetic == Arithmetic::F32) {
-            std::memcpy(to, weights->values + row * shape->width, shape->width * sizeof(float));
+            std::copy_n(weights->values + row * shape->width, shape->width, reinterpret_cast<float*>(to));
         } else {
             for (uint64_t i = 0; i < shape->width; ++i) {
                 reinterpret_cast<uint16_t*>(to)[i] = bf16On(weights->values[row * shape->width + i]);
@@ -119,9 +120,9 @@ Status pack(const LinearShape* shape, const LinearWeights* weights, void* packed
                 extra[shape->tail + i] = bf16On(weights->up[row * shape->rank + i]);
             }
         }
-        if (plan.bias != kNowhere) {
-            reinterpret_cast<float*>(target + plan.bias)[row] = weights->bias[row];
-        }
+    }
+    if (plan.bias != kNowhere) {
+        std::memcpy(target + plan.bias, weights->bias, shape->outputs * sizeof(float));
     }
     return Status::Ok;
 }
