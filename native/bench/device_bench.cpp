@@ -1,4 +1,4 @@
-// What kernels reach on the device that is there, each against the copy bandwidth measured in the same run. Needs nothing but the CUDA library
+// What kernels reach on the device that is there, against copy bandwidth and bfloat16 products measured in the same run. Needs nothing but the CUDA library
 // (native/test/gpu.sh builds and runs it). Lines: name, best of several times, rate, ratio.
 #include <algorithm>
 #include <cstdio>
@@ -11,6 +11,7 @@
 #include "device/coder.h"
 #include "device/device.h"
 #include "device/library.h"
+#include "device_linears.h"
 #include "rotation/rpbh.h"
 
 using namespace quantscope;
@@ -35,7 +36,7 @@ double best(const Device& device, int turns, int rounds, const std::function<voi
 }
 
 void line(const std::string& name, double milliseconds, double rate, const char* unit, double ratio, const char* of) {
-    std::printf("BENCH %-44s %10.4f ms %9.1f %-6s %5.2f x %s\n", name.c_str(), milliseconds, rate, unit, ratio, of);
+    std::printf("BENCH %-64s %10.4f ms %9.1f %-6s %5.2f x %s\n", name.c_str(), milliseconds, rate, unit, ratio, of);
 }
 
 void rotateAndQuantize(const std::shared_ptr<Device>& device, double copyRate, uint64_t bytes, int turns) {
@@ -99,6 +100,7 @@ int main() {
             line("copy on the device, " + std::to_string(bytes >> 20) + " MiB, read and written", ms, copyRate, "GB/s", 1.0, "copy");
         }
         rotateAndQuantize(device, copyRate, bytes, turns);
+        bench::linears(device, emulated, [&](const std::function<void()>& work) { return best(*device, turns, emulated ? 1 : 5, work); }, line);
     } catch (const Error& error) {
         std::printf("The benchmark failed: %s\n", error.what());
         return 1;

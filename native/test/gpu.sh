@@ -24,10 +24,11 @@ kernels=$(sed -n 's/^set(CUDA_KERNELS \(.*\))$/\1/p' "$here/src/cuda/sources.cma
 host=$(sed -n 's/^set(CUDA_HOST \(.*\))$/\1/p' "$here/src/cuda/sources.cmake")
 [ -n "$kernels" ] && [ -n "$host" ] || give_up "src/cuda/sources.cmake does not name the kernels"
 # What tests and benchmarks need of the core library.
-core="base/memory_posix.cpp base/special.cpp cpu/scalar.cpp device/coder.cpp device/device.cpp device/library.cpp device/self_test.cpp
+core="base/memory_posix.cpp base/special.cpp cpu/scalar.cpp device/coder.cpp device/device.cpp device/library.cpp device/linear.cpp device/self_test.cpp
+    integer/operands.cpp integer/plan.cpp integer/scalar.cpp
     quantizer/codebook.cpp quantizer/integer.cpp quantizer/midrise.cpp quantizer/quantizer.cpp quantizer/row_codec.cpp quantizer/small_float.cpp
     quantizer/twin_log.cpp rotation/rpbh.cpp stats/marginal.cpp stats/sphere.cpp"
-tests="device_test.cpp device_rotate_test.cpp"
+tests="device_test.cpp device_linear_test.cpp device_rotate_test.cpp"
 
 mkdir -p "$build" || exit 2
 plan=$build/plan
@@ -45,14 +46,14 @@ if [ $emulate = no ]; then
     say "nvcc $(nvcc --version | sed -n 's/.*release \([0-9.]*\).*/\1/p'), sm_$arch, $jobs jobs"
     for file in $host $kernels; do
         # Kernels that need the features of one generation alone stand behind its own target.
-        echo "nvcc $common -O3 --fmad=false -lineinfo -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off -gencode arch=compute_$arch,code=[sm_$arch,compute_$arch] -c $here/src/cuda/$file -o $build/$file.o" >> "$plan"
+        echo "nvcc $common -O3 --fmad=false -lineinfo -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off -gencode arch=compute_$arch,code=[sm_$arch,compute_$arch] -c $here/src/cuda/$file -o $build/$(echo "$file" | tr / .).o" >> "$plan"
     done
     library=$build/libquantscope_cuda.so
 else
     say "emulated: no device is used"
     emulation="$common -I$here/test/cuda_emulator -DQUANTSCOPE_CUDA_EMULATION -Wno-unknown-pragmas -O2 -fPIC -fvisibility=hidden -ffp-contract=off"
     for file in $host $kernels; do
-        echo "$cxx $emulation -x c++ -c $here/src/cuda/$file -o $build/$file.emulated.o" >> "$plan"
+        echo "$cxx $emulation -x c++ -c $here/src/cuda/$file -o $build/$(echo "$file" | tr / .).emulated.o" >> "$plan"
     done
     for file in block fiber runtime; do
         echo "$cxx $emulation -c $here/test/cuda_emulator/$file.cpp -o $build/$file.emulated.o" >> "$plan"
@@ -71,7 +72,7 @@ say "building"
 rm -f "$build"/*.o
 xargs -P "$jobs" -I '{}' sh -c '{} || { echo "failed: {}" >&2; exit 255; }' < "$plan" || give_up "the build failed"
 if [ $emulate = no ]; then
-    nvcc -shared -cudart static $(for file in $host $kernels; do echo "$build/$file.o"; done) -o "$library" || give_up "linking the library failed"
+    nvcc -shared -cudart static $(for file in $host $kernels; do echo "$build/$(echo "$file" | tr / .).o"; done) -o "$library" || give_up "linking the library failed"
 else
     $cxx -shared "$build"/*.emulated.o -o "$library" -lpthread || give_up "linking the library failed"
 fi
@@ -109,7 +110,7 @@ if [ $emulate = no ]; then
         # initcheck is left out: padding behind the end of rows is read on purpose, and masked.
         for tool in memcheck racecheck; do
             say "$tool"
-            if limited 100 "$sanitizer" --tool $tool --error-exitcode 9 "$build/tests" Device > "$build/$tool.log" 2>&1; then result=ok; else result=FAILED; fi
+            if limited 100 "$sanitizer" --tool $tool --error-exitcode 9 "$build/tests" Device Linear > "$build/$tool.log" 2>&1; then result=ok; else result=FAILED; fi
             [ $result = ok ] || tail -n 40 "$build/$tool.log"
             row "$tool" $result "$(grep 'SUMMARY' "$build/$tool.log" | tail -n 1 | sed 's/^=* *//')"
         done

@@ -69,6 +69,8 @@ struct DeviceCalls {
     Status (*release)(Context* context, int32_t slot);
     /// Waits on the calling thread until the slot's copy has read its host memory.
     Status (*copied)(Context* context, int32_t slot);
+    /// The stream as a CUstream, for programs with kernels of their own: the benchmark measures cuBLAS on it.
+    Status (*stream)(Context* context, void** stream);
 };
 
 inline constexpr int32_t kSlots = 4;

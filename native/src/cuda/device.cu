@@ -298,11 +298,17 @@ Status copied(Context* context, int32_t slot) {
     return slot < 0 || slot >= kSlots ? badSlot(slot) : check(cudaEventSynchronize(of(context).copied[slot]), "waiting for a copy");
 }
 
+Status streamOf(Context* context, void** stream) {
+    *stream = context->stream;
+    return Status::Ok;
+}
+
 }  // namespace
 
 const DeviceCalls& deviceCalls() {
     static const DeviceCalls calls{count, describe, open,       close,     allocate,     release,  memory, upload,  download,    copy,
-                                   clear, synchronise, startTimer, stopTimer, allocateHost, freeHost, fetch,  acquire, releaseSlot, copied};
+                                   clear, synchronise, startTimer, stopTimer, allocateHost, freeHost, fetch,  acquire, releaseSlot, copied,
+                                   streamOf};
     return calls;
 }
 
