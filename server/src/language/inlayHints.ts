@@ -34,7 +34,10 @@ function planHints({ plan, parsed, document }: Model): InlayHint[] {
     }
     // A list of dashes gets the rule's hint on the line of its key, and each pattern its own.
     const isBlock = rule.range.start.line > written.layersKey.end.line;
-    const at = isBlock ? endOfLine(written.layersKey.end) : rule.range.end;
+    // A list whose bracket or quote is open ends where the next key begins, for the parser; for the eye it ends with its line.
+    const { start, end } = rule.range;
+    const isOpen = end.line > start.line && document.getText({ start, end }).at(-1) !== ']';
+    const at = isBlock ? endOfLine(written.layersKey.end) : isOpen ? endOfLine(start) : end;
     const own = isBlock && rule.patterns.length > 1 ? rule.patterns.map((pattern) => patternHint(pattern)) : [];
     return [ruleHint(rule, at), ...own];
   });

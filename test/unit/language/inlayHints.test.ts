@@ -33,6 +33,15 @@ describe('inlay hints', () => {
     assert.equal(hinted('defaults:\r\n  keep: bf16\r\nbudget:\r\n  bits: 20\r\n', { checkpoint }), 'defaults:⟦5 layers · 100.00 % · 16.000 bits⟧\r\n  keep: bf16\r\nbudget:\r\n  bits: 20⟦320 B · 16.000 bits⟧\r\n');
   });
 
+  it('stay on the line of a list whose bracket or quote is open', () => {
+    for (const list of ['["**.q"', '["**.q", "out', '["**.q", ']) {
+      const line = hinted(`rules:\n  - layers: ${list}\n    keep: bf16\n`, { checkpoint }).split('\n').findIndex((each) => each.includes('⟦'));
+      assert.equal(line, 1, list);
+    }
+    const long = 'rules:\n  - layers: ["**.q",\n      out]';
+    assert.equal(hinted(`${long}\n    keep: bf16\n`, { checkpoint }), `${long}⟦3 layers · 60.00 % · 16.000 bits⟧\n    keep: bf16\n`);
+  });
+
   it('say when rules leave nothing to the defaults', () => {
     assert.equal(hinted('defaults: { keep: bf16 }\nrules: [{ layers: "**", keep: fp16 }]\n', { checkpoint }), 'defaults: { keep: bf16 }⟦0 layers⟧\nrules: [{ layers: "**"⟦5 layers · 100.00 % · 16.000 bits⟧, keep: fp16 }]\n');
   });
