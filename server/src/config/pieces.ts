@@ -9,7 +9,7 @@ import { TextDocument } from 'vscode-languageserver-textdocument';
 import type { Position } from 'vscode-languageserver-types';
 import type { ProblemData, Range } from '../protocol';
 import type { ConfigProblem } from './codes';
-import { ownText } from './ownText';
+import { ownText } from './remembered';
 import type { Entry, ListNode, MapNode, TreeNode } from './tree';
 
 /** Of one text, with places in it. */

@@ -13,6 +13,7 @@ import { nearest } from './nearest';
 import { neverQuantized, tensorsNamed } from './neverQuantized';
 import { codeBits, packedBytes, sharedBytes } from './packedSize';
 import type { Located, QuantConfig, Rule, Settings } from './parse';
+import { remembering } from './remembered';
 import { recipeFor, keepRecipe } from './recipe';
 import type { RecipeResult } from './recipe';
 
@@ -284,7 +285,7 @@ function nothingMatched(pattern: Located<string>, checkpoint: Checkpoint): Confi
     code: 'plan/pattern-matches-nothing', severity: 'warning', range: pattern.range,
     message: `"${shorten(text)}" ${excludes ? 'excludes nothing: it ' : ''}matches none of the ${checkpoint.layers.length} layers of this checkpoint.`,
   };
-  const better = betterPattern(checkpoint, text);
+  const better = betterPattern(text, checkpoint);
   if (better === undefined) {
     return problem;
   }
@@ -296,20 +297,8 @@ function nothingMatched(pattern: Located<string>, checkpoint: Checkpoint): Confi
   };
 }
 
-const betterPatterns = new WeakMap<Checkpoint, Map<string, string | undefined>>();
-
-/** The pattern that was probably meant. Remembered: the search compares with every layer's name, and most patterns stay from one keystroke to the next. */
-function betterPattern(checkpoint: Checkpoint, text: string): string | undefined {
-  const known = betterPatterns.get(checkpoint) ?? new Map<string, string | undefined>();
-  betterPatterns.set(checkpoint, known);
-  if (!known.has(text)) {
-    if (known.size >= 1024) {
-      known.clear();
-    }
-    known.set(text, text.length < 200 ? searchBetter(checkpoint, text) : undefined);
-  }
-  return known.get(text);
-}
+/** The pattern that was probably meant. The search compares with every layer's name. */
+const betterPattern = remembering((text, checkpoint: Checkpoint) => (text.length < 200 ? searchBetter(checkpoint, text) : undefined), 1024);
 
 function searchBetter(checkpoint: Checkpoint, text: string): string | undefined {
   return [`**.${text}`, `${text}.**`, `**.${text}.**`].find((candidate) => matchList(checkpoint, [candidate]).length > 0)

@@ -1,6 +1,6 @@
 /** Block numbers in an entry that the checkpoint does not have, such as 37 to 39 of a list written for a model of 40 blocks on one of 30. */
 import type { Checkpoint } from '../../protocol';
-import { ownText } from '../ownText';
+import { remembering } from '../remembered';
 
 /** `blocks.37`, `blocks\\.(37|38|39)`, `blocks.[37]` is left alone. */
 const numbered = /([A-Za-z_]\w*)\\?\.\(?(?:\?:)?(\d+(?:\|\d+)*)(?![\w\]-])/g;
@@ -17,22 +17,15 @@ function lastBlocks({ layers }: Pick<Checkpoint, 'layers'>): Map<string, number>
   return last;
 }
 
-/** What was said of an entry: most of a long file is as it was at the last keystroke. */
-interface Known { last: ReadonlyMap<string, number>; said: Map<string, string | undefined> }
-const known = new WeakMap<Pick<Checkpoint, 'layers'>, Known>();
-const maxSaid = 8192;
-
 /** A sentence about the first number that is too high; undefined when there is none. Names count by their end, as most rules are not anchored. */
-export function noSuchBlock(text: string, checkpoint: Pick<Checkpoint, 'layers'>): string | undefined {
-  const { last, said } = known.get(checkpoint) ?? { last: lastBlocks(checkpoint), said: new Map<string, string | undefined>() };
-  known.set(checkpoint, { last, said });
-  if (!said.has(text)) {
-    if (said.size >= maxSaid) {
-      said.clear();
-    }
-    said.set(ownText(text), tooHigh(text, last));
-  }
-  return said.get(text);
+export const noSuchBlock = remembering((text, checkpoint: Pick<Checkpoint, 'layers'>) => tooHigh(text, knownLast(checkpoint)));
+
+const lasts = new WeakMap<Pick<Checkpoint, 'layers'>, ReadonlyMap<string, number>>();
+
+function knownLast(checkpoint: Pick<Checkpoint, 'layers'>): ReadonlyMap<string, number> {
+  const last = lasts.get(checkpoint) ?? lastBlocks(checkpoint);
+  lasts.set(checkpoint, last);
+  return last;
 }
 
 function tooHigh(text: string, last: ReadonlyMap<string, number>): string | undefined {

@@ -2,6 +2,7 @@
 import { quoted } from '../../checkpoint/errors';
 import type { Checkpoint, Layer } from '../../protocol';
 import { nearest } from '../nearest';
+import { remembering } from '../remembered';
 import { noSuchBlock } from './blocks';
 import { problem, replaceBy } from './dialect';
 import type { Decision, DialectEntry, DialectProblem, EntryResult, ParsedDialect } from './dialect';
@@ -95,15 +96,19 @@ function entryProblems(entry: DialectEntry, matches: readonly Layer[], { parsed,
 }
 
 function nothing(entry: DialectEntry, parsed: ParsedDialect, checkpoint: Checkpoint, silence: string): DialectProblem {
-  const close = entry.isPath && !entry.matchesNothing ? suggestion(entry, checkpoint) : undefined;
+  const close = entry.isPath && !entry.matchesNothing ? suggestion(entry.text, checkpoint) : undefined;
   return problem('dialect/matches-nothing', parsed.unmatched === 'error' ? 'error' : 'warning', entry.range,
     `${quoted(entry.text)} takes no layer of this checkpoint. ${entry.matchesNothing ?? ''}${entry.matchesNothing ? ' ' : ''}${silence}${close ? ` Did you mean ${quoted(close)}?` : ''}`,
     close ? replaceBy(entry.range, close) : undefined);
 }
 
 /** A module of the checkpoint that is written nearly like it. */
-function suggestion({ text }: DialectEntry, checkpoint: Checkpoint): string | undefined {
-  const segments = text.split('.').length;
+const suggestion = remembering((text, checkpoint: Checkpoint) => nearest(text, runsOf(text.split('.').length, checkpoint)));
+
+const knownRuns = new WeakMap<Checkpoint, Map<number, string[]>>();
+
+/** Runs of so many segments in the names of a checkpoint. */
+function runsOf(segments: number, checkpoint: Checkpoint): string[] {
   const runs = knownRuns.get(checkpoint) ?? new Map<number, string[]>();
   knownRuns.set(checkpoint, runs);
   const paths = runs.get(segments) ?? [...new Set(checkpoint.layers.flatMap(({ name }) => {
@@ -111,11 +116,8 @@ function suggestion({ text }: DialectEntry, checkpoint: Checkpoint): string | un
     return parts.slice(segments - 1).map((_, i) => parts.slice(i, i + segments).join('.'));
   }))];
   runs.set(segments, paths);
-  return nearest(text, paths);
+  return paths;
 }
-
-/** Runs of so many segments in the names of a checkpoint. */
-const knownRuns = new WeakMap<Checkpoint, Map<number, string[]>>();
 
 /** Layers that the rule takes outside of the module that the entry names. Nothing where the entry names no module of the checkpoint. */
 function beyondThePath(entry: DialectEntry, matches: readonly Layer[], checkpoint: Checkpoint): DialectProblem[] {

@@ -1,6 +1,6 @@
 /** `hf_quant_config.json`, which ModelOpt's export writes beside a checkpoint. */
-import type { Checkpoint } from '../../protocol';
-import { ownText } from '../ownText';
+import type { Checkpoint, Layer } from '../../protocol';
+import { ownText, remembering } from '../remembered';
 import { find } from '../tree';
 import { kept, problem, quantized } from './dialect';
 import type { Dialect, DialectEntry, DialectProblem, Treatment } from './dialect';
@@ -127,33 +127,20 @@ function treatmentOf(algorithm: string | undefined, group: number | undefined): 
 
 /** Layers that each loader takes for an entry. */
 interface Readings { glob: number; tensorrt: number; vllm: number }
-const readings = new WeakMap<Checkpoint, Map<string, Readings>>();
-
-function readingsOf(entry: DialectEntry, checkpoint: Checkpoint): Readings {
-  const known = readings.get(checkpoint) ?? new Map<string, Readings>();
-  readings.set(checkpoint, known);
-  const found = known.get(entry.text) ?? countReadings(entry, checkpoint);
-  if (known.size >= 1024) {
-    known.clear();
-  }
-  known.set(ownText(entry.text), found);
-  return found;
-}
-
-function countReadings({ text, takes }: DialectEntry, { layers }: Checkpoint): Readings {
+const readingsOf = remembering((text, { layers }: Checkpoint): Readings => {
   const matches = matcher(text);
+  const takes = ({ name }: Layer): boolean => matches(name);
   const ancestors = (name: string): string[] => name.split('.').map((_, i, parts) => parts.slice(0, i + 1).join('.'));
   return {
     glob: layers.filter(takes).length,
     vllm: layers.filter((layer) => takes(layer) || layer.name.includes(text)).length,
     tensorrt: layers.filter(({ name }) => ancestors(name).some((each) => matches(each) || (text.endsWith('.*') && each === text.slice(0, -2)))).length,
   };
-}
+});
 
 /** The same list is read in three ways. Quiet where all agree. */
-function loadersDiffer(entry: DialectEntry, checkpoint: Checkpoint): DialectProblem[] {
-  const { text, range } = entry;
-  const { glob, vllm, tensorrt } = readingsOf(entry, checkpoint);
+function loadersDiffer({ text, range }: DialectEntry, checkpoint: Checkpoint): DialectProblem[] {
+  const { glob, vllm, tensorrt } = readingsOf(text, checkpoint);
   return vllm === glob && tensorrt === glob ? [] : [problem('hfquant/loaders-differ', 'warning', range,
     `Loaders read "${text}" differently: ${glob} layers as a glob for whole names (ModelOpt, TensorRT-LLM until 2025), ${tensorrt} with what is inside (TensorRT-LLM since 2026), ${vllm} where it stands anywhere (vLLM). A glob such as "${text.replace(/[.*]+$/, '')}.*" for a container says the same to all.`)];
 }
