@@ -18,6 +18,7 @@ namespace quantscope::test {
 inline std::shared_ptr<const CudaLibrary> testedLibrary() {
 #ifdef QUANTSCOPE_EMULATED_LIBRARY
     ::setenv("QUANTSCOPE_CUDA_LIBRARY", QUANTSCOPE_EMULATED_LIBRARY, 0);
+    ::setenv("QUANTSCOPE_EMULATED_MEMORY", "268435456", 0);
 #endif
     const auto opened = openCudaLibrary();
     if (const auto* unavailable = std::get_if<CudaUnavailable>(&opened)) {
@@ -31,6 +32,15 @@ inline std::shared_ptr<const CudaLibrary> testedLibrary() {
 inline std::shared_ptr<Device> testedDevice() {
     static const std::shared_ptr<Device> device = Device::open(testedLibrary(), findCudaDevices(*testedLibrary()).first.value());
     return device;
+}
+
+/// As many bytes are free as before; others may use a real device, too.
+inline void expectFreeAgain(const Device& device, uint64_t before) {
+    if (device.api().emulated != 0) {
+        EXPECT_EQ(device.freeBytes(), before);
+    } else {
+        EXPECT_GE(device.freeBytes() + (uint64_t{64} << 20), before);
+    }
 }
 
 }  // namespace quantscope::test

@@ -59,6 +59,8 @@ else
         echo "$cxx $emulation -c $here/test/cuda_emulator/$file.cpp -o $build/$file.emulated.o" >> "$plan"
     done
     library=$build/libquantscope_cuda_emulated.so
+    QUANTSCOPE_EMULATED_MEMORY=268435456
+    export QUANTSCOPE_EMULATED_MEMORY
 fi
 for file in $core; do
     echo "$cxx $common -O2 -ffp-contract=off -c $here/src/$file -o $build/core.$(echo "$file" | tr / .).o" >> "$plan"

@@ -11,7 +11,7 @@
 namespace quantscope::cuda {
 
 /// Goes up with every change of what stands below: the core library refuses another one.
-inline constexpr uint32_t kApiVersion = 3;
+inline constexpr uint32_t kApiVersion = 4;
 
 enum class Status : int32_t {
     Ok,
@@ -245,6 +245,47 @@ struct SolverCalls {
     Status (*sweep)(Context* context, const SweepRequest* request);
 };
 
+// ---- statistics: what measure/measure.h asks of a weight ----
+
+/// One row, in the units of x times 2^-exponent; `squares` and `errors` are of that, too.
+struct RowStatistics {
+    double squares;        ///< sum of x^2
+    double errors;         ///< codebook: sum of (u - quantized u)^2, u in standard deviations: errors squares / width is that of the row
+    double before[4];      ///< sums of u, u^2, u^3, u^4
+    double after[4];       ///< the same behind the rotation
+    double excess[4];      ///< sums of (-limit - u) below -limit and (u - limit) above limit, before; the same after
+    float largest[2];      ///< max |u|, before and after
+    float peak;            ///< max |x|
+    int32_t exponent;      ///< 0 unless squares would leave the range of floats
+    uint32_t nonFinite;    ///< NaN and infinite values. A row with one, or of zeros, has zeros everywhere else and is in no histogram
+};
+
+struct StatisticsRequest {
+    const void* x;         ///< as in RotateRequest
+    uint64_t rows;         ///< rows * width below 2^32, so that counts do not overflow
+    uint64_t width;
+    uint64_t xStride;
+    Element element;
+    const uint32_t* sources;
+    uint32_t block;
+    float perUnit;         ///< BinGrid of cpu/kernels.h: u belongs to cell trunc(clamp(u perUnit + shift, 0, last))
+    float shift;
+    uint32_t last;
+    float limit;
+    uint32_t* before;      ///< [last + 1] counts that are added to
+    uint32_t* after;
+    int32_t errorAfter;    ///< 1: the codebook is that of the rotated row, 0: of x itself
+    uint32_t levels;       ///< positive ones, a power of two; 0: no codebook
+    const float* level;    ///< [levels] in standard deviations
+    const float* thresholds;  ///< [levels - 1]
+    Stored stored;         ///< how the norm is rounded
+    RowStatistics* statistics;  ///< [rows]
+};
+
+struct StatisticsCalls {
+    Status (*measure)(Context* context, const StatisticsRequest* request);
+};
+
 struct Api {
     uint32_t version;
     int32_t emulated;           ///< 1 when the "device" is the processor
@@ -254,6 +295,7 @@ struct Api {
     const RotateCalls* rotate;
     const LinearCalls* linear;
     const SolverCalls* solver;
+    const StatisticsCalls* statistics;
 };
 
 /// The one exported symbol. Null when the library does not speak that version.

@@ -30,5 +30,6 @@ const DeviceCalls& deviceCalls();
 const RotateCalls& rotateCalls();
 const LinearCalls& linearCalls();
 const SolverCalls& solverCalls();
+const StatisticsCalls& statisticsCalls();
 
 }  // namespace quantscope::cuda

@@ -12,6 +12,8 @@ namespace {
 
 constexpr uint64_t kLargestBlock = 4096;
 
+}  // namespace
+
 cuda::Stored storedOf(FloatType type) {
     switch (type) {
         case FloatType::Fp16: return cuda::Stored::Fp16;
@@ -20,8 +22,6 @@ cuda::Stored storedOf(FloatType type) {
     }
     return cuda::Stored::Fp32;
 }
-
-}  // namespace
 
 std::optional<std::string> DeviceCoder::unsupported(const Quantizer& quantizer, uint64_t width, const Rpbh* rotation, const Device& device) {
     if (const uint64_t most = device.api().rotate->maxWidth(device.context()); width < 1 || width > most) {

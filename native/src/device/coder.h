@@ -11,6 +11,8 @@
 
 namespace quantscope {
 
+cuda::Stored storedOf(FloatType type);
+
 /// `rows` of [width] values on a device, `stride` elements apart.
 struct DeviceRows {
     const void* data;

@@ -1,0 +1,189 @@
+#include "device/measure.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "base/sampling.h"
+#include "device/coder.h"
+#include "device/slots.h"
+#include "quantizer/codebook.h"
+#include "quantizer/expected.h"
+#include "rotation/rpbh.h"
+#include "stats/concentration.h"
+#include "tensor/tensor.h"
+
+namespace quantscope {
+
+namespace {
+
+constexpr size_t kPieceBytes = size_t{32} << 20;
+
+/// Sums over rows, in order.
+struct Totals {
+    double energy = 0;
+    double error = 0;
+    double peak = 0;
+    uint64_t zeroRows = 0;
+    uint64_t nonFinite = 0;
+    MarginalSums before;
+    MarginalSums after;
+
+    void add(const cuda::RowStatistics& row, uint64_t width) {
+        nonFinite += row.nonFinite;
+        if (row.squares == 0) {
+            zeroRows += row.nonFinite == 0 ? 1 : 0;
+            return;
+        }
+        const double square = std::ldexp(row.squares, 2 * row.exponent);
+        energy += square;
+        error += row.errors / static_cast<double>(width) * square;
+        peak = std::max(peak, static_cast<double>(width) * row.peak * row.peak / row.squares);
+        addMarginal(before, row.before, row.excess, row.largest[0], width);
+        addMarginal(after, row.after, row.excess + 2, row.largest[1], width);
+    }
+
+    static void addMarginal(MarginalSums& sums, const double* powers, const double* excess, float largest, uint64_t width) {
+        sums.count += width;
+        sums.powers.s1 += powers[0];
+        sums.powers.s2 += powers[1];
+        sums.powers.s3 += powers[2];
+        sums.powers.s4 += powers[3];
+        sums.powers.maxAbs = std::max(sums.powers.maxAbs, largest);
+        sums.excessBelow += excess[0];
+        sums.excessAbove += excess[1];
+    }
+};
+
+}  // namespace
+
+std::optional<std::string> notMeasuredOnDevice(const MeasureRequest& request, const Device& device) {
+    const auto* keep = std::get_if<KeepQuantizer>(&request.weights);
+    if (!std::holds_alternative<CodebookQuantizer>(request.weights) && (keep == nullptr || keep->type)) {
+        return "only the error of codebooks is measured on a device";
+    }
+    if (request.tensor.dtype == Dtype::F64) {
+        return "F64 weights are measured with all their bits";
+    }
+    const uint64_t width = request.tensor.shape.empty() ? 1 : request.tensor.shape.back();
+    return width == 0 ? std::nullopt : DeviceCoder::unsupported(request.weights, width, rotationFor(width, request.rotationSeed.value_or(request.diagnosticSeed)).get(), device);
+}
+
+Measurement measureOnDevice(const MeasureRequest& request, const std::shared_ptr<Device>& device, const Cancellation& cancellation, const Progress& progress,
+                            const Kernels& kernels) {
+    if (const auto reason = notMeasuredOnDevice(request, *device)) {
+        failArgument("Not on " + std::string(device->description().name) + ": " + *reason);
+    }
+    const Tensor tensor(request.tensor);
+    const uint64_t width = tensor.columns();
+    if (!isWeightDtype(tensor.dtype())) {
+        failArgument("tensor.dtype: " + std::string(nameOf(tensor.dtype())) + " weights cannot be measured");
+    }
+    validate(request.weights, std::max<uint64_t>(width, 1));
+    const MarginalGrid grid(request.histogramBins);
+    Measurement result;
+    result.rows = tensor.rows();
+    const bool all = request.sampleRows == 0 || request.sampleRows >= tensor.rows();
+    const uint64_t rows = width == 0 ? 0 : all ? tensor.rows() : request.sampleRows;
+    result.sampledRows = rows;
+    if (width > 0) {
+        result.expectedRelativeMse = expectedDistortion(request.weights, width, result.rows);
+    }
+    Totals totals;
+    std::vector<uint64_t> before(grid.countsSize());
+    std::vector<uint64_t> after(grid.countsSize());
+    if (rows > 0) {
+        const auto rotation = rotationFor(width, request.rotationSeed.value_or(request.diagnosticSeed), &cancellation);
+        cuda::StatisticsRequest statistics{};
+        std::vector<uint32_t> order(width);
+        for (size_t i = 0; i < width; ++i) {
+            order[i] = rotation->source(i) | (rotation->sign(i) < 0 ? 0x80000000u : 0u);
+        }
+        const DeviceArray<uint32_t> sources = device->upload(order);
+        statistics.width = width;
+        statistics.xStride = width;
+        statistics.sources = sources.data();
+        statistics.block = static_cast<uint32_t>(rotation->block());
+        statistics.perUnit = grid.binning.perUnit;
+        statistics.shift = grid.binning.shift;
+        statistics.last = grid.binning.last;
+        statistics.limit = static_cast<float>(MarginalGrid::kLimit);
+        statistics.errorAfter = request.rotationSeed ? 1 : 0;
+        DeviceArray<float> levels;
+        DeviceArray<float> thresholds;
+        if (const auto* codebook = std::get_if<CodebookQuantizer>(&request.weights)) {
+            const LevelTable& table = codebookFor(width, codebook->bits)->table;
+            levels = device->upload(std::vector<float>(table.levels.begin(), table.levels.begin() + table.size));
+            thresholds = device->upload(std::vector<float>(table.thresholds.begin(), table.thresholds.begin() + (table.size - 1)));
+            statistics.levels = table.size;
+            statistics.level = levels.data();
+            statistics.thresholds = thresholds.data();
+            statistics.stored = storedOf(codebook->norm);
+        }
+        DeviceArray<uint32_t> counts = device->allocate<uint32_t>(2 * grid.countsSize());
+        counts.clear();
+        statistics.before = counts.data();
+        statistics.after = counts.data() + grid.countsSize();
+
+        // BF16 goes to the device as it is, everything else as float32.
+        const bool asStored = tensor.dtype() == Dtype::BF16;
+        statistics.element = asStored ? cuda::Element::BF16 : cuda::Element::F32;
+        const uint64_t rowBytes = width * (asStored ? 2 : 4);
+        const auto slots = DeviceSlots::fitting(device, std::min<uint64_t>(std::max<uint64_t>(kPieceBytes, rowBytes), rows * rowBytes), rowBytes);
+        const uint64_t each = std::min<uint64_t>(slots->bytes() / rowBytes, std::max<uint64_t>((uint64_t{1} << 32) / width - 1, 1));
+        const DeviceArray<cuda::RowStatistics> perRow = device->allocate<cuda::RowStatistics>(each);
+        std::vector<std::byte> stored(asStored ? 0 : tensor.rowBytes());
+        uint64_t counted = 0;
+        const auto collect = [&] {
+            const std::vector<uint32_t> found = counts.read();
+            for (size_t i = 0; i < before.size(); ++i) {
+                before[i] += found[i];
+                after[i] += found[before.size() + i];
+            }
+            counts.clear();
+            counted = 0;
+        };
+        int slot = 0;
+        for (uint64_t begin = 0; begin < rows; begin += each) {
+            cancellation.check();
+            const uint64_t end = std::min(rows, begin + each);
+            std::byte* const host = slots->host(slot);
+            for (uint64_t i = begin; i < end; ++i) {
+                const uint64_t row = all ? i : sampledRow(i, tensor.rows(), rows);
+                std::byte* const target = host + (i - begin) * rowBytes;
+                tensor.read(row * width, width, asStored ? target : stored.data());
+                if (!asStored) {
+                    kernels.decode(tensor.dtype(), stored.data(), reinterpret_cast<float*>(target), width);
+                }
+            }
+            slots->fetch(slot, (end - begin) * rowBytes);
+            if (counted + (end - begin) * width >= uint64_t{1} << 32) {
+                collect();  // before 32 bits are too few
+            }
+            counted += (end - begin) * width;
+            statistics.x = slots->acquire(slot);
+            statistics.rows = end - begin;
+            statistics.statistics = perRow.data();
+            device->check(device->api().statistics->measure(device->context(), &statistics), "measuring rows");
+            slots->release(slot);
+            const std::vector<cuda::RowStatistics> measured = perRow.read();
+            for (uint64_t i = 0; i < end - begin; ++i) {
+                totals.add(measured[i], width);
+            }
+            slot = (slot + 1) % slots->count();
+            progress(static_cast<double>(end) / static_cast<double>(rows));
+        }
+        collect();
+    }
+    const uint64_t marginalWidth = std::max<uint64_t>(width, 1);
+    result.before = finishMarginal(totals.before, before, grid, marginalWidth);
+    cancellation.check();
+    result.after = finishMarginal(totals.after, after, grid, marginalWidth);
+    result.relativeMse = totals.energy > 0 ? totals.error / totals.energy : 0.0;
+    result.rho = concentrationRho(totals.peak, marginalWidth);
+    result.zeroRows = totals.zeroRows;
+    result.nonFinite = totals.nonFinite;
+    return result;
+}
+
+}  // namespace quantscope
