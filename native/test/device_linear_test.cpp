@@ -280,7 +280,7 @@ struct Size {
     size_t rows, outputs, width;
 };
 
-constexpr Size kSizes[] = {{1, 1, 1}, {3, 5, 7}, {17, 300, 96}, {129, 65, 40}, {0, 4, 8}, {5, 9, 0}, {64, 128, 256}};
+constexpr Size kSizes[] = {{1, 1, 1}, {3, 5, 7}, {17, 300, 96}, {129, 300, 24}, {129, 65, 40}, {0, 4, 8}, {5, 9, 0}, {64, 128, 256}};
 
 TEST(FloatLinear, Float32TakesInputsInOrder) {
     test::Gaussian random(11);

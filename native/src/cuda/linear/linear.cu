@@ -252,7 +252,7 @@ struct Run {
                 static_cast<uint32_t>(2 * (shape.tail + shape.rank))};
     }
 
-    void product(bool nativeNibbles) {
+    void product(const DeviceDescription& device) {
         p.rows = rows();
         p.outputs = static_cast<uint32_t>(shape.outputs);
         p.y = request.y;
@@ -263,13 +263,13 @@ struct Run {
         bool grouped = false;
         if (plan.arithmetic == Arithmetic::Integers) {
             integers();
-            form = !plan.nibbles ? Form::Bytes : nativeNibbles ? Form::NativeNibbles : Form::Nibbles;
+            form = !plan.nibbles ? Form::Bytes : device.major == 8 ? Form::NativeNibbles : Form::Nibbles;
             grouped = plan.groups > 1 || plan.offsets;
         } else {
             p.panels[0] = floats();
         }
         p.panels[1] = extra();
-        launches(launchProduct(p, form, grouped, stream));
+        launches(launchProduct(p, form, grouped, device.multiprocessors, stream));
     }
 
     template <class X, class Y>
@@ -307,7 +307,7 @@ Status run(Context* context, const LinearShape* shape, const LinearRequest* requ
         const bool yWide = request->yElement == Element::F32;
         xWide ? (yWide ? run.plain<float, float>() : run.plain<float, Bf16>()) : (yWide ? run.plain<Bf16, float>() : run.plain<Bf16, Bf16>());
     } else {
-        run.product(context->description.major == 8);
+        run.product(context->description);
     }
     return run.launches.status("linear");
 }

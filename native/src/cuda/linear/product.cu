@@ -13,16 +13,18 @@ cudaError_t start(const ProductArguments& p, cudaStream_t stream) {
 
 }  // namespace
 
-cudaError_t launchProduct(const ProductArguments& p, Form form, bool grouped, cudaStream_t stream) {
+cudaError_t launchProduct(const ProductArguments& p, Form form, bool grouped, int multiprocessors, cudaStream_t stream) {
     if (p.rows == 0 || p.outputs == 0) {
         return cudaSuccess;
     }
+    // Wide tiles read less, narrow ones give work to more multiprocessors.
+    const bool wide = static_cast<uint64_t>(divideUp(p.rows, product::kRows)) * divideUp(p.outputs, 256) >= static_cast<uint64_t>(multiprocessors);
     const bool offsets = p.xOffsets != nullptr || p.wOffsets != nullptr;
     switch (form) {
-        case Form::None: return start<256, Form::None, false, false>(p, stream);
+        case Form::None: return wide ? start<256, Form::None, false, false>(p, stream) : start<128, Form::None, false, false>(p, stream);
         case Form::Bytes:
-            // Two sets of sums, integers and floats, leave room for half the columns.
-            return !grouped ? start<256, Form::Bytes, false, false>(p, stream)
+            // In groups two sets of sums, integers and floats, leave room for half the columns.
+            return !grouped  ? (wide ? start<256, Form::Bytes, false, false>(p, stream) : start<128, Form::Bytes, false, false>(p, stream))
                    : offsets ? start<128, Form::Bytes, true, true>(p, stream)
                              : start<128, Form::Bytes, true, false>(p, stream);
         case Form::Nibbles: return grouped ? start<128, Form::Nibbles, true, false>(p, stream) : start<128, Form::Nibbles, false, false>(p, stream);

@@ -439,6 +439,6 @@ __global__ void __launch_bounds__(kThreads, 1) multiply(const __grid_constant__ 
 }  // namespace product
 
 /// Picks the kernel: `form` and groups as the arguments say. Rows or outputs may be 0.
-cudaError_t launchProduct(const ProductArguments& arguments, Form form, bool grouped, cudaStream_t stream);
+cudaError_t launchProduct(const ProductArguments& arguments, Form form, bool grouped, int multiprocessors, cudaStream_t stream);
 
 }  // namespace quantscope::cuda
