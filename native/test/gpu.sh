@@ -3,6 +3,7 @@
 # a shell: neither CMake nor Node, GoogleTest, OpenBLAS or a network. Takes less than 8 minutes.
 #   native/test/gpu.sh              everything on the device; without one it says so and ends with 2
 #   native/test/gpu.sh --emulate    the same tests and benchmarks on the processor, by the emulator: a test of this script, its times mean nothing
+#   native/test/gpu.sh --racecheck  the tests on the emulator with ThreadSanitizer, which finds races between barriers whatever the order of threads
 # BUILD names the folder to build in (default native/build-gpu), JOBS how many compilers run at once, ARCH the compute capability to build for (90).
 set -u
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -10,11 +11,13 @@ build=${BUILD:-$here/build-gpu}
 jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)}
 cxx=${CXX:-c++}
 emulate=no
+racecheck=no
 started=$(date +%s)
 case "${1:-}" in
     "") ;;
     --emulate) emulate=yes ;;
-    *) echo "usage: gpu.sh [--emulate]" >&2; exit 2 ;;
+    --racecheck) emulate=yes; racecheck=yes ;;
+    *) echo "usage: gpu.sh [--emulate | --racecheck]" >&2; exit 2 ;;
 esac
 
 say() { printf '── %s\n' "$*"; }
@@ -52,8 +55,10 @@ if [ $emulate = no ]; then
 else
     say "emulated: no device is used"
     emulation="$common -I$here/test/cuda_emulator -DQUANTSCOPE_CUDA_EMULATION -Wno-unknown-pragmas -O2 -fPIC -fvisibility=hidden -ffp-contract=off"
+    # Kernels alone are watched: the emulator says itself what orders their threads.
+    if [ $racecheck = yes ]; then emulation="$emulation -g1 -DQUANTSCOPE_RACECHECK"; watched=-fsanitize=thread; else watched=; fi
     for file in $host $kernels; do
-        echo "$cxx $emulation -x c++ -c $here/src/cuda/$file -o $build/$(echo "$file" | tr / .).emulated.o" >> "$plan"
+        echo "$cxx $emulation $watched -x c++ -c $here/src/cuda/$file -o $build/$(echo "$file" | tr / .).emulated.o" >> "$plan"
     done
     for file in block fiber runtime; do
         echo "$cxx $emulation -c $here/test/cuda_emulator/$file.cpp -o $build/$file.emulated.o" >> "$plan"
@@ -76,9 +81,9 @@ xargs -P "$jobs" -I '{}' sh -c '{} || { echo "failed: {}" >&2; exit 255; }' < "$
 if [ $emulate = no ]; then
     nvcc -shared -cudart static $(for file in $host $kernels; do echo "$build/$(echo "$file" | tr / .).o"; done) -o "$library" || give_up "linking the library failed"
 else
-    $cxx -shared "$build"/*.emulated.o -o "$library" -lpthread || give_up "linking the library failed"
+    $cxx -shared "$build"/*.emulated.o -o "$library" -lpthread || give_up "linking the library failed"  # of ThreadSanitizer the program has one
 fi
-$cxx "$build"/core.*.o "$build"/test.*.o -o "$build/tests" -ldl -lpthread || give_up "linking the tests failed"
+$cxx "$build"/core.*.o "$build"/test.*.o ${watched:-} -o "$build/tests" -ldl -lpthread || give_up "linking the tests failed"
 $cxx "$build"/core.*.o "$build"/bench.*.o -o "$build/bench" -ldl -lpthread || give_up "linking the benchmark failed"
 built=$(date +%s)
 
@@ -99,7 +104,7 @@ limited() {
 last() { tail -n 1 "$1"; }
 
 row "build" ok "$((built - started)) s"
-if [ $emulate = yes ]; then orders="forward backward 7"; else orders=device; fi
+if [ $racecheck = yes ]; then orders=forward; elif [ $emulate = yes ]; then orders="forward backward 7"; else orders=device; fi
 for order in $orders; do
     say "tests ($order)"
     if QUANTSCOPE_EMULATED_ORDER=$order limited 120 "$build/tests" > "$build/tests.log" 2>&1; then result=ok; else result=FAILED; fi
@@ -121,6 +126,11 @@ if [ $emulate = no ]; then
     fi
 fi
 
+if [ $racecheck = yes ]; then
+    printf '\n'
+    cat "$table"
+    exit $status
+fi
 say "benchmarks"
 if limited 120 "$build/bench" > "$build/bench.log" 2>&1; then result=ok; else result=FAILED; fi
 [ $result = ok ] || cat "$build/bench.log"

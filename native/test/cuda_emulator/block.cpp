@@ -12,6 +12,22 @@
 #include "fiber.h"
 #include "memory.h"
 
+// With QUANTSCOPE_RACECHECK kernels are compiled with ThreadSanitizer, this file without it: what orders the threads of a block is said here, and
+// nothing else does.
+#if defined(QUANTSCOPE_RACECHECK)
+extern "C" {
+void __tsan_acquire(void* at);
+void __tsan_release(void* at);
+void __tsan_read_range(void* at, unsigned long bytes);
+void __tsan_write_range(void* at, unsigned long bytes);
+}
+#else
+static void __tsan_acquire(void*) {}
+static void __tsan_release(void*) {}
+static void __tsan_read_range(void*, unsigned long) {}
+static void __tsan_write_range(void*, unsigned long) {}
+#endif
+
 constinit thread_local uint3 threadIdx{};
 constinit thread_local uint3 blockIdx{};
 constinit thread_local uint3 blockDim{};
@@ -85,6 +101,10 @@ struct Block {
     size_t sharedBytes = 0;
     std::map<void*, size_t> arrays;     ///< static shared memory that this block has come across
     uint64_t random = 0;
+    char launched = 0, finished = 0;            ///< for ThreadSanitizer: what comes before and after a block's threads
+    char barriers[2] = {};                      ///< and between them, in turn
+    char meetings[kMostThreads / kWarp] = {};
+    unsigned barrierTurn = 0;
 
     unsigned char* shared() {
         const auto begin = reinterpret_cast<uintptr_t>(memory.data()) + kGuard;
@@ -141,6 +161,7 @@ void wait(const char* in, const Place& where) {
 
 void threadEntry() {
     Block& b = block();
+    __tsan_acquire(&b.launched);
     try {
         (*b.body)();
     } catch (const Fault& fault) {
@@ -149,6 +170,7 @@ void threadEntry() {
         b.failure = std::string("exception: ") + error.what();
     }
     Thread& self = b.self();
+    __tsan_release(&b.finished);
     self.done = true;
     --b.left;
     b.sleep(b.running);
@@ -205,6 +227,7 @@ void runBlock(Block& b, dim3 size) {
         thread.fiber.start(threadEntry);
         b.wake(t);
     }
+    __tsan_release(&b.launched);
     while (b.left > 0 && b.failure.empty()) {
         if (b.runnableWarps == 0) {
             b.failure = stuck(b);
@@ -215,6 +238,7 @@ void runBlock(Block& b, dim3 size) {
         threadIdx = b.self().index;
         b.self().fiber.resume();
     }
+    __tsan_acquire(&b.finished);
     if (b.failure.empty()) {
         checkGuards(b);
     }
@@ -222,6 +246,8 @@ void runBlock(Block& b, dim3 size) {
 
 void finish(const Copy& copy) {
     checkReadable(copy.from, copy.filled, 1, copy.where);
+    __tsan_read_range(const_cast<void*>(copy.from), copy.filled);
+    __tsan_write_range(copy.to, copy.bytes);
     std::memcpy(copy.to, copy.from, copy.filled);
     std::memset(static_cast<char*>(copy.to) + copy.filled, 0, copy.bytes - copy.filled);
 }
@@ -237,8 +263,11 @@ int blockBarrierSum(int value, const Place& where) {
     }
     b.barrierPlace = where;
     b.barrierSum += value;
+    char* const barrier = &b.barriers[b.barrierTurn % 2];
+    __tsan_release(barrier);
     if (++b.waiting == b.count) {  // threads that have returned never come: stuck() says so
         b.waiting = 0;
+        ++b.barrierTurn;
         b.lastBarrierSum = b.barrierSum;
         b.barrierSum = 0;
         for (unsigned t = 0; t < b.count; ++t) {
@@ -249,6 +278,7 @@ int blockBarrierSum(int value, const Place& where) {
     } else {
         wait("a block barrier", where);
     }
+    __tsan_acquire(barrier);
     return b.lastBarrierSum;
 }
 
@@ -278,15 +308,20 @@ void warpTogether(uint32_t mask, const char* kind, void* argument, Together body
         warp.meetings.push_back({mask, 0, kind, where, {}});
         meeting = &warp.meetings.back();
     }
+    char* const order = &b.meetings[b.running / kWarp];
+    __tsan_release(order);
     meeting->arguments[lane] = argument;
     meeting->arrived |= 1u << lane;
     if (meeting->arrived != mask) {
         wait(kind, where);
+        __tsan_acquire(order);
         return;
     }
+    __tsan_acquire(order);
     const Meeting complete = *meeting;
     warp.meetings.erase(warp.meetings.begin() + (meeting - warp.meetings.data()));
     body(complete.arguments, mask);
+    __tsan_release(order);
     for (uint32_t other = 0; other < kWarp; ++other) {
         if (mask >> other & 1) {
             b.wake(b.running - lane + other);
@@ -343,7 +378,7 @@ void checkReadable(const void* at, size_t bytes, size_t alignment, const Place& 
     if (reinterpret_cast<uintptr_t>(at) % alignment != 0) {
         fail("addresses " + std::to_string(bytes) + " bytes that are not aligned to " + std::to_string(alignment), where);
     }
-    if (!isShared(at, bytes) && !isDeviceMemory(at, bytes)) {
+    if (!isShared(at, bytes) && !isDeviceMemoryForKernels(at, bytes)) {
         fail("addresses " + std::to_string(bytes) + " bytes outside of every allocation of the device", where);
     }
 }
@@ -354,6 +389,7 @@ void copyLater(void* to, const void* from, size_t bytes, size_t filled, const Pl
         fail("asks for more bytes than the copy has", where);
     }
     checkReadable(from, filled, filled == 0 ? 1 : bytes, where);
+    __tsan_write_range(to, bytes);
     fillWithGarbage(to, bytes);
     block().self().open.push_back({to, from, bytes, filled, where});
 }

@@ -9,6 +9,9 @@
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
+#if defined(QUANTSCOPE_RACECHECK)
+#include <sanitizer/tsan_interface.h>
+#endif
 
 namespace quantscope::cuda::emulator {
 
@@ -49,6 +52,11 @@ quantscopeSwitchStack:
 #endif
 
 Fiber::~Fiber() {
+#if defined(QUANTSCOPE_RACECHECK)
+    if (thread_ != nullptr) {
+        __tsan_destroy_fiber(thread_);
+    }
+#endif
     if (stack_ != nullptr) {
         munmap(stack_, kStackBytes);
     }
@@ -96,6 +104,14 @@ void Fiber::begin() {
 
 void Fiber::resume() {
     starting = this;
+#if defined(QUANTSCOPE_RACECHECK)
+    // Threads of a block know nothing of each other but by barriers and collectives, which block.cpp announces.
+    if (thread_ == nullptr) {
+        thread_ = __tsan_create_fiber(0);
+    }
+    callerThread_ = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(thread_, __tsan_switch_to_fiber_no_sync);
+#endif
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(&callerFakeStack_, stack_, kStackBytes);
 #endif
@@ -110,6 +126,9 @@ void Fiber::resume() {
 }
 
 void Fiber::leave([[maybe_unused]] bool forGood) {
+#if defined(QUANTSCOPE_RACECHECK)
+    __tsan_switch_to_fiber(callerThread_, __tsan_switch_to_fiber_no_sync);
+#endif
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(forGood ? nullptr : &fakeStack_, callerStack_, callerBytes_);
 #endif

@@ -29,6 +29,8 @@ public:
 private:
     void* stack_ = nullptr;  ///< with a page below that nobody may touch
     void (*entry_)() = nullptr;
+    void* thread_ = nullptr;           ///< as ThreadSanitizer sees it
+    void* callerThread_ = nullptr;
     void* fakeStack_ = nullptr;        ///< of AddressSanitizer
     void* callerFakeStack_ = nullptr;
     const void* callerStack_ = nullptr;

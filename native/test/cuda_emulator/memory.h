@@ -10,6 +10,8 @@ namespace quantscope::cuda::emulator {
 
 /// Whether the bytes lie in one allocation of cudaMalloc.
 bool isDeviceMemory(const void* at, size_t bytes);
+/// The same while a kernel runs, by whose thread the runtime is locked.
+bool isDeviceMemoryForKernels(const void* at, size_t bytes);
 
 /// Puts a kernel, launched at `where`, on a stream. Pointers among its arguments are checked beforehand by the caller.
 cudaError_t enqueueKernel(const std::source_location& where, dim3 grid, dim3 block, size_t sharedBytes, cudaStream_t stream, std::function<void()> body);

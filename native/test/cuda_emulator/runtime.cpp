@@ -175,6 +175,10 @@ size_t allocatedBytes() {
 
 bool isDeviceMemory(const void* at, size_t bytes) {
     const Lock lock(device().mutex);
+    return isDeviceMemoryForKernels(at, bytes);
+}
+
+bool isDeviceMemoryForKernels(const void* at, size_t bytes) {
     const auto& allocations = device().allocations;
     auto found = allocations.upper_bound(at);
     if (found == allocations.begin()) {
