@@ -69,6 +69,9 @@ constexpr size_t kPassVectors = 16;
 constexpr size_t kPassVectors = 8;
 #endif
 
+/// How far ahead of a pass memory is asked for, in values.
+constexpr size_t kAhead = 1024;
+
 HWY_ALIGN inline constexpr float kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
 /// (a, b) to (a + b, a - b) for vectors `kHalf` apart, then twice as far, ..., in the order of the definition.
@@ -94,15 +97,15 @@ HWY_INLINE void Butterflies(D d, hn::VFromD<D> (&v)[kVectors]) {
     }
 }
 
-/// The first levels, after the factor: all inside kVectors consecutive vectors. What stands kAhead values behind is asked for meanwhile.
-template <size_t kVectors, size_t kAhead = 0, class D>
+/// The first levels, after the factor: all inside kVectors consecutive vectors.
+template <size_t kVectors, bool kAsks = false, class D>
 HWY_INLINE void LowerLevels(D d, float* x, size_t n, hn::VFromD<D> factor) {
     const size_t lanes = hn::Lanes(d);
     for (size_t i = 0; i < n; i += kVectors * lanes) {
         hn::VFromD<D> v[kVectors];
         for (size_t k = 0; k < kVectors; ++k) {
             v[k] = InLaneLevels(d, hn::Mul(hn::LoadU(d, x + i + k * lanes), factor), 16);
-            if (kAhead != 0) {
+            if (kAsks) {
                 hwy::Prefetch(x + i + k * lanes + kAhead);
             }
         }
@@ -172,7 +175,6 @@ struct UpperPasses {
 /// memory never waits for arithmetic. What comes next is asked for by hand: the passes in between hide from the processor that it is a stream.
 template <class D>
 HWY_INLINE void LargeBlocks(D d, float* x, size_t n, size_t block, hn::VFromD<D> factor) {
-    constexpr size_t kAhead = 1024;
     const size_t base = kPassVectors * hn::Lanes(d);
     const size_t piece = std::min(block, std::max<size_t>(base, 256));
     const UpperPasses upper(base, block, hn::Lanes(d));
@@ -180,7 +182,7 @@ HWY_INLINE void LargeBlocks(D d, float* x, size_t n, size_t block, hn::VFromD<D>
     for (size_t start = 0; start <= n; start += block) {
         for (size_t i = 0, step = 0; i < block; i += piece, step += each) {
             if (start < n) {
-                LowerLevels<kPassVectors, kAhead>(d, x + start + i, piece, factor);
+                LowerLevels<kPassVectors, true>(d, x + start + i, piece, factor);
             }
             if (start > 0) {
                 upper.run(d, x + start - block, step, step + each);
@@ -198,7 +200,8 @@ inline void Hadamard(float* x, size_t n, size_t block, float factor) {
             case 2: return LowerLevels<2>(d, x, n, f);
             case 4: return LowerLevels<4>(d, x, n, f);
             case 8: return LowerLevels<8>(d, x, n, f);
-            case kPassVectors == 8 ? 0 : kPassVectors: return LowerLevels<kPassVectors>(d, x, n, f);
+            // Between the loads of sixteen vectors is too much work for the processor to look ahead by itself.
+            case kPassVectors == 8 ? 0 : kPassVectors: return LowerLevels<kPassVectors, true>(d, x, n, f);
             default: return LargeBlocks(d, x, n, block, f);
         }
     }
