@@ -11,6 +11,8 @@ namespace quantscope {
 
 namespace {
 
+// Chains in registers, as the assembler has them: a compiler may move sums through memory, or do nothing at all.
+
 /// One tile that stays in the first-level cache.
 double smallTile(const ProductKernels& level) {
     constexpr size_t kSteps = 64, kTimes = 2000;
@@ -34,11 +36,33 @@ double smallTile(const ProductKernels& level) {
 constexpr double kChains = 12;
 constexpr size_t kLength = 1 << 20;
 
+#define FMA512(sum) "vfmadd231ps %%zmm13, %%zmm12, %%zmm" sum "\n\t"
+#define FMA256(sum) "vfmadd231ps %%ymm13, %%ymm12, %%ymm" sum "\n\t"
 #define VNNI(sum) "vpdpbusd %%zmm13, %%zmm12, %%zmm" sum "\n\t"
 #define AVX512(sum, product) \
     "vpmaddubsw %%zmm13, %%zmm12, %%zmm" product "\n\tvpmaddwd %%zmm14, %%zmm" product ", %%zmm" product "\n\tvpaddd %%zmm" product ", %%zmm" sum ", %%zmm" sum "\n\t"
 #define AVX2(sum, product) \
     "vpmaddubsw %%ymm15, %%ymm14, %%ymm" product "\n\tvpmaddwd %%ymm13, %%ymm" product ", %%ymm" product "\n\tvpaddd %%ymm" product ", %%ymm" sum ", %%ymm" sum "\n\t"
+
+double multiplyAdds512() {
+    for (size_t i = 0; i < kLength; ++i) {
+        __asm__ volatile(FMA512("0") FMA512("1") FMA512("2") FMA512("3") FMA512("4") FMA512("5") FMA512("6") FMA512("7") FMA512("8") FMA512("9") FMA512("10")
+                             FMA512("11")::
+                             : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13");
+    }
+    __asm__ volatile("vzeroupper");
+    return 2.0 * kLength * kChains * 16;
+}
+
+double multiplyAdds256() {
+    for (size_t i = 0; i < kLength; ++i) {
+        __asm__ volatile(FMA256("0") FMA256("1") FMA256("2") FMA256("3") FMA256("4") FMA256("5") FMA256("6") FMA256("7") FMA256("8") FMA256("9") FMA256("10")
+                             FMA256("11")::
+                             : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13");
+    }
+    __asm__ volatile("vzeroupper");
+    return 2.0 * kLength * kChains * 8;
+}
 
 double vnniChain() {
     for (size_t i = 0; i < kLength; ++i) {
@@ -69,6 +93,8 @@ double avx2Chain() {
     return 2.0 * kLength * kChains * 32;
 }
 
+#undef FMA512
+#undef FMA256
 #undef VNNI
 #undef AVX512
 #undef AVX2
@@ -77,6 +103,14 @@ double avx2Chain() {
 }  // namespace
 
 Subject multiplyAddPeak(const Kernels& level) {
+#if defined(__x86_64__)
+    if (std::string_view(level.name) == "avx3") {
+        return {"FMA peak", multiplyAdds512};
+    }
+    if (std::string_view(level.name) == "avx2") {
+        return {"FMA peak", multiplyAdds256};
+    }
+#endif
     return {"FMA peak", [&level] {
                 constexpr size_t kDepth = 256, kRows = 12, kTimes = 400;  // a multiple of every level's rows
                 static const std::vector<float> x = bell(kRows * kDepth, 1), panel = bell(kProductColumns * kDepth, 2);

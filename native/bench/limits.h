@@ -7,7 +7,7 @@
 
 namespace quantscope {
 
-/// Sums that stay in registers: floating point operations of the multiply-add units.
+/// Float32 multiply-adds, all in registers. On levels without a name for them it is the level's own product of a small panel. Operations.
 Subject multiplyAddPeak(const Kernels& level);
 
 /// Chains of products of four bytes added to 32-bit sums, all in registers: vpdpbusd, or vpmaddubsw, vpmaddwd and vpaddd. On levels without a name
