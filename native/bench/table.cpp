@@ -211,6 +211,12 @@ void factorisation() {
                       subjects[1].rate() / subjects[2].rate(), "x", 0.8, text("potrf, %.0f GFLOP/s", 1e-9 * subjects[2].rate())});
 }
 
+std::string valueOf(const Row& row) {
+    return row.unit[0] == 'x' ? text("%.2f x", row.value) : text(row.unit[1] == 'B' ? "%.0f %s" : "%.2f %s", row.value, row.unit);
+}
+
+std::string targetOf(const Row& row) { return text(row.unit[1] == 'B' ? "%.0f %s" : "%.1f %s", row.target, row.unit); }
+
 void print() {
     std::printf("\nCPU kernels, per core unless said: level %s, integers %s, OpenBLAS %s. Processor time, kernels take turns, best of 8 to 40.\n\n", kernels().name,
                 productKernelsFor(kernels().name).name, openblas_get_corename());
@@ -220,11 +226,24 @@ void print() {
         widths[1] = std::max(widths[1], row.against.size());
     }
     for (const Row& row : rows()) {
-        const std::string value = text(row.unit[0] == 'x' ? "%.2f x" : row.unit[1] == 'B' ? "%.0f %s" : "%.2f %s", row.value, row.unit);
-        const std::string target = text(row.unit[1] == 'B' ? "%.0f" : "%.1f", row.target);
-        std::printf("%-*s  %16s  (target %4s)  %-*s  %s\n", static_cast<int>(widths[0]), row.kernel.c_str(), value.c_str(), target.c_str(),
+        std::printf("%-*s  %16s  (target %15s)  %-*s  %s\n", static_cast<int>(widths[0]), row.kernel.c_str(), valueOf(row).c_str(), targetOf(row).c_str(),
                     static_cast<int>(widths[1]), row.against.c_str(), row.measured.c_str());
     }
+}
+
+/// Lines of JSON for the table that `npm run bench` closes with. None of the texts has a character that JSON would escape.
+void handOver(const char* path) {
+    std::FILE* const file = std::fopen(path, "a");
+    if (file == nullptr) {
+        std::perror(path);
+        std::exit(1);
+    }
+    for (const Row& row : rows()) {
+        const std::string of = row.against.empty() ? "" : " of " + row.against;
+        std::fprintf(file, "{\"what\":\"%s, CPU level %s\",\"measured\":\"%s%s; %s\",\"target\":\"≥ %s\",\"met\":%s}\n", row.kernel.c_str(), kernels().name,
+                     valueOf(row).c_str(), of.c_str(), row.measured.c_str(), targetOf(row).c_str(), row.value >= row.target ? "true" : "false");
+    }
+    std::fclose(file);
 }
 
 }  // namespace
@@ -238,4 +257,7 @@ int main() {
     attention(fp32);
     factorisation();
     print();
+    if (const char* const path = std::getenv("QUANTSCOPE_BENCH_ROWS")) {
+        handOver(path);
+    }
 }
