@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { EXAMPLE, open, themes } from './vscode';
 import type { Workbench } from './vscode';
 
+/** 64 free runs take minutes. */
+const LONG = 'long.quant.yaml';
 const DEPLOYED = `${EXAMPLE}, as deployed`;
 
 for (const theme of themes) {
@@ -10,7 +14,9 @@ for (const theme of themes) {
     let workbench: Workbench;
 
     before(async () => {
-      workbench = await open({ theme });
+      const classes = Array.from({ length: 64 }, (_, index) => index % 10).join(', ');
+      const long = `version: 1\ncheckpoint: ./glyph-dit\ndefaults: { method: rtn, scheme: W4A4 }\npreview: { classes: [${classes}], steps: 60, mode: free }\n`;
+      workbench = await open({ theme, prepare: (folder) => writeFileSync(join(folder, LONG), long) });
       await workbench.openFile(EXAMPLE);
       await workbench.run('QuantScope: Preview Quantized Model');
       await workbench.previewed();
@@ -89,6 +95,7 @@ for (const theme of themes) {
       await pressed.click();
       await view.locator('#root[data-state="finished"] .deployed:visible').waitFor();
       assert.deepEqual(await captions(), ['Full precision', EXAMPLE, DEPLOYED]);
+      await workbench.screenshot('preview-deployed-side');
     });
 
     if (theme === 'dark') {
@@ -112,6 +119,23 @@ for (const theme of themes) {
         await workbench.editor.click();
         const text = await workbench.page.evaluate(() => navigator.clipboard.readText());
         assert.match(text, /#### As deployed, against fake quantization\n\nglyph-dit\.quant\.yaml, as deployed: 36 layers on integers, 6 on floats\./);
+      });
+
+      it('starts a run in progress over, with both executions', async () => {
+        await workbench.openFile(LONG);
+        await workbench.run('QuantScope: Preview Quantized Model');
+        const view = workbench.webview;
+        const question = workbench.page.locator('.notification-toast', { hasText: 'This preview takes about' }).getByRole('button', { name: 'Run', exact: true });
+        await question.click();
+        await view.locator('#root[data-state="running"] .picture img').first().waitFor();
+        assert.deepEqual(await captions(), ['Full precision', LONG]);
+        await view.locator('vscode-button', { hasText: 'As Deployed' }).click();
+        await view.locator('.busy', { hasText: 'Waiting for your answer' }).waitFor();
+        await question.click();
+        await view.locator('#root[data-state="running"] .picture img').first().waitFor();
+        assert.deepEqual(await captions(), ['Full precision', LONG, `${LONG}, as deployed`]);
+        await view.getByRole('button', { name: 'Cancel' }).click();
+        await view.locator('#root[data-state="cancelled"]').waitFor();
       });
     }
   });
