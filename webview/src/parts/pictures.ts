@@ -139,7 +139,7 @@ export function createPictures(events: { onWipe: (percent: number) => void }): {
 function figure({ label, frame }: Shown, { zoom, running }: PicturesData): HTMLElement {
   const body = frame !== undefined ? scroller(frame, zoom, picture(frame, label))
     : h('div', { class: 'no-picture muted' }, ...(running ? [progressRing(`Waiting for ${label}`), 'Not here yet'] : ['No picture']));
-  return h('figure', { class: 'picture' }, h('figcaption', {}, label), body);
+  return h('figure', { class: 'picture' }, h('figcaption', { title: label }, label), body);
 }
 
 function picture(frame: PreviewFrame, label: string): HTMLImageElement {
