@@ -1,0 +1,206 @@
+// The solvers' kernels against their definitions, with nothing but the library: on a device this needs no BLAS (device_gptq_test.cpp has the whole).
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "device_support.h"
+#include "support.h"
+
+namespace quantscope {
+namespace {
+
+using cuda::Element;
+using cuda::Status;
+
+TEST(DeviceSolver, AddsSecondMomentsOfUsableRows) {
+    const auto device = test::testedDevice();
+    const cuda::SolverCalls& calls = *device->api().solver;
+    test::Gaussian random(31);
+    for (const auto& [rows, width] : {std::pair<size_t, size_t>{3, 5}, {1030, 70}}) {
+        auto x = random.floats(rows * (width + 2));  // rows stand width + 2 apart
+        x[width + 2] = std::numeric_limits<float>::infinity();
+        std::vector<double> wanted(width * width);
+        for (size_t r = 0; r < rows; ++r) {
+            for (size_t i = 0; r != 1 && i < width; ++i) {
+                for (size_t j = 0; j < width; ++j) {
+                    wanted[i * width + j] += double(x[r * (width + 2) + i]) * double(x[r * (width + 2) + j]) / double(rows - 1);
+                }
+            }
+        }
+        const auto onDevice = device->upload(x);
+        auto sums = device->allocate<double>(width * width);
+        auto counted = device->allocate<uint64_t>(1);
+        sums.clear();
+        counted.clear();
+        const auto usable = device->allocate<uint8_t>(rows);
+        const auto mean = device->allocate<float>(width * width);
+        const cuda::MomentsRequest request{onDevice.data(), Element::F32, rows, width, width + 2, sums.data(), counted.data(), usable.data()};
+        device->check(calls.addMoments(device->context(), &request), "moments");
+        device->check(calls.meanMoments(device->context(), sums.data(), width, counted.data(), mean.data()), "mean");
+        EXPECT_EQ(counted.read()[0], rows - 1);
+        const auto found = mean.read();
+        for (size_t i = 0; i < width * width; ++i) {
+            ASSERT_NEAR(found[i], wanted[i], 1e-5 * std::sqrt(wanted[i / width * (width + 1)] * wanted[i % width * (width + 1)])) << i;
+        }
+    }
+}
+
+/// A Gram matrix of more samples than columns, and an order of its coordinates.
+struct Problem {
+    size_t n;
+    std::vector<float> moments;
+    std::vector<uint32_t> order;
+    std::vector<uint8_t> dead;
+};
+
+Problem problemOf(size_t n, uint64_t seed) {
+    test::Gaussian random(seed);
+    Problem result{n, std::vector<float>(n * n), std::vector<uint32_t>(n), std::vector<uint8_t>(n)};
+    std::vector<double> x(3 * n * n);
+    for (size_t s = 0; s < 3 * n; ++s) {
+        double carried = 0;
+        for (size_t j = 0; j < n; ++j) {
+            x[s * n + j] = carried = 0.6 * carried + random();
+        }
+    }
+    result.dead[n / 2] = n > 4;
+    for (size_t i = 0; i < n; ++i) {
+        for (size_t j = 0; j < n; ++j) {
+            double sum = 0;
+            for (size_t s = 0; s < 3 * n; ++s) {
+                sum += x[s * n + i] * x[s * n + j];
+            }
+            result.moments[i * n + j] = result.dead[i] != 0 || result.dead[j] != 0 ? 0.0f : static_cast<float>(sum / double(3 * n));
+        }
+    }
+    std::iota(result.order.begin(), result.order.end(), 0u);
+    SplitMix64 shuffle(seed);
+    for (size_t i = n; i > 1; --i) {
+        std::swap(result.order[i - 1], result.order[shuffle.below(i)]);
+    }
+    return result;
+}
+
+constexpr double kDamping = 0.01;
+constexpr double kMeanDiagonal = 1.25;
+
+/// The lower factor [n, n] and how it went.
+std::pair<std::vector<double>, int32_t> factorOf(const Problem& problem) {
+    const auto device = test::testedDevice();
+    const auto moments = device->upload(problem.moments);
+    const auto order = device->upload(problem.order);
+    const auto dead = device->upload(problem.dead);
+    const auto lower = device->allocate<double>(problem.n * problem.n);
+    const auto state = device->allocate<int32_t>(1);
+    const cuda::FactorRequest request{moments.data(), problem.n, problem.n, order.data(), dead.data(), kMeanDiagonal, kDamping, lower.data(), state.data()};
+    device->check(device->api().solver->factor(device->context(), &request), "factor");
+    return {lower.read(), state.read()[0]};
+}
+
+TEST(DeviceSolver, FactorsSecondMoments) {
+    for (const size_t n : {1, 7, 64, 65, 150}) {
+        const Problem problem = problemOf(n, n);
+        const auto [lower, state] = factorOf(problem);
+        ASSERT_EQ(state, cuda::kFactored);
+        for (size_t i = 0; i < n; ++i) {
+            for (size_t j = 0; j <= i; ++j) {
+                double product = 0;
+                for (size_t k = 0; k <= j; ++k) {
+                    product += lower[i * n + k] * lower[j * n + k];
+                }
+                const size_t row = problem.order[i], column = problem.order[j];
+                const double moment = i == j && problem.dead[row] != 0 ? kMeanDiagonal : double(problem.moments[row * n + column]);
+                ASSERT_NEAR(product, moment + (i == j ? kDamping : 0.0), 1e-12) << n << ": " << i << ", " << j;
+            }
+        }
+    }
+}
+
+TEST(DeviceSolver, SaysHowAFactorisationFails) {
+    Problem problem = problemOf(70, 3);
+    problem.moments[problem.order[68] * 71] = -5;
+    EXPECT_EQ(factorOf(problem).second, cuda::kNotPositive);
+    problem.moments[problem.order[3] * 70 + problem.order[66]] = std::numeric_limits<float>::quiet_NaN();
+    EXPECT_EQ(factorOf(problem).second, cuda::kNotFinite);
+}
+
+TEST(DeviceSolver, SweepsAsGptqIsDefined) {
+    const auto device = test::testedDevice();
+    test::Gaussian random(33);
+    for (const auto& [rows, n, group] : {std::tuple<size_t, size_t, size_t>{1, 1, 1}, {67, 96, 32}, {5, 130, 130}}) {
+        const Problem problem = problemOf(n, 7 * n);
+        const std::vector<double> lower = factorOf(problem).first;
+        const auto weights = random.floats(rows * n);
+        constexpr int kBits = 3;
+        std::vector<float> levels(1 << kBits);
+        std::iota(levels.begin(), levels.end(), 0.0f);
+        std::vector<float> sides(rows * 2 * (n / group));
+        for (size_t i = 0; i < sides.size(); i += 2) {
+            sides[i] = 0.4f + 0.01f * static_cast<float>(i % 7);
+            sides[i + 1] = -3.0f - static_cast<float>(i / 2 % 2);
+        }
+        const auto value = [&](size_t row, size_t coordinate, int code) {
+            const float* const side = sides.data() + row * 2 * (n / group) + 2 * (coordinate / group);
+            return (levels[static_cast<size_t>(code)] + side[1]) * side[0];
+        };
+        std::vector<uint8_t> codes(rows * n);
+        std::vector<double> losses(rows);
+        for (size_t row = 0; row < rows; ++row) {
+            std::vector<double> errors(n);
+            for (size_t r = n; r-- > 0;) {
+                const size_t coordinate = problem.order[r];
+                double moved = 0;
+                for (size_t k = r + 1; k < n; ++k) {
+                    moved += errors[k] * lower[k * n + r];
+                }
+                const double w = double(weights[row * n + coordinate]) + moved / lower[r * n + r];
+                int best = 0;
+                for (int code = 1; code < 1 << kBits; ++code) {
+                    if (std::fabs(double(value(row, coordinate, code)) - w) <= std::fabs(double(value(row, coordinate, best)) - w)) {
+                        best = code;
+                    }
+                }
+                codes[row * n + coordinate] = static_cast<uint8_t>(best);
+                errors[r] = double(weights[row * n + coordinate]) - double(value(row, coordinate, best));
+                const double left = (w - double(value(row, coordinate, best))) * lower[r * n + r];
+                losses[row] += problem.dead[coordinate] != 0 ? 0.0 : left * left - kDamping * errors[r] * errors[r];
+            }
+        }
+        const auto lowerOnDevice = device->upload(lower), errors = device->allocate<double>(rows * n), sums = device->allocate<double>(rows * 64),
+                   lossesOnDevice = device->allocate<double>(rows);
+        const auto order = device->upload(problem.order);
+        const auto dead = device->upload(problem.dead), codesOnDevice = device->allocate<uint8_t>(rows * n);
+        const auto weightsOnDevice = device->upload(weights), levelsOnDevice = device->upload(levels), sidesOnDevice = device->upload(sides);
+        cuda::SweepRequest request{};
+        request.lower = lowerOnDevice.data();
+        request.size = n;
+        request.order = order.data();
+        request.dead = dead.data();
+        request.damping = kDamping;
+        request.weights = weightsOnDevice.data();
+        request.rows = rows;
+        request.bits = kBits;
+        request.hasOffsets = 1;
+        request.levels = levelsOnDevice.data();
+        request.unit = 1.0f;
+        request.group = group;
+        request.sides = sidesOnDevice.data();
+        request.sidesOfRow = 2 * (n / group);
+        request.codes = codesOnDevice.data();
+        request.losses = lossesOnDevice.data();
+        request.errors = errors.data();
+        request.sums = sums.data();
+        device->check(device->api().solver->sweep(device->context(), &request), "sweep");
+        EXPECT_EQ(codesOnDevice.read(), codes);
+        const auto found = lossesOnDevice.read();
+        for (size_t row = 0; row < rows; ++row) {
+            ASSERT_NEAR(found[row], losses[row], 1e-9 * std::fabs(losses[row]) + 1e-12);
+        }
+    }
+}
+
+}  // namespace
+}  // namespace quantscope
