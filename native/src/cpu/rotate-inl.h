@@ -70,7 +70,7 @@ constexpr size_t kPassVectors = 8;
 #endif
 
 /// How far ahead of a pass memory is asked for, in values.
-constexpr size_t kAhead = 1024;
+constexpr size_t kAhead = 2048;
 
 HWY_ALIGN inline constexpr float kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
