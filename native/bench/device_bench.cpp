@@ -1,6 +1,7 @@
 // What kernels reach on the device that is there, against copy bandwidth and bfloat16 products measured in the same run. Needs nothing but the CUDA library
 // (native/test/gpu.sh builds and runs it). Lines: name, best of several times, rate, ratio.
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -8,11 +9,14 @@
 #include <variant>
 #include <vector>
 
+#include "base/random.h"
 #include "device/coder.h"
 #include "device/device.h"
 #include "device/library.h"
 #include "device_linears.h"
+#include "quantizer/codebook.h"
 #include "rotation/rpbh.h"
+#include "stats/marginal.h"
 
 using namespace quantscope;
 
@@ -69,6 +73,55 @@ void rotateAndQuantize(const std::shared_ptr<Device>& device, double copyRate, u
     }
 }
 
+/// Both marginals of a weight and its codebook error, in bfloat16. One reading of x is all the traffic there has to be.
+void weightDiagnostics(const std::shared_ptr<Device>& device, double copyRate, uint64_t bytes, int turns) {
+    for (const uint64_t width : {1152, 3072, 12288, 15360}) {
+        const uint64_t rows = std::max<uint64_t>(bytes / (2 * width), 1);
+        SplitMix64 random(width);
+        std::vector<uint16_t> values(rows * width);
+        for (uint16_t& value : values) {  // spread over many cells, as weights are
+            const double u = random.uniform() + random.uniform() + random.uniform() - 1.5;
+            value = static_cast<uint16_t>(std::bit_cast<uint32_t>(static_cast<float>(u)) >> 16);
+        }
+        const DeviceArray<uint16_t> x = device->upload(values);
+        const auto rotation = rotationFor(width, 1);
+        std::vector<uint32_t> order(width);
+        for (size_t i = 0; i < width; ++i) {
+            order[i] = rotation->source(i) | (rotation->sign(i) < 0 ? 0x80000000u : 0u);
+        }
+        const DeviceArray<uint32_t> sources = device->upload(order);
+        const LevelTable& table = codebookFor(width, 4)->table;
+        const DeviceArray<float> levels = device->upload(std::vector<float>(table.levels.begin(), table.levels.begin() + table.size));
+        const DeviceArray<float> thresholds = device->upload(std::vector<float>(table.thresholds.begin(), table.thresholds.begin() + (table.size - 1)));
+        const MarginalGrid grid(96);
+        DeviceArray<uint32_t> counts = device->allocate<uint32_t>(2 * grid.countsSize());
+        counts.clear();
+        const DeviceArray<cuda::RowStatistics> perRow = device->allocate<cuda::RowStatistics>(rows);
+        cuda::StatisticsRequest request{};
+        request.x = x.data();
+        request.rows = rows;
+        request.width = request.xStride = width;
+        request.element = cuda::Element::BF16;
+        request.sources = sources.data();
+        request.block = static_cast<uint32_t>(rotation->block());
+        request.perUnit = grid.binning.perUnit;
+        request.shift = grid.binning.shift;
+        request.last = grid.binning.last;
+        request.limit = 6;
+        request.before = counts.data();
+        request.after = counts.data() + grid.countsSize();
+        request.errorAfter = 1;
+        request.levels = table.size;
+        request.level = levels.data();
+        request.thresholds = thresholds.data();
+        request.stored = cuda::Stored::Bf16;
+        request.statistics = perRow.data();
+        const double ms = best(*device, turns, 2, [&] { device->check(device->api().statistics->measure(device->context(), &request), "measuring"); });
+        const double rate = 2.0 * static_cast<double>(rows * width) / ms / 1e6;
+        line("weight diagnostics, width " + std::to_string(width), ms, rate, "GB/s", rate / copyRate, "copy");
+    }
+}
+
 }  // namespace
 
 int main() {
@@ -100,6 +153,7 @@ int main() {
             line("copy on the device, " + std::to_string(bytes >> 20) + " MiB, read and written", ms, copyRate, "GB/s", 1.0, "copy");
         }
         rotateAndQuantize(device, copyRate, bytes, turns);
+        weightDiagnostics(device, copyRate, bytes / 4, turns);
         bench::linears(device, emulated, [&](const std::function<void()>& work) { return best(*device, turns, emulated ? 1 : 5, work); }, line);
     } catch (const Error& error) {
         std::printf("The benchmark failed: %s\n", error.what());
