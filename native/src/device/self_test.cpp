@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "cpu/kernels.h"
 #include "device/coder.h"
+#include "device/linear.h"
 #include "packed/codes.h"
 #include "quantizer/codebook.h"
 
@@ -124,6 +125,108 @@ std::optional<std::string> testStatistics(const std::shared_ptr<Device>& device)
     return moved > kRows * kWidth / 50 ? std::optional<std::string>("the histograms") : std::nullopt;
 }
 
+/// Coded by RowCodec on the host, or the values themselves, and what they decode to.
+struct Coded {
+    std::vector<uint8_t> packed;
+    std::vector<float> sides;
+    std::vector<float> values;
+
+    Coded(const Quantizer& quantizer, size_t rows, size_t width, uint64_t seed) : values(gaussians(rows * width, seed)) {
+        if (std::holds_alternative<KeepQuantizer>(quantizer)) {
+            return;
+        }
+        const RowCodec codec(quantizer, width, {}, scalarKernels());
+        const size_t rowBytes = packedBytes(width, codec.bits());
+        packed.resize(rows * rowBytes);
+        sides.resize(rows * codec.sides());
+        std::vector<uint8_t> codes(width);
+        for (size_t i = 0; i < rows; ++i) {
+            codec.encode(values.data() + i * width, codes.data(), sides.data() + i * codec.sides());
+            packCodes(codes.data(), width, codec.bits(), packed.data() + i * rowBytes);
+            codec.decode(codes.data(), sides.data() + i * codec.sides(), values.data() + i * width);
+        }
+    }
+};
+
+std::optional<std::string> testLinear(const std::shared_ptr<Device>& device) {
+    const struct {
+        const char* name;
+        Quantizer weights;
+        Quantizer activations;
+    } cases[] = {{"W8A8", IntQuantizer{8}, IntQuantizer{8}},
+                 {"W4A4", IntQuantizer{4, true, Granularity::Group, 64}, IntQuantizer{4, true, Granularity::Group, 64}},
+                 {"float32", KeepQuantizer{FloatType::Fp32}, KeepQuantizer{}}};
+    constexpr size_t kOutputs = 72;
+    constexpr size_t kWidth = 320;
+    constexpr size_t kTokens = 37;
+    for (const auto& [name, weightsAs, activationsAs] : cases) {
+        const DeviceLinear linear(device, {kOutputs, kWidth, weightsAs, activationsAs});
+        const Coded w(weightsAs, kOutputs, kWidth, 3);
+        const Coded x(activationsAs, kTokens, kWidth, 4);
+        const bool floats = w.packed.empty();
+        std::vector<uint8_t> packed(linear.weightBytes());
+        linear.pack({floats ? nullptr : w.packed.data(), floats ? nullptr : w.sides.data(), floats ? w.values.data() : nullptr, nullptr, nullptr, nullptr}, packed.data());
+        const DeviceArray<uint8_t> weights = device->upload(packed);
+        const DeviceArray<uint8_t> codes = device->upload(x.packed);
+        const DeviceArray<float> values = device->upload(x.values);
+        const DeviceArray<float> sides = device->upload(x.sides);
+        const DeviceArray<uint8_t> scratch = device->allocate<uint8_t>(linear.scratchBytes(kTokens));
+        const DeviceArray<float> y = device->allocate<float>(kTokens * kOutputs);
+        cuda::LinearRequest request{};
+        request.weights = weights.data();
+        request.rows = kTokens;
+        request.x = floats ? static_cast<const void*>(values.data()) : codes.data();
+        request.xSides = sides.data();
+        request.xStride = kWidth;
+        request.y = y.data();
+        request.yStride = kOutputs;
+        request.scratch = scratch.data();
+        request.scratchBytes = scratch.bytes();
+        linear.run(request);
+        const std::vector<float> found = y.read();
+        for (size_t i = 0; i < kTokens * kOutputs; ++i) {
+            double sum = 0;
+            for (size_t k = 0; k < kWidth; ++k) {
+                sum += static_cast<double>(x.values[i / kOutputs * kWidth + k]) * w.values[i % kOutputs * kWidth + k];
+            }
+            if (!(std::fabs(found[i] - sum) <= 1e-3)) {  // sums of 320 products of ones: float32 is off by some 1e-5
+                return std::string(name) + ", row " + std::to_string(i / kOutputs) + ", output " + std::to_string(i % kOutputs);
+            }
+        }
+    }
+    return std::nullopt;
+}
+
+std::optional<std::string> testMoments(const std::shared_ptr<Device>& device) {
+    constexpr size_t kRows = 130;
+    constexpr size_t kWidth = 48;
+    const std::vector<float> x = gaussians(kRows * kWidth, 5);
+    const DeviceArray<float> input = device->upload(x);
+    DeviceArray<double> sums = device->allocate<double>(kWidth * kWidth);
+    DeviceArray<uint64_t> counted = device->allocate<uint64_t>(1);
+    sums.clear();
+    counted.clear();
+    const DeviceArray<uint8_t> usable = device->allocate<uint8_t>(kRows);
+    const DeviceArray<float> mean = device->allocate<float>(kWidth * kWidth);
+    const cuda::MomentsRequest request{input.data(), cuda::Element::F32, kRows, kWidth, kWidth, sums.data(), counted.data(), usable.data()};
+    const cuda::SolverCalls& calls = *device->api().solver;
+    device->check(calls.addMoments(device->context(), &request), "adding second moments");
+    device->check(calls.meanMoments(device->context(), sums.data(), kWidth, counted.data(), mean.data()), "second moments");
+    const std::vector<float> found = mean.read();
+    for (size_t i = 0; i < kWidth; ++i) {
+        for (size_t j = 0; j < kWidth; ++j) {
+            double sum = 0;
+            for (size_t row = 0; row < kRows; ++row) {
+                sum += static_cast<double>(x[row * kWidth + i]) * x[row * kWidth + j];
+            }
+            if (!(std::fabs(found[i * kWidth + j] - sum / kRows) <= 1e-4)) {
+                return "second moment " + std::to_string(i) + ", " + std::to_string(j);
+            }
+        }
+    }
+    return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<std::string> compareCodes(const RowCodec& codec, const float* values, size_t rows, const uint8_t* packed, const float* sides) {
@@ -172,7 +275,7 @@ std::optional<std::string> compareCodes(const RowCodec& codec, const float* valu
 }
 
 const std::vector<SelfTest>& selfTests() {
-    static const std::vector<SelfTest> tests{{"memory", testMemory}, {"rotation", testRotate}, {"statistics", testStatistics}};
+    static const std::vector<SelfTest> tests{{"memory", testMemory}, {"rotation", testRotate}, {"statistics", testStatistics}, {"linear", testLinear}, {"solver", testMoments}};
     return tests;
 }
 
