@@ -8,6 +8,7 @@ import type {
 import { URI } from 'vscode-uri';
 import { nodeRuntime } from '../../server/src/runtime';
 import { temporaryFolders } from '../fixtures/folder';
+import { listingUri } from '../../server/src/language/checkpointText';
 import { safetensors } from '../fixtures/safetensors';
 import { clients, vscodeCapabilities } from './client';
 import type { TestClient } from './client';
@@ -61,6 +62,14 @@ describe('navigation over the wire', function () {
     assert.deepEqual((await references(5, 15)).map((each) => [each.uri, lineOf(each.range)]), [[uri, 5], [otherUri, 2]]);
     assert.deepEqual((await references(1, 15)).map((each) => [each.uri, lineOf(each.range)]), [[uri, 1], [otherUri, 1]]);
     assert.deepEqual((await references(2, 24)).map((each) => [each.uri, lineOf(each.range)]), [[uri, 2], [uri, 6], [otherUri, 2]]);
+    // The listing of the checkpoint knows its layers by their lines.
+    const listing = listingUri(join(path, 'm.safetensors'));
+    const { text: listed } = await client.ask<{ text: string }>('workspace/textDocumentContent', { uri: listing });
+    const fromListing = (name: string): Promise<Location[] | null> => client.ask('textDocument/references',
+      { textDocument: { uri: listing }, position: { line: listed.split('\n').findIndex((line) => line.trim().startsWith(name)), character: 3 }, context: { includeDeclaration: false } });
+    assert.deepEqual((await fromListing('blocks.0.q'))?.map((each) => [each.uri, lineOf(each.range)]), [[uri, 5], [otherUri, 2]]);
+    assert.deepEqual((await fromListing('out '))?.map((each) => [each.uri, lineOf(each.range)]), [[uri, 5]]);
+    assert.equal(await fromListing('outside of blocks'), null);
     // Open documents count as they are in the editor, others as they are on the disk now.
     await client.open('rules: [{ layers: out }]\n', join(path, 'in/b.quant.yml'));
     writeFileSync(join(path, 'd.quant.yaml'), 'rules:\n  - layers: ou\n  - layers: "o*"\n');

@@ -1,18 +1,20 @@
 /**
  * Which documents beside our configs the client sends: JSON, YAML and plain text, by their content perhaps files of other tools. They are registered apart, each
  * feature for itself, so that what only our configs have (formatting, renaming and so on) does not stand in the way of other extensions there.
+ * The listing of a checkpoint, which the server writes itself, only asks where its layers are spoken of.
  */
 import {
   BulkRegistration, CodeActionKind, CodeActionRequest, CodeLensRequest, CompletionRequest, DidChangeTextDocumentNotification, DidCloseTextDocumentNotification, DidOpenTextDocumentNotification, DocumentDiagnosticRequest,
-  HoverRequest, InlayHintRequest, TextDocumentSyncKind,
+  HoverRequest, InlayHintRequest, ReferencesRequest, TextDocumentSyncKind,
 } from 'vscode-languageserver';
 import type { ClientCapabilities } from 'vscode-languageserver';
+import { checkpointScheme } from '../language/checkpointText';
 import { completionTriggers } from '../language/completion';
 
 const documentSelector = ['json', 'jsonc', 'yaml', 'plaintext'].flatMap((language) => ['file', 'untitled'].map((scheme) => ({ language, scheme })));
 
 /** undefined for clients that register nothing later: what they send is what they were told to. */
-export function otherFiles({ textDocument }: ClientCapabilities): BulkRegistration | undefined {
+export function otherFiles({ textDocument, workspace }: ClientCapabilities): BulkRegistration | undefined {
   if (!textDocument?.synchronization?.dynamicRegistration) {
     return undefined;
   }
@@ -37,6 +39,9 @@ export function otherFiles({ textDocument }: ClientCapabilities): BulkRegistrati
   }
   if (textDocument.codeAction?.dynamicRegistration) {
     all.add(CodeActionRequest.type, { documentSelector, codeActionKinds: [CodeActionKind.QuickFix] });
+  }
+  if (textDocument.references?.dynamicRegistration && workspace?.textDocumentContent) {
+    all.add(ReferencesRequest.type, { documentSelector: [{ scheme: checkpointScheme }] });
   }
   return all;
 }

@@ -2,6 +2,8 @@
 import type { Location, Position } from 'vscode-languageserver-types';
 import { compileGlob } from '../config/glob';
 import { matchList } from '../config/match';
+import type { Checkpoint } from '../protocol';
+import { checkpointListing } from './checkpointText';
 import type { Model } from './model';
 import { occurrenceAt, occurrences, sameAs } from './occurrences';
 import type { Occurrence } from './occurrences';
@@ -31,8 +33,18 @@ export function references(model: Model, position: Position, configs: readonly S
   return found.slice(0, maxReferences);
 }
 
+/** The same for a line of a checkpoint's listing, whose layer stands there. @param line from 0 */
+export function referencesFromListing(checkpoint: Checkpoint, line: number, configs: readonly Structure[]): Location[] | null {
+  const [layer] = [...checkpointListing(checkpoint).layerLines].find(([, at]) => at === line) ?? [];
+  if (layer === undefined) {
+    return null;
+  }
+  const select = touching(layer, { checkpoint });
+  return configs.flatMap((structure) => select(structure).map(({ range }) => ({ uri: structure.uri, range }))).slice(0, maxReferences);
+}
+
 /** Entries that take or exclude one of the layers that `pattern` names: in this checkpoint, or by its own text when there is none or nothing matches. */
-function touching(pattern: string, { checkpoint }: Model): (structure: Structure) => Occurrence[] {
+function touching(pattern: string, { checkpoint }: Pick<Model, 'checkpoint'>): (structure: Structure) => Occurrence[] {
   const matched = checkpoint ? [...matchList(checkpoint, [pattern])].map((index) => checkpoint.layers[index]?.name ?? '') : [];
   const names = matched.length > 0 || pattern.includes('*') ? matched : [pattern];
   const known = new Map<string, boolean>();
