@@ -6,6 +6,8 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { PassThrough } from 'node:stream';
 import type { ClientCapabilities, InitializeResult, MessageConnection, ProtocolConnection } from 'vscode-languageserver/node';
@@ -198,3 +200,24 @@ export function clients(): (options?: Parameters<typeof TestClient.start>[0]) =>
 }
 
 export const example = join(__dirname, '../../examples/glyph-dit.quant.yaml');
+
+/** For a suite: the built server with its real engine and a config that is open. Ends both behind the suite, which must leave nothing running. */
+export function withEngine(text: string): () => { client: TestClient; uri: string } {
+  let open: { client: TestClient; uri: string } | undefined;
+  const folder = mkdtempSync(join(tmpdir(), 'quantscope-test-'));
+  before(async () => {
+    const { client } = TestClient.spawn();
+    await client.initialize({}, { initializationOptions: { cacheDirectory: join(folder, 'cache'), engine: { threads: 2 } } });
+    open = { client, uri: await client.open(text, join(folder, 'a.quant.yaml')) };
+    client.drop('textDocument/publishDiagnostics');
+  });
+  after(async () => {
+    const { client } = open as { client: TestClient };
+    client.unread.splice(0);
+    await client.ask('shutdown', {});
+    await client.tell('exit', {});
+    assert.equal(await client.exitCode(), 0);
+    rmSync(folder, { recursive: true, force: true });
+  });
+  return () => open as { client: TestClient; uri: string };
+}

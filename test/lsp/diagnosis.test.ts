@@ -1,13 +1,11 @@
 /** Sensitivity, the first bad layer and allocation as an editor gets them, from the built server with its real engine. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { CancellationTokenSource } from 'vscode-languageserver/node';
 import type { CodeAction, CodeLens, DocumentDiagnosticReport } from 'vscode-languageserver/node';
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import type { AllocateResult, Notifications } from '../../server/src/protocol';
-import { example, TestClient } from './client';
+import { example, withEngine } from './client';
+import type { TestClient } from './client';
 
 const checkpoint = JSON.stringify(example.replace('.quant.yaml', ''));
 const preview = 'preview: { classes: [3], steps: 4, guidance: 2, compareSteps: 2 }';
@@ -15,23 +13,10 @@ const text = `version: 1\ncheckpoint: ${checkpoint}\ndefaults: { method: orbitqu
 
 describe('diagnosis over the wire', function () {
   this.timeout(120_000);
-  const folder = mkdtempSync(join(tmpdir(), 'quantscope-test-'));
+  const opened = withEngine(text);
   let client: TestClient;
   let uri = '';
-
-  before(async () => {
-    ({ client } = TestClient.spawn());
-    await client.initialize({}, { initializationOptions: { cacheDirectory: join(folder, 'cache'), engine: { threads: 2 } } });
-    uri = await client.open(text, join(folder, 'a.quant.yaml'));
-    client.drop('textDocument/publishDiagnostics');
-  });
-  after(async () => {
-    client.unread.splice(0);
-    await client.ask('shutdown', {});
-    await client.tell('exit', {});
-    assert.equal(await client.exitCode(), 0);
-    rmSync(folder, { recursive: true, force: true });
-  });
+  before(() => ({ client, uri } = opened()));
   const rankings = (): Notifications['quantscope/ranking'][] => client.drop('quantscope/ranking') as Notifications['quantscope/ranking'][];
 
   it('cancels a ranking in the middle', async () => {

@@ -1,10 +1,8 @@
 /** Previews as an editor gets them, from the built server with its real engine. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { PreviewFrameParams } from '../../server/src/protocol';
-import { example, TestClient } from './client';
+import { example, withEngine } from './client';
+import type { TestClient } from './client';
 
 const checkpoint = JSON.stringify(example.replace('.quant.yaml', ''));
 const text = `version: 1
@@ -18,23 +16,10 @@ preview: { classes: [3], steps: 4, compareSteps: 2 }
 
 describe('previews over the wire', function () {
   this.timeout(60_000);
-  const folder = mkdtempSync(join(tmpdir(), 'quantscope-test-'));
+  const opened = withEngine(text);
   let client: TestClient;
   let uri = '';
-
-  before(async () => {
-    ({ client } = TestClient.spawn());
-    await client.initialize({}, { initializationOptions: { cacheDirectory: join(folder, 'cache'), engine: { threads: 2 } } });
-    uri = await client.open(text, join(folder, 'a.quant.yaml'));
-    client.drop('textDocument/publishDiagnostics');
-  });
-  after(async () => {
-    client.unread.splice(0);
-    await client.ask('shutdown', {});
-    await client.tell('exit', {});
-    assert.equal(await client.exitCode(), 0);
-    rmSync(folder, { recursive: true, force: true });
-  });
+  before(() => ({ client, uri } = opened()));
   const sent = (session: number): PreviewFrameParams[] => (client.drop('quantscope/previewFrame') as PreviewFrameParams[]).filter((each) => each.session === session);
 
   it('as deployed: an estimate of both executions, then both with their pictures, and every layer that cannot with its reason', async () => {
