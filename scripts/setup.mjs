@@ -93,8 +93,8 @@ export function installDebianPackages(list) {
   run('apt-get', install.split(' ').slice(1).concat('-qq'), { env, stdio: ['ignore', 'ignore', 'inherit'] });
 }
 
-/** Configures once, builds what changed. CMake's chatter is shown only when it fails. @param aside gives way to everything else that runs */
-export async function buildNative(folder, options = [], { aside = false } = {}) {
+/** Configures once, builds what changed. CMake's chatter is shown only when it fails. @param aside gives way to everything else that runs @param target everything without one */
+export async function buildNative(folder, options = [], { aside = false, target } = {}) {
   const directory = join(root, folder);
   const generator = onPath('ninja') ? ['-G', 'Ninja'] : [];
   const nice = aside && onPath('nice') ? ['nice', '-n', '15'] : [];
@@ -112,7 +112,7 @@ export async function buildNative(folder, options = [], { aside = false } = {}) 
     say(`Building the native engine (${folder})…`);
   }
   await quiet(['-S', 'native', '-B', folder, ...generator, ...options]);
-  await quiet(['--build', folder, '--parallel', String(Math.max(1, Number(process.env.QUANTSCOPE_JOBS) || 2))]);
+  await quiet(['--build', folder, ...target ? ['--target', target] : [], '--parallel', String(Math.max(1, Number(process.env.QUANTSCOPE_JOBS) || 2))]);
 }
 
 /** @param tests also what only the tests need. */

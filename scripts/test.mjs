@@ -1,12 +1,11 @@
 // `npm test [-- stage…]`: sets up what is missing and runs every test; closes with one line "N passed, M failed".
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { buildNative, main, root, run, say, setup } from './setup.mjs';
 
 /** Each stage prints what its runner prints and says how many tests passed and failed. */
 const stages = {
   lint: async () => [await check('Types', 'npx', ['tsc', '-b']), await check('Lint', 'npx', ['eslint', '.'])],
   native: () => ctest('native/build'),
-  cuda: () => mocha(['test/native/**/*.test.ts']),
   // Most of the second half waits for processes that it started: the two share the processors well.
   unit: () => bothAtOnce(['test/unit/**/*.test.ts', 'test/lsp/**/*.test.ts'], ['test/cli/**/*.test.ts', 'test/package/**/*.test.ts']),
   reference: () => mocha(['test/reference/**/*.test.ts']),
@@ -14,18 +13,26 @@ const stages = {
     run(process.execPath, ['scripts/setup-vscode.mjs']);
     return mocha(['test/ui/**/*.test.ts']);
   },
+  cuda: async () => {
+    await aside.cuda;
+    return mocha(['test/native/**/*.test.ts']);
+  },
   sanitizers: async () => {
-    await sanitized;
+    await aside.sanitizers;
     return ctest('native/build-asan');
   },
 };
 
-/** The longest build. It needs both processors only when the tests before it leave them alone, so it runs beside them. */
-let sanitized;
-function buildSanitized() {
+/** The longest builds, by the stage that waits for them. They need both processors only when the tests before leave them alone, so they run beside those, one after the other. */
+const aside = {};
+function buildAside(names) {
+  // Without nvcc the stage says so: then kernels are compiled for the emulator alone.
+  const cuda = names.includes('cuda') && spawnSync('nvcc', ['--version']).status === 0;
+  aside.cuda = cuda ? buildNative('native/build-cuda', ['-DQUANTSCOPE_CUDA=ON', '-DQUANTSCOPE_ADDON=OFF'], { aside: true, target: 'quantscope_cuda' }) : Promise.resolve();
   // Little optimization: most of the time goes into compiling, and the lines of a report stay true.
-  sanitized = buildNative('native/build-asan', ['-DQUANTSCOPE_TESTS=ON', '-DQUANTSCOPE_SANITIZE=ON', '-DQUANTSCOPE_ADDON=OFF', '-DCMAKE_BUILD_TYPE=RelWithDebInfo', '-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1'], { aside: true });
-  sanitized.catch(() => undefined); // its stage says why
+  const sanitized = ['-DQUANTSCOPE_TESTS=ON', '-DQUANTSCOPE_SANITIZE=ON', '-DQUANTSCOPE_ADDON=OFF', '-DCMAKE_BUILD_TYPE=RelWithDebInfo', '-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1'];
+  aside.sanitizers = names.includes('sanitizers') ? aside.cuda.catch(() => undefined).then(() => buildNative('native/build-asan', sanitized, { aside: true })) : Promise.resolve();
+  Object.values(aside).forEach((build) => build.catch(() => undefined)); // its stage says why
 }
 
 /** Runs a program, shows its output as it comes (or as a whole, when `shown` says so), returns it for counting. */
@@ -91,9 +98,7 @@ await main(async () => {
     return 2;
   }
   await setup({ tests: true });
-  if (names.includes('sanitizers')) {
-    buildSanitized();
-  }
+  buildAside(names);
   const results = [];
   for (const name of names) {
     const started = performance.now();
