@@ -73,11 +73,15 @@ struct Packed {
             uint64_t waiting = 0;
             int have = 0;
             uint32_t written = 0;
+            const uint32_t bytes = (used + 7) / 8;
 #pragma unroll
             for (int i = 0; i < kChunk / 4; ++i) {
+                if (written == bytes) {
+                    break;  // pieces behind the last code would only pile up
+                }
                 waiting |= static_cast<uint64_t>(piece[i]) << have;
                 have += 4 * bits;
-                for (; have >= 8 && written < (used + 7) / 8; have -= 8, waiting >>= 8, ++written) {
+                for (; have >= 8 && written < bytes; have -= 8, waiting >>= 8, ++written) {
                     const uint32_t left = used - 8 * written;
                     to[written] = static_cast<uint8_t>(left < 8 ? waiting & ((1u << left) - 1) : waiting);
                 }
