@@ -5,6 +5,7 @@
 #   native/test/gpu.sh --emulate    the same tests and benchmarks on the processor, by the emulator: a test of this script, its times mean nothing
 #   native/test/gpu.sh --racecheck  the tests on the emulator with ThreadSanitizer, which finds races between barriers whatever the order of threads
 # BUILD names the folder to build in (default native/build-gpu), JOBS how many compilers run at once, ARCH the compute capability to build for (90).
+# Of --emulate: ORDERS of threads between barriers (forward, backward, seeds), LIBRARY an emulated library that is built already.
 set -u
 here=$(cd "$(dirname "$0")/.." && pwd)
 build=${BUILD:-$here/build-gpu}
@@ -58,13 +59,13 @@ else
     emulation="$common -I$here/test/cuda_emulator -DQUANTSCOPE_CUDA_EMULATION -Wno-unknown-pragmas -O1 -fPIC -fvisibility=hidden -ffp-contract=off"
     # Kernels alone are watched: the emulator says itself what orders their threads.
     if [ $racecheck = yes ]; then emulation="$emulation -g1 -DQUANTSCOPE_RACECHECK"; watched=-fsanitize=thread; else watched=; fi
-    for file in $host $kernels; do
+    library=${LIBRARY:-$build/libquantscope_cuda_emulated.so}
+    [ -z "${LIBRARY:-}" ] && for file in $host $kernels; do
         echo "$cxx $emulation $watched -x c++ -c $here/src/cuda/$file -o $build/$(echo "$file" | tr / .).emulated.o" >> "$plan"
     done
-    for file in block fiber runtime; do
+    [ -z "${LIBRARY:-}" ] && for file in block fiber runtime; do
         echo "$cxx $emulation -c $here/test/cuda_emulator/$file.cpp -o $build/$file.emulated.o" >> "$plan"
     done
-    library=$build/libquantscope_cuda_emulated.so
     QUANTSCOPE_EMULATED_MEMORY=268435456
     export QUANTSCOPE_EMULATED_MEMORY
 fi
@@ -83,7 +84,7 @@ rm -f "$build"/*.o
 xargs -P "$jobs" -I '{}' sh -c '{} || { echo "failed: {}" >&2; exit 255; }' < "$plan" || give_up "the build failed"
 if [ $emulate = no ]; then
     nvcc -shared -cudart static $(for file in $host $kernels; do echo "$build/$(echo "$file" | tr / .).o"; done) -o "$library" || give_up "linking the library failed"
-else
+elif [ -z "${LIBRARY:-}" ]; then
     $cxx -shared "$build"/*.emulated.o -o "$library" -lpthread || give_up "linking the library failed"  # of ThreadSanitizer the program has one
 fi
 $cxx "$build"/core.*.o "$build"/test.*.o ${watched:-} -o "$build/tests" -ldl -lpthread || give_up "linking the tests failed"
@@ -107,7 +108,7 @@ limited() {
 last() { tail -n 1 "$1"; }
 
 row "build" ok "$((built - started)) s"
-if [ $racecheck = yes ]; then orders=forward; elif [ $emulate = yes ]; then orders="forward backward 7"; else orders=device; fi
+if [ $racecheck = yes ]; then orders=forward; elif [ $emulate = yes ]; then orders=${ORDERS:-forward backward 7}; else orders=device; fi
 for order in $orders; do
     say "tests ($order)"
     if QUANTSCOPE_EMULATED_ORDER=$order limited 120 "$build/tests" > "$build/tests.log" 2>&1; then result=ok; else result=FAILED; fi

@@ -58,7 +58,9 @@ describe('the CUDA library', function () {
   });
 
   it('has a script that runs its tests and benchmarks, tried on the emulator', () => {
-    const { status, stdout, stderr } = spawnSync('sh', [script, '--emulate'], { encoding: 'utf8', env: { ...process.env, BUILD: join(root, 'native/build-gpu-emulated') } });
+    // The native tests run under every order.
+    const env = { ...process.env, BUILD: join(root, 'native/build-gpu-emulated'), LIBRARY: join(root, 'native/build/libquantscope_cuda_emulated.so'), ORDERS: 'backward' };
+    const { status, stdout, stderr } = spawnSync('sh', [script, '--emulate'], { encoding: 'utf8', env });
     assert.equal(status, 0, `${stdout}\n${stderr}`);
     assert.match(stdout, /^tests, backward +ok +\d+ passed, 0 failed$/m);
     assert.match(stdout, /^benchmarks +ok/m);
