@@ -85,14 +85,8 @@ void weightDiagnostics(const std::shared_ptr<Device>& device, double copyRate, u
         }
         const DeviceArray<uint16_t> x = device->upload(values);
         const auto rotation = rotationFor(width, 1);
-        std::vector<uint32_t> order(width);
-        for (size_t i = 0; i < width; ++i) {
-            order[i] = rotation->source(i) | (rotation->sign(i) < 0 ? 0x80000000u : 0u);
-        }
-        const DeviceArray<uint32_t> sources = device->upload(order);
-        const LevelTable& table = codebookFor(width, 4)->table;
-        const DeviceArray<float> levels = device->upload(std::vector<float>(table.levels.begin(), table.levels.begin() + table.size));
-        const DeviceArray<float> thresholds = device->upload(std::vector<float>(table.thresholds.begin(), table.thresholds.begin() + (table.size - 1)));
+        const DeviceArray<uint32_t> sources = device->upload(rotation->signedSources());
+        const DeviceLevels levels(*device, codebookFor(width, 4)->table);
         const MarginalGrid grid(96);
         DeviceArray<uint32_t> counts = device->allocate<uint32_t>(2 * grid.countsSize());
         counts.clear();
@@ -111,9 +105,9 @@ void weightDiagnostics(const std::shared_ptr<Device>& device, double copyRate, u
         request.before = counts.data();
         request.after = counts.data() + grid.countsSize();
         request.errorAfter = 1;
-        request.levels = table.size;
-        request.level = levels.data();
-        request.thresholds = thresholds.data();
+        request.levels = levels.count;
+        request.level = levels.levels.data();
+        request.thresholds = levels.thresholds.data();
         request.stored = cuda::Stored::Bf16;
         request.statistics = perRow.data();
         const double ms = best(*device, turns, 2, [&] { device->check(device->api().statistics->measure(device->context(), &request), "measuring"); });

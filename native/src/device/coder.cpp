@@ -23,6 +23,10 @@ cuda::Stored storedOf(FloatType type) {
     return cuda::Stored::Fp32;
 }
 
+DeviceLevels::DeviceLevels(Device& device, const LevelTable& table)
+    : levels(device.upload(std::vector<float>(table.levels.begin(), table.levels.begin() + table.size))),
+      thresholds(device.upload(std::vector<float>(table.thresholds.begin(), table.thresholds.begin() + (table.size - 1)))), count(table.size) {}
+
 std::optional<std::string> DeviceCoder::unsupported(const Quantizer& quantizer, uint64_t width, const Rpbh* rotation, const Device& device) {
     if (const uint64_t most = device.api().rotate->maxWidth(device.context()); width < 1 || width > most) {
         return "rows of " + std::to_string(width) + " values do not fit the device, which takes " + std::to_string(most);
@@ -57,19 +61,14 @@ DeviceCoder::DeviceCoder(std::shared_ptr<Device> device, const Quantizer& quanti
     request_.block = 1;
     request_.clip = 1.0;
     if (rotation != nullptr) {
-        std::vector<uint32_t> sources(width);
-        for (size_t i = 0; i < width; ++i) {
-            sources[i] = rotation->source(i) | (rotation->sign(i) < 0 ? 0x80000000u : 0u);
-        }
-        sources_ = device_->upload(sources);
+        sources_ = device_->upload(rotation->signedSources());
         request_.sources = sources_.data();
         request_.block = static_cast<uint32_t>(rotation->block());
     }
     if (const auto* codebook = std::get_if<CodebookQuantizer>(&quantizer)) {
-        const LevelTable& table = codebookFor(width, codebook->bits)->table;
-        thresholds_ = device_->upload(std::vector<float>(table.thresholds.begin(), table.thresholds.begin() + (table.size - 1)));
+        levels_ = DeviceLevels(*device_, codebookFor(width, codebook->bits)->table);
         request_.code = cuda::Code::Codebook;
-        request_.thresholds = thresholds_.data();
+        request_.thresholds = levels_.thresholds.data();
         request_.bits = codebook->bits;
         request_.stored = storedOf(codebook->norm);
         sides_ = 1;

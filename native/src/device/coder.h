@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "cpu/kernels.h"
 #include "device/device.h"
 #include "quantizer/quantizer.h"
 #include "rotation/rpbh.h"
@@ -12,6 +13,16 @@
 namespace quantscope {
 
 cuda::Stored storedOf(FloatType type);
+
+/// A codebook's positive levels and the thresholds between them, ascending.
+struct DeviceLevels {
+    DeviceLevels() = default;
+    DeviceLevels(Device& device, const LevelTable& table);
+
+    DeviceArray<float> levels;
+    DeviceArray<float> thresholds;
+    uint32_t count = 0;
+};
 
 /// `rows` of [width] values on a device, `stride` elements apart.
 struct DeviceRows {
@@ -44,7 +55,7 @@ private:
     std::shared_ptr<Device> device_;
     cuda::RotateRequest request_{};
     DeviceArray<uint32_t> sources_;
-    DeviceArray<float> thresholds_;
+    DeviceLevels levels_;
     size_t rowBytes_ = 0;
     size_t sides_ = 0;
 };

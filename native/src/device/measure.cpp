@@ -10,7 +10,6 @@
 #include "quantizer/codebook.h"
 #include "quantizer/expected.h"
 #include "rotation/rpbh.h"
-#include "stats/concentration.h"
 #include "tensor/tensor.h"
 
 namespace quantscope {
@@ -19,16 +18,8 @@ namespace {
 
 constexpr size_t kPieceBytes = size_t{32} << 20;
 
-/// Sums over rows, in order.
-struct Totals {
-    double energy = 0;
-    double error = 0;
-    double peak = 0;
-    uint64_t zeroRows = 0;
-    uint64_t nonFinite = 0;
-    MarginalSums before;
-    MarginalSums after;
-
+/// Rows are added in order.
+struct Totals : RowSums {
     void add(const cuda::RowStatistics& row, uint64_t width) {
         nonFinite += row.nonFinite;
         if (row.squares == 0) {
@@ -95,11 +86,7 @@ Measurement measureOnDevice(const MeasureRequest& request, const std::shared_ptr
     if (rows > 0) {
         const auto rotation = rotationFor(width, request.rotationSeed.value_or(request.diagnosticSeed), &cancellation);
         cuda::StatisticsRequest statistics{};
-        std::vector<uint32_t> order(width);
-        for (size_t i = 0; i < width; ++i) {
-            order[i] = rotation->source(i) | (rotation->sign(i) < 0 ? 0x80000000u : 0u);
-        }
-        const DeviceArray<uint32_t> sources = device->upload(order);
+        const DeviceArray<uint32_t> sources = device->upload(rotation->signedSources());
         statistics.width = width;
         statistics.xStride = width;
         statistics.sources = sources.data();
@@ -109,15 +96,12 @@ Measurement measureOnDevice(const MeasureRequest& request, const std::shared_ptr
         statistics.last = grid.binning.last;
         statistics.limit = static_cast<float>(MarginalGrid::kLimit);
         statistics.errorAfter = request.rotationSeed ? 1 : 0;
-        DeviceArray<float> levels;
-        DeviceArray<float> thresholds;
+        DeviceLevels levels;
         if (const auto* codebook = std::get_if<CodebookQuantizer>(&request.weights)) {
-            const LevelTable& table = codebookFor(width, codebook->bits)->table;
-            levels = device->upload(std::vector<float>(table.levels.begin(), table.levels.begin() + table.size));
-            thresholds = device->upload(std::vector<float>(table.thresholds.begin(), table.thresholds.begin() + (table.size - 1)));
-            statistics.levels = table.size;
-            statistics.level = levels.data();
-            statistics.thresholds = thresholds.data();
+            levels = DeviceLevels(*device, codebookFor(width, codebook->bits)->table);
+            statistics.levels = levels.count;
+            statistics.level = levels.levels.data();
+            statistics.thresholds = levels.thresholds.data();
             statistics.stored = storedOf(codebook->norm);
         }
         DeviceArray<uint32_t> counts = device->allocate<uint32_t>(2 * grid.countsSize());
@@ -175,14 +159,7 @@ Measurement measureOnDevice(const MeasureRequest& request, const std::shared_ptr
         }
         collect();
     }
-    const uint64_t marginalWidth = std::max<uint64_t>(width, 1);
-    result.before = finishMarginal(totals.before, before, grid, marginalWidth);
-    cancellation.check();
-    result.after = finishMarginal(totals.after, after, grid, marginalWidth);
-    result.relativeMse = totals.energy > 0 ? totals.error / totals.energy : 0.0;
-    result.rho = concentrationRho(totals.peak, marginalWidth);
-    result.zeroRows = totals.zeroRows;
-    result.nonFinite = totals.nonFinite;
+    finish(result, totals, before, after, grid, width, cancellation);
     return result;
 }
 

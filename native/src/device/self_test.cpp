@@ -68,14 +68,9 @@ std::optional<std::string> testStatistics(const std::shared_ptr<Device>& device)
     const std::vector<float> x = gaussians(kRows * kWidth, 7);
     const BinGrid grid{2048.0f, 12289.0f, 24577};
     const LevelTable& table = codebookFor(kWidth, 4)->table;
-    std::vector<uint32_t> order(kWidth);
-    for (size_t i = 0; i < kWidth; ++i) {
-        order[i] = rotation->source(i) | (rotation->sign(i) < 0 ? 0x80000000u : 0u);
-    }
     const DeviceArray<float> input = device->upload(x);
-    const DeviceArray<uint32_t> sources = device->upload(order);
-    const DeviceArray<float> levels = device->upload(std::vector<float>(table.levels.begin(), table.levels.begin() + table.size));
-    const DeviceArray<float> thresholds = device->upload(std::vector<float>(table.thresholds.begin(), table.thresholds.begin() + (table.size - 1)));
+    const DeviceArray<uint32_t> sources = device->upload(rotation->signedSources());
+    const DeviceLevels levels(*device, table);
     DeviceArray<uint32_t> counts = device->allocate<uint32_t>(2 * (size_t{grid.last} + 1));
     counts.clear();
     const DeviceArray<cuda::RowStatistics> rows = device->allocate<cuda::RowStatistics>(kRows);
@@ -93,9 +88,9 @@ std::optional<std::string> testStatistics(const std::shared_ptr<Device>& device)
     request.before = counts.data();
     request.after = counts.data() + grid.last + 1;
     request.errorAfter = 1;
-    request.levels = table.size;
-    request.level = levels.data();
-    request.thresholds = thresholds.data();
+    request.levels = levels.count;
+    request.level = levels.levels.data();
+    request.thresholds = levels.thresholds.data();
     request.stored = cuda::Stored::Fp32;
     request.statistics = rows.data();
     device->check(device->api().statistics->measure(device->context(), &request), "measuring rows");

@@ -20,14 +20,7 @@ namespace {
 constexpr uint32_t kInfinityBits = 0x7F800000;
 
 /// Numbers of one tile. Tiles are merged in order, so that rounding is the same for every number of threads.
-struct TileSums {
-    double energy = 0;
-    double error = 0;
-    MarginalSums before;
-    MarginalSums after;
-    double peak = 0;  ///< largest d max(x)^2 / |x|^2
-    uint64_t zeroRows = 0;
-    uint64_t nonFinite = 0;
+struct TileSums : RowSums {
     TensorRange range;  ///< of the whole-tensor pass
 
     void merge(const TileSums& other) {
@@ -229,14 +222,7 @@ private:
                 after[i] += work.afterTotal[i];
             }
         }
-        const uint64_t width = std::max<uint64_t>(tensor_.columns(), 1);
-        result.before = finishMarginal(sums.before, before, grid_, width);
-        cancellation_.check();
-        result.after = finishMarginal(sums.after, after, grid_, width);
-        result.relativeMse = sums.energy > 0 ? sums.error / sums.energy : 0.0;
-        result.rho = concentrationRho(sums.peak, width);
-        result.zeroRows = sums.zeroRows;
-        result.nonFinite = sums.nonFinite;
+        quantscope::finish(result, sums, before, after, grid_, tensor_.columns(), cancellation_);
     }
 
     const MeasureRequest& request_;
@@ -256,6 +242,18 @@ private:
 };
 
 }  // namespace
+
+void finish(Measurement& report, const RowSums& sums, const std::vector<uint64_t>& before, const std::vector<uint64_t>& after, const MarginalGrid& grid, uint64_t width,
+            const Cancellation& cancellation) {
+    const uint64_t d = std::max<uint64_t>(width, 1);
+    report.before = finishMarginal(sums.before, before, grid, d);
+    cancellation.check();
+    report.after = finishMarginal(sums.after, after, grid, d);
+    report.relativeMse = sums.energy > 0 ? sums.error / sums.energy : 0.0;
+    report.rho = concentrationRho(sums.peak, d);
+    report.zeroRows = sums.zeroRows;
+    report.nonFinite = sums.nonFinite;
+}
 
 Measurement measure(const MeasureRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress,
                     const Kernels& kernels) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/cancellation.h"
 #include "base/thread_pool.h"
@@ -37,6 +38,21 @@ struct Measurement {
     uint64_t zeroRows = 0;
     uint64_t nonFinite = 0;  ///< NaN and infinite values in the rows read; their rows are left out of every number
 };
+
+/// Sums over rows that a report is made of.
+struct RowSums {
+    double energy = 0;
+    double error = 0;
+    MarginalSums before;
+    MarginalSums after;
+    double peak = 0;  ///< largest d max(x)^2 / |x|^2
+    uint64_t zeroRows = 0;
+    uint64_t nonFinite = 0;
+};
+
+/// Fills in everything that follows from the sums and from the histograms of both marginals, `grid.countsSize()` counts each.
+void finish(Measurement& report, const RowSums& sums, const std::vector<uint64_t>& before, const std::vector<uint64_t>& after, const MarginalGrid& grid, uint64_t width,
+            const Cancellation& cancellation);
 
 /// One streaming pass over the rows (two for a whole-tensor scale), in float32 with double sums; F64 beyond float32's range counts as
 /// infinite. Results do not depend on the number of threads. Polls the cancellation at least every few milliseconds.

@@ -30,6 +30,9 @@ public:
     uint32_t source(size_t i) const { return sources_[i] & 0x7FFFFFFF; }         ///< input index that feeds position i
     int sign(size_t i) const { return (sources_[i] & 0x80000000) != 0 ? -1 : 1; }  ///< its sign
 
+    /// source(i) for every position, the top bit set where sign(i) is -1.
+    const std::vector<uint32_t>& signedSources() const { return sources_; }
+
     /// target = rotated source, both `width()` floats, not overlapping. Orthogonal: keeps the norm.
     void apply(const float* source, float* target, const Kernels& kernels) const;
     /// The inverse: source from target; `spare` holds `width()` floats.

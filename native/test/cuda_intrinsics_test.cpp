@@ -1,0 +1,196 @@
+// Tensor cores, matrix loads, shuffles and byte products as the emulator lays them out over lanes, against plain ones.
+#include <vector>
+
+#include "cuda_emulator_support.h"
+#include "support.h"
+
+namespace quantscope::cuda {
+namespace {
+
+// Products of whole matrices, from row-major operands: a [16][k], w [8][k], both as packed integers.
+__global__ void productS8(const uint32_t* a, const uint32_t* w, int* d, bool isUnsigned) {
+    const unsigned g = threadIdx.x / 4, t = threadIdx.x % 4;
+    const uint32_t fa[4] = {a[g * 8 + t], a[(g + 8) * 8 + t], a[g * 8 + 4 + t], a[(g + 8) * 8 + 4 + t]};
+    const uint32_t fb[2] = {w[g * 8 + t], w[g * 8 + 4 + t]};
+    int sums[4] = {};
+    isUnsigned ? mmaU8S8(sums, fa, fb) : mmaS8(sums, fa, fb);
+    for (unsigned i = 0; i < 4; ++i) {
+        d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = sums[i];
+    }
+}
+
+__global__ void productS4(const uint32_t* a, const uint32_t* w, int* d) {
+    const unsigned g = threadIdx.x / 4, t = threadIdx.x % 4;
+    const uint32_t fa[4] = {a[g * 8 + t], a[(g + 8) * 8 + t], a[g * 8 + 4 + t], a[(g + 8) * 8 + 4 + t]};
+    const uint32_t fb[2] = {w[g * 8 + t], w[g * 8 + 4 + t]};
+    int sums[4] = {};
+    mmaS4(sums, fa, fb);
+    for (unsigned i = 0; i < 4; ++i) {
+        d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = sums[i];
+    }
+}
+
+/// The same of bytes, with fragments from ldmatrix: a [16][32], w [8][32].
+__global__ void productByMatrices(const uint4* a, const uint4* w, int* d) {
+    QUANTSCOPE_SHARED(uint4, rows, [48]);
+    rows[threadIdx.x] = load16(a + threadIdx.x);
+    if (threadIdx.x < 16) {
+        rows[32 + threadIdx.x] = load16(w + threadIdx.x);
+    }
+    __syncwarp();
+    const unsigned lane = threadIdx.x, g = lane / 4, t = lane % 4;
+    uint32_t fa[4], fb[2];
+    loadMatrices4(fa, rows + (lane % 16) * 2 + lane / 16);
+    loadMatrices2(fb, rows + 32 + (lane % 8) * 2 + lane / 8 % 2);
+    int sums[4] = {};
+    mmaS8(sums, fa, fb);
+    for (unsigned i = 0; i < 4; ++i) {
+        d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = sums[i];
+    }
+}
+
+std::vector<int> plainProduct(const std::vector<int>& a, const std::vector<int>& w, size_t depth) {
+    std::vector<int> d(16 * 8);
+    for (size_t i = 0; i < 16; ++i) {
+        for (size_t j = 0; j < 8; ++j) {
+            for (size_t k = 0; k < depth; ++k) {
+                d[i * 8 + j] += a[i * depth + k] * w[j * depth + k];
+            }
+        }
+    }
+    return d;
+}
+
+/// Integers of `bits` bits, packed low first.
+std::vector<uint32_t> packed(const std::vector<int>& values, unsigned bits) {
+    std::vector<uint32_t> words(values.size() * bits / 32);
+    for (size_t i = 0; i < values.size(); ++i) {
+        words[i * bits / 32] |= (static_cast<uint32_t>(values[i]) & ((1u << bits) - 1)) << (i * bits % 32);
+    }
+    return words;
+}
+
+TEST_F(CudaEmulator, TensorCoresMultiply) {
+    SplitMix64 random(7);
+    const auto integers = [&](size_t count, int least, int greatest) {
+        std::vector<int> values(count);
+        for (int& value : values) {
+            value = least + static_cast<int>(random.uniform() * (greatest - least + 1));
+        }
+        return values;
+    };
+    underAllOrders([&] {
+        const OnDevice<int> d(16 * 8);
+        const auto w = integers(8 * 32, -128, 127);
+        const OnDevice<uint32_t> wPacked(packed(w, 8));
+        for (const bool isUnsigned : {false, true}) {
+            const auto a = integers(16 * 32, isUnsigned ? 0 : -128, isUnsigned ? 255 : 127);
+            const OnDevice<uint32_t> aPacked(packed(a, 8));
+            launch(productS8, 1, 32, 0, nullptr, aPacked, wPacked, d, isUnsigned);
+            EXPECT_EQ(d.host(), plainProduct(a, w, 32));
+            if (!isUnsigned) {
+                const auto asVectors = [](const OnDevice<uint32_t>& of) { return reinterpret_cast<const uint4*>(static_cast<uint32_t*>(of)); };
+                launch(productByMatrices, 1, 32, 0, nullptr, asVectors(aPacked), asVectors(wPacked), d);
+                EXPECT_EQ(d.host(), plainProduct(a, w, 32));
+            }
+        }
+        const auto a4 = integers(16 * 64, -8, 7);
+        const auto w4 = integers(8 * 64, -8, 7);
+        launch(productS4, 1, 32, 0, nullptr, OnDevice<uint32_t>(packed(a4, 4)), OnDevice<uint32_t>(packed(w4, 4)), d);
+        EXPECT_EQ(d.host(), plainProduct(a4, w4, 64));
+    });
+}
+
+__global__ void productBf16(const uint32_t* a, const uint32_t* w, float* d) {
+    const unsigned g = threadIdx.x / 4, t = threadIdx.x % 4;
+    const uint32_t fa[4] = {a[g * 8 + t], a[(g + 8) * 8 + t], a[g * 8 + 4 + t], a[(g + 8) * 8 + 4 + t]};
+    const uint32_t fb[2] = {w[g * 8 + t], w[g * 8 + 4 + t]};
+    float sums[4] = {};
+    mmaBf16(sums, fa, fb);
+    for (unsigned i = 0; i < 4; ++i) {
+        d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = sums[i];
+    }
+}
+
+TEST_F(CudaEmulator, TensorCoresMultiplyBfloat16) {
+    test::Gaussian random(3);
+    const auto words = [](const std::vector<float>& values) {
+        std::vector<uint32_t> result(values.size() / 2);
+        for (size_t i = 0; i < values.size(); ++i) {
+            result[i / 2] |= static_cast<uint32_t>(bf16Of(values[i])) << (i % 2 * 16);
+        }
+        return result;
+    };
+    const auto a = random.floats(16 * 16);
+    const auto w = random.floats(8 * 16);
+    const OnDevice<float> d(16 * 8);
+    launch(productBf16, 1, 32, 0, nullptr, OnDevice<uint32_t>(words(a)), OnDevice<uint32_t>(words(w)), d);
+    const auto result = d.host();
+    for (size_t i = 0; i < 16; ++i) {
+        for (size_t j = 0; j < 8; ++j) {
+            double sum = 0;
+            for (size_t k = 0; k < 16; ++k) {
+                sum += double(floatOfBf16(bf16Of(a[i * 16 + k]))) * double(floatOfBf16(bf16Of(w[j * 16 + k])));
+            }
+            EXPECT_NEAR(result[i * 8 + j], sum, 1e-5);
+        }
+    }
+}
+
+TEST(CudaEmulatorConversions, HalfAndBfloat16RoundToNearestEven) {
+    for (uint32_t bits = 0; bits < 65536; ++bits) {
+        const auto each = static_cast<uint16_t>(bits);
+        if (const float value = floatOfHalf(each); value == value) {
+            EXPECT_EQ(halfOf(value), each);
+        }
+        if (const float value = floatOfBf16(each); value == value) {
+            EXPECT_EQ(bf16Of(value), each);
+        }
+    }
+    EXPECT_EQ(halfOf(1.0f + 0x1p-11f), 0x3c00);       // half a step above 1: down to even
+    EXPECT_EQ(halfOf(1.0f + 3 * 0x1p-11f), 0x3c02);   // up to even
+    EXPECT_EQ(halfOf(65519.0f), 0x7bff);
+    EXPECT_EQ(halfOf(65520.0f), 0x7c00);
+    EXPECT_EQ(halfOf(-0x1p-25f), 0x8000);
+    EXPECT_EQ(halfOf(3 * 0x1p-25f), 0x0002);
+    EXPECT_EQ(bf16Of(1.0f + 0x1p-8f), 0x3f80);
+    EXPECT_EQ(bf16Of(1.0f + 3 * 0x1p-8f), 0x3f82);
+}
+
+__global__ void votes(unsigned* to) {
+    const unsigned lane = threadIdx.x;
+    to[lane] = __ballot_sync(kFullWarp, lane % 3 == 0);
+    to[32 + lane] = __shfl_down_sync(kFullWarp, lane, 4, 8);
+    to[64 + lane] = __shfl_up_sync(kFullWarp, lane, 4, 8);
+    to[96 + lane] = __shfl_sync(kFullWarp, lane, 9, 8);
+    to[128 + lane] = lane < 16 ? __shfl_xor_sync(0xffffu, lane, 5, 16) : 99u;
+    to[160 + lane] = static_cast<unsigned>(__syncthreads_count(lane < 7));
+    atomicAdd(to + 192, lane);
+}
+
+TEST_F(CudaEmulator, ShufflesAndVotes) {
+    underAllOrders([&] {
+        std::vector<unsigned> expected(193);
+        for (unsigned lane = 0; lane < 32; ++lane) {
+            expected[lane] = 0b01001001001001001001001001001001u;
+            expected[32 + lane] = lane % 8 < 4 ? lane + 4 : lane;
+            expected[64 + lane] = lane % 8 >= 4 ? lane - 4 : lane;
+            expected[96 + lane] = lane / 8 * 8 + 1;
+            expected[128 + lane] = lane < 16 ? lane ^ 5 : 99;
+            expected[160 + lane] = 7;
+        }
+        expected[192] = 496;
+        const OnDevice<unsigned> to(std::vector<unsigned>(193, 0));
+        launch(votes, 1, 32, 0, nullptr, to);
+        EXPECT_EQ(to.host(), expected);
+    });
+}
+
+TEST(CudaEmulatorBytes, AnyFourBytesOfEight) {
+    EXPECT_EQ(__byte_perm(0x33221100u, 0x77665544u, 0x7340u), 0x77334400u);
+    EXPECT_EQ(__byte_perm(0x80221100u, 0x7f665544u, 0xfb10u), 0x00ff1100u);
+    EXPECT_EQ(__dp4a(static_cast<int>(0xff02fe7fu), 0x01020304, 5), 5 - 1 + 4 - 6 + 508);
+}
+
+}  // namespace
+}  // namespace quantscope::cuda
