@@ -6,7 +6,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { chromium } from 'playwright-core';
@@ -17,9 +17,13 @@ const root = resolve(__dirname, '../..');
 const extension = process.env['QUANTSCOPE_EXTENSION'] ?? root;
 const artifacts = join(root, 'test-artifacts');
 
-const THEMES = { dark: 'Default Dark Modern', light: 'Default Light Modern', 'high-contrast': 'Default High Contrast' } as const;
+/** By the ends of screenshots' names; a window starts with the first. `kind` is the class that VS Code gives to the workbench, and what webviews are told. */
+const THEMES = {
+  dark: { title: 'Default Dark Modern', kind: ['vs-dark', 'vscode-dark'] },
+  light: { title: 'Default Light Modern', kind: ['vs', 'vscode-light'] },
+  'high-contrast': { title: 'Default High Contrast', kind: ['hc-black', 'vscode-high-contrast'] },
+} as const;
 export type Theme = keyof typeof THEMES;
-export const themes = Object.keys(THEMES) as Theme[];
 
 /** For any one wait, milliseconds: where other work takes the processors, a window needs a minute to load. */
 const PATIENCE = 120_000;
@@ -29,7 +33,6 @@ export const EXAMPLE = 'glyph-dit.quant.yaml';
 export const CHECKPOINT = 'glyph-dit/transformer/diffusion_pytorch_model.safetensors';
 
 export interface OpenOptions {
-  theme?: Theme;
   /** Changes the copy of examples/ before VS Code sees it; Quick Open does not find files that appear later. */
   prepare?: (folder: string) => void | Promise<void>;
   /** Runs dist/test-host in the extension host; see test/host. */
@@ -99,20 +102,20 @@ function writeUserSettings(): void {
 }
 
 /** A copy of examples/ with the settings that keep screenshots the same. */
-function copyWorkspace(theme: Theme): string {
+function copyWorkspace(): string {
   const folder = mkdtempSync(join(scratch, 'workspace-'));
   cpSync(join(root, 'examples'), folder, { recursive: true });
   mkdirSync(join(folder, '.vscode'), { recursive: true });
   writeFileSync(join(folder, '.vscode/settings.json'), JSON.stringify({
-    'workbench.colorTheme': THEMES[theme], 'workbench.startupEditor': 'none', 'workbench.tips.enabled': false, 'window.commandCenter': false,
+    'workbench.colorTheme': THEMES.dark.title, 'workbench.startupEditor': 'none', 'workbench.tips.enabled': false, 'window.commandCenter': false,
     'workbench.layoutControl.enabled': false, 'editor.minimap.enabled': false, 'editor.cursorBlinking': 'solid', 'git.enabled': false,
     'chat.commandCenter.enabled': false, 'extensions.ignoreRecommendations': true, 'files.simpleDialog.enable': true,
   }));
   return folder;
 }
 
-export async function open({ theme = 'dark', prepare, runHostTests }: OpenOptions = {}): Promise<Workbench> {
-  const folder = copyWorkspace(theme);
+export async function open({ prepare, runHostTests }: OpenOptions = {}): Promise<Workbench> {
+  const folder = copyWorkspace();
   await prepare?.(folder);
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, reducedMotion: 'reduce' });
   const page = await context.newPage();
@@ -129,11 +132,11 @@ export async function open({ theme = 'dark', prepare, runHostTests }: OpenOption
   url.searchParams.set('payload', JSON.stringify(payload));
   await page.goto(url.toString());
   await page.locator('.monaco-workbench').waitFor();
-  return new Workbench(page, folder, theme);
+  return new Workbench(page, folder);
 }
 
 export class Workbench {
-  constructor(readonly page: Page, readonly folder: string, readonly theme: Theme) {}
+  constructor(readonly page: Page, readonly folder: string) {}
 
   get editor(): Locator {
     return this.page.locator('.editor-instance .monaco-editor').first();
@@ -189,10 +192,26 @@ export class Workbench {
     return this.page.frameLocator('iframe.webview.ready').last().frameLocator('#active-frame');
   }
 
-  /** test-artifacts/<name>-<theme>.png */
-  async screenshot(name: string): Promise<void> {
+  /** test-artifacts/<name>-<theme>.png for every theme, in the window as it is: what it shows has to change its colours, not to be made anew. `look` may see more in each. */
+  async screenshot(name: string, look?: (theme: Theme) => Promise<void>): Promise<void> {
     mkdirSync(artifacts, { recursive: true });
-    await this.page.screenshot({ path: join(artifacts, `${name}-${this.theme}.png`) });
+    const [first, ...others] = Object.keys(THEMES) as [Theme, ...Theme[]];
+    for (const theme of [...others, first]) {
+      await this.dress(theme);
+      await look?.(theme);
+      await this.page.screenshot({ path: join(artifacts, `${name}-${theme}.png`) });
+    }
+  }
+
+  /** Waits until the window and the webviews in it have the theme's colours. */
+  private async dress(theme: Theme): Promise<void> {
+    const { title, kind: [workbench, webview] } = THEMES[theme];
+    const settings = join(this.folder, '.vscode/settings.json');
+    writeFileSync(settings, JSON.stringify({ ...JSON.parse(readFileSync(settings, 'utf8')) as object, 'workbench.colorTheme': title }));
+    await this.page.locator(`.monaco-workbench.${workbench}`).waitFor();
+    for (const frame of await this.page.locator('iframe.webview.ready:visible').all()) {
+      await frame.contentFrame().frameLocator('#active-frame').locator(`body[data-vscode-theme-kind="${webview}"]`).waitFor({ state: 'attached' });
+    }
   }
 
   async close(): Promise<void> {
