@@ -3,9 +3,10 @@ import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { TextDocument as Snapshot } from 'vscode-languageserver-textdocument';
 import type { CheckpointStore } from './checkpoint';
 import type { Dialect } from './config/dialects/dialect';
-import { checkpointBeside } from './config/dialects/load';
+import { surroundingsOf } from './config/dialects/surroundings';
+import type { Surroundings } from './config/dialects/surroundings';
 import { buildDialectModel } from './language/dialects/model';
-import type { CheckpointSources, DialectModel } from './language/dialects/model';
+import type { Sources, DialectModel } from './language/dialects/model';
 import { configPath } from './language/model';
 
 export class DialectDocuments {
@@ -13,7 +14,7 @@ export class DialectDocuments {
   private readonly models = new Map<string, Promise<DialectModel | undefined>>();
   /** What each was last, for texts that are broken while one types. */
   private readonly before = new Map<string, Dialect>();
-  private readonly beside = new Map<string, Promise<string | undefined>>();
+  private readonly around = new Map<string, Promise<Surroundings>>();
 
   /** @param chosen absolute path of the checkpoint that the user chose for a document */
   constructor(private readonly store: CheckpointStore, private readonly chosen: (uri: string) => Promise<string | undefined>) {}
@@ -35,13 +36,13 @@ export class DialectDocuments {
   }
 
   close(uri: string): void {
-    [this.models, this.before, this.beside].forEach((map) => map.delete(uri));
+    [this.models, this.before, this.around].forEach((map) => map.delete(uri));
   }
 
   /** Files or settings changed. */
   clear(): void {
     this.models.clear();
-    this.beside.clear();
+    this.around.clear();
   }
 
   private async build(document: TextDocument): Promise<DialectModel | undefined> {
@@ -55,15 +56,15 @@ export class DialectDocuments {
     return model;
   }
 
-  private async sources(uri: string): Promise<CheckpointSources> {
-    return { chosen: await this.chosen(uri), beside: await this.besideOf(uri) };
+  private async sources(uri: string): Promise<Sources> {
+    return { chosen: await this.chosen(uri), ...await this.aroundOf(uri) };
   }
 
   /** Looked up once: it takes a look into every folder beside the file. */
-  private besideOf(uri: string): Promise<string | undefined> {
+  private aroundOf(uri: string): Promise<Surroundings> {
     const path = configPath(uri);
-    const known = this.beside.get(uri) ?? (path === undefined ? Promise.resolve(undefined) : checkpointBeside(path));
-    this.beside.set(uri, known);
+    const known = this.around.get(uri) ?? (path === undefined ? Promise.resolve({ files: [] }) : surroundingsOf(path));
+    this.around.set(uri, known);
     return known;
   }
 }

@@ -23,7 +23,8 @@ import { Workspace } from './workspace';
 /** What the client may send along; every field is optional and has a default. */
 interface InitializationOptions { engine?: { threads?: number }; cacheDirectory?: string }
 
-const watched = ['**/*.safetensors', '**/*.safetensors.index.json', '**/config.json', '**/model_index.json', '**/*.quant.{yaml,yml}'];
+/** The last are what tools leave beside their configs; a folder of samples is no reason to look again. */
+const watched = ['**/*.safetensors', '**/*.safetensors.index.json', '**/config.json', '**/model_index.json', '**/*.quant.{yaml,yml}', '**/*.bin', '**/modelopt_state.pth', '**/{model,scale,smooth,branch,wgts}.pt'];
 
 export function startServer(connection: Connection, runtime: Runtime): void {
   new Server(connection, runtime).listen();

@@ -1,5 +1,6 @@
 /** Files of other tools over the wire: registration, the checkpoint that the user chooses, documents that are none, and a client that only takes what is pushed. */
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClientCapabilities, CodeLens, CompletionList, Diagnostic, DocumentDiagnosticReport, Hover, InlayHint, PublishDiagnosticsParams, RegistrationParams } from 'vscode-languageserver/node';
 import { URI } from 'vscode-uri';
@@ -9,7 +10,9 @@ import { clients, vscodeCapabilities } from './client';
 import type { TestClient } from './client';
 
 const weights = safetensors({ ...Object.fromEntries(['blocks.0.to_q', 'blocks.1.to_q', 'proj_out'].map((name) => [`${name}.weight`, { dtype: 'BF16' as const, shape: [8, 4] }])) });
-const packed = safetensors({ 'proj_out.weight': { dtype: 'U8', shape: [16, 1] } });
+const u8 = (...shape: number[]): { dtype: 'U8'; shape: number[] } => ({ dtype: 'U8', shape });
+const withoutState = { 'proj_out.weight': u8(16, 1), 'proj_out.weight.absmax': u8(1), 'proj_out.weight.quant_map': u8(16) };
+const packed = safetensors({ ...withoutState, 'proj_out.weight.quant_state.bitsandbytes__nf4': u8(80) });
 const text = '{"quantization_config": {"load_in_4bit": true, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": "bfloat16", "llm_int8_skip_modules": ["to_q"]}}\n';
 const everything = { start: { line: 0, character: 0 }, end: { line: 1000, character: 0 } };
 const dynamic = { dynamicRegistration: true };
@@ -69,6 +72,24 @@ describe('files of other tools over the wire', function () {
     assert.match(JSON.stringify((await client.ask<Hover>('textDocument/hover', at('to_q'))).contents), /keeps \*\*2 layers\*\*/);
     const { items } = await client.ask<CompletionList>('textDocument/completion', at('to_q'));
     assert.ok(items.some(({ label, detail }) => label === 'to_q' && detail === '2 layers · 66.67 %') && !items.some(({ label }) => label === 'proj_out'));
+    await client.end();
+  });
+
+  it('shows what lies beside a file, as it is now', async () => {
+    const place = folder({ 'transformer/config.json': text, 'transformer/model.safetensors': safetensors(withoutState), 'run/config.yaml': '', 'run/cache/wgts.pt': 'x' });
+    const client = start();
+    await client.initialize();
+    const bnb = await open(client, join(place, 'transformer/config.json'), text);
+    const run = await open(client, join(place, 'run/config.yaml'), 'quant:\n  wgts: {dtype: sint4}\n', 'yaml');
+    const shown = async (uri: string): Promise<unknown[]> => (await pull(client, uri)).map(({ code }) => code);
+    assert.deepEqual([await shown(bnb), await shown(run)], [['dialect/packed-checkpoint', 'bitsandbytes/quant-state'], ['dialect/no-checkpoint', 'deepcompressor/not-saved']]);
+    writeFileSync(join(place, 'transformer/model.safetensors'), packed);
+    ['model.pt', 'scale.pt'].forEach((name) => writeFileSync(join(place, 'run/cache', name), 'x'));
+    await client.tell('workspace/didChangeWatchedFiles', { changes: [{ uri: URI.file(join(place, 'run/cache/model.pt')).toString(), type: 1 }] });
+    for (const what of ['diagnostic', 'inlayHint']) {
+      await client.next(`workspace/${what}/refresh`);
+    }
+    assert.deepEqual([await shown(bnb), await shown(run)], [['dialect/packed-checkpoint'], ['dialect/no-checkpoint', 'deepcompressor/float-model']]);
     await client.end();
   });
 

@@ -1,3 +1,4 @@
+import { weightTraps } from './bitsandbytesTensors';
 import { kept, quantized } from './dialect';
 import { named } from './field';
 import type { FieldTable } from './field';
@@ -49,10 +50,12 @@ export const bitsandbytes = backend({
   // Either flag alone means LLM.int8() or 4 bit; activations are only quantized (to 8 bit, outliers apart) by the first.
   const otherwise = four ? quantized(type, 4, 16, bitsandbytesFormats[type === 'nf4' ? 'nf4' : 'fp4']) :
     fields.flag('load_in_8bit') === true ? quantized('LLM.int8(): int8 weights and activations', 8, 8, bitsandbytesFormats.int8) : kept;
+  const entries = skipList(fields.names('llm_int8_skip_modules', false), takes, (entry) => (entry.includes('.') ?
+    'A path counts only with a dot behind it (a module that contains layers) or as the whole name of a layer; the end of a path does not. Write the last segment alone, or the whole path.' : undefined));
+  const builtin = fp32Modules(fields, takes);
   return {
-    entries: skipList(fields.names('llm_int8_skip_modules', false), takes, (entry) => (entry.includes('.') ?
-      'A path counts only with a dot behind it (a module that contains layers) or as the whole name of a layer; the end of a path does not. Write the last segment alone, or the whole path.' : undefined)),
-    otherwise, unmatched: 'ignored', builtin: fp32Modules(fields, takes),
+    entries, otherwise, unmatched: 'ignored', builtin,
+    trapsBeside: ({ component }) => (component && otherwise.kind === 'quantize' ? weightTraps(fields, four ? 'load_in_4bit' : 'load_in_8bit', component, (layer) => [...entries, ...builtin(component)].some((entry) => entry.takes(layer))) : []),
   };
 });
 

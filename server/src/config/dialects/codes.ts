@@ -37,6 +37,8 @@ export const dialectCodes = {
   'bitsandbytes/compute-dtype': { meaning: 'Without `bnb_4bit_compute_dtype` everything is computed in float32, slower for bfloat16 inputs.', remedy: 'Write `"bnb_4bit_compute_dtype": "bfloat16"`.' },
   'bitsandbytes/compute-dtype-key': { meaning: '`compute_dtype` is no field of bitsandbytes; it is passed over with a warning, and float32 stays.', remedy: 'Write `bnb_4bit_compute_dtype`.' },
   'bitsandbytes/int8-skip': { meaning: '8-bit weights beside a skip list are a known failure of some versions (`\'Parameter\' object has no attribute \'SCB\'`, or the list is not honoured).', remedy: 'Check the loaded model\'s layer types; see bitsandbytes issue 1634.' },
+  'bitsandbytes/quant-state': { meaning: 'Packed weights beside the file lack tensors that unpack them: `….quant_state.bitsandbytes__nf4` (or `__fp4`), `.absmax` and `.quant_map` of 4-bit ones, `.SCB` of 8-bit ones. diffusers stops; a shape stands in that state alone.', remedy: 'Save the quantized model again with `save_pretrained`.' },
+  'bitsandbytes/not-quantized': { meaning: 'The weights beside the file are not quantized. diffusers takes weights beside such a section for packed ones, and stops because their states are missing.', remedy: 'Pass `BitsAndBytesConfig` to `from_pretrained`, or write the section with `save_pretrained`, which packs the weights too.' },
 
   'torchao/string-type': { meaning: '`quant_type` is a text such as "int8wo". Current diffusers wants a config object; texts are a TypeError.', remedy: 'Write `{"default": {"_type": "Int8WeightOnlyConfig", "_data": {}}}`.' },
   'torchao/default-key': { meaning: '`quant_type` must hold exactly one key, `default`.', remedy: 'Put the config object under `default`; several configs need FqnToConfig as that one object.' },
@@ -44,6 +46,7 @@ export const dialectCodes = {
   'torchao/unknown-type': { meaning: 'The class is not one of torchao\'s known configs. It must live in one of the modules that torchao allows.', remedy: 'Check its spelling.' },
   'torchao/intx-dtype': { meaning: '`IntxWeightOnlyConfig` has no field `dtype`: a TypeError on current torchao.', remedy: 'Write `weight_dtype`.' },
   'torchao/safetensors': { meaning: 'The weights beside the file are torchao tensors in safetensors, which torchao before 0.16 cannot read.', remedy: 'Load them with torchao 0.16 or later and a diffusers with pull request 13719.' },
+  'torchao/pickle': { meaning: 'The weights beside the file are a Python pickle (`.bin`), as torchao before 0.16 saved them. Only torchao reads it, and reading a pickle can run code.', remedy: 'Save the model again with torchao 0.16 or later and `save_pretrained(folder, safe_serialization=True)`.' },
   'torchao/group-width': { meaning: 'A config does not fit the width of some layers. Int4WeightOnlyConfig (groups of 128 unless said) and float8 with dynamic activations leave them in high precision with a line in the log; others stop.', remedy: 'Take a smaller `group_size`, or name these layers in `modules_to_not_convert`.' },
   'fqn/default': { meaning: '`_default` of FqnToConfig is deprecated.', remedy: 'Write `re:.*` as the last key.' },
   'torchao/fqn': { meaning: 'diffusers hands torchao one module after the other, without its name, so the names in an FqnToConfig take nothing there.', remedy: 'Use FqnToConfig with torchao itself, or one config and `modules_to_not_convert`.' },
@@ -59,6 +62,7 @@ export const dialectCodes = {
   'modelopt/weight-only': { meaning: '`quant_type` names an activation type, but `weight_only` is true, its default: activations stay unquantized.', remedy: 'Write `"weight_only": false`.' },
   'modelopt/list-config': { meaning: 'With ModelOpt 0.44 or later diffusers\' own config raises `TypeError: \'list\' object is not a mapping`.', remedy: 'Pin ModelOpt below 0.44, use a diffusers with pull request 14536, or give `modelopt_config`.' },
   'modelopt/builtin-skips': { meaning: 'ModelOpt\'s own exclusion list keeps layers that the file does not name; `*proj_out.*` is in it.', remedy: 'Count them in: they stay in high precision.' },
+  'modelopt/pickle': { meaning: 'What ModelOpt saved beside the file is a Python pickle (`modelopt_state.pth`, `.bin`). Only ModelOpt reads it, and reading a pickle can run code.', remedy: 'Call `enable_huggingface_checkpointing()` before `from_pretrained`, for files that you trust; for other loaders use ModelOpt\'s `export_hf_checkpoint`.' },
 
   'recipe/legacy-mapping': { meaning: '`quant_cfg` is written as ModelOpt 0.43 and before wanted it.', remedy: 'Write a list of `{quantizer_name, cfg, enable}`.' },
   'recipe/entry': { meaning: 'An entry of `quant_cfg` needs `cfg` or `enable`.', remedy: 'Add one.' },
@@ -132,6 +136,9 @@ export const dialectCodes = {
   'deepcompressor/opts': { meaning: 'Quantization of outputs is not implemented in deepcompressor.', remedy: 'Remove it.' },
   'deepcompressor/skips-cleared': { meaning: 'Without a dtype the list of skips is cleared.', remedy: 'Add a dtype, or remove the list.' },
   'deepcompressor/model': { meaning: 'deepcompressor knows FLUX, PixArt, SANA and SD3 only.', remedy: 'Use another tool for this model.' },
+  'deepcompressor/float-model': { meaning: 'A run\'s `model.pt` lies beside the file. It stays floating point by design, and `wgts.pt` holds nothing but settings of ranges, which may be empty: the run did not fail.', remedy: 'Convert the folder with `python -m deepcompressor.backend.nunchaku.convert --quant-path folder`, which makes codes of `model.pt` and `scale.pt`.' },
+  'deepcompressor/not-saved': { meaning: 'A run left settings (`wgts.pt`, `branch.pt`, `smooth.pt`) but not both `model.pt` and `scale.pt`, which the converter reads.', remedy: 'Run it again with `--save-model true`; what is cached is used again.' },
+  'deepcompressor/merged': { meaning: 'A `__default__.yaml` lies beside the file, and deepcompressor merges it first.', remedy: 'Read what this file leaves out there, and in those of the folders above.' },
 
   'viditq/bits': { meaning: 'Bits outside of 2 to 16.', remedy: 'Write a number in that range.' },
   'viditq/mixed-precision': { meaning: '`n_bits` is not one of `mixed_precision`.', remedy: 'Add it there, or take one of them.' },

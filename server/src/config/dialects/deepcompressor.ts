@@ -1,6 +1,7 @@
 /** deepcompressor's YAML: what to skip or include goes by a fixed vocabulary of roles, never by names. */
 import type { Checkpoint, Layer, Range } from '../../protocol';
 import { find } from '../tree';
+import { outputTraps } from './deepcompressorOutput';
 import { hasRole, isRoleKey, models, roleKeys, vocabulary } from './deepcompressorRoles';
 import { kept, problem, quantized } from './dialect';
 import type { Decision, Dialect, DialectEntry, DialectProblem, Treatment } from './dialect';
@@ -10,6 +11,9 @@ import { deepcompressorEquivalent, extraRecipe, readRecipe } from './deepcompres
 import type { DeepcompressorRecipe } from './deepcompressorRecipes';
 import { Fields } from './fields';
 import { rankTraps, widthTraps } from './sizes';
+
+/** Any of them makes a YAML a file of this tool. */
+const parts = ['wgts', 'ipts', 'extra_wgts', 'smooth'];
 
 type Part = 'wgts' | 'ipts' | 'extra_wgts';
 interface RoleEntry extends DialectEntry { part: Part; key: string }
@@ -65,7 +69,7 @@ export const deepcompressor: Dialect = {
   rule: 'An entry is a key of a fixed vocabulary of roles, such as `embed` or `ffn_down_proj`; never a name or a pattern.',
   unmatched: 'A key that is not in the vocabulary is a `KeyError`; one whose role the model lacks is passed over.',
   codes: ['deepcompressor/'],
-  detect: ({ root }) => ['wgts', 'ipts', 'extra_wgts', 'smooth'].some((part) => find(find(root, 'quant')?.value, part) !== undefined),
+  detect: ({ root }) => parts.some((part) => find(find(root, 'quant')?.value, part) !== undefined),
   parse(file) {
     const problems: DialectProblem[] = [];
     const node = find(file.root, 'quant')?.value;
@@ -90,6 +94,7 @@ export const deepcompressor: Dialect = {
       decide: (layer, taking) => decide(layer, taking as readonly RoleEntry[], otherwise, recipe, quant),
       traps: (checkpoint) => [...modelTrap(checkpoint, quant), ...[wgts, ipts, extra].flatMap((part) => groupTraps(part, wgts, checkpoint)),
         ...lowRank?.has('rank') ? rankTraps(lowRank, 'rank', checkpoint.layers.filter((layer) => roleKeys(layer).length > 0 && ![...wgts.entries, ...roleEntries(lowRank, 'skips')].some((entry) => entry.takes(layer))), checkpoint) : []],
+      trapsBeside: ({ files }) => outputTraps(files, file.name, quant.keyRange(parts.find((key) => quant.has(key)) ?? 'wgts')),
     };
   },
 };
@@ -183,7 +188,7 @@ function decide(layer: Layer, taking: readonly RoleEntry[], otherwise: Treatment
 }
 
 function modelTrap({ architecture }: Checkpoint, quant: Fields): DialectProblem[] {
-  const range: Range = quant.keyRange(['wgts', 'ipts', 'extra_wgts', 'smooth'].find((key) => quant.has(key)) ?? 'wgts');
+  const range: Range = quant.keyRange(parts.find((key) => quant.has(key)) ?? 'wgts');
   return models.includes(architecture) || architecture === 'unknown' ? [] : [problem('deepcompressor/model', 'error', range,
     `deepcompressor has no struct for ${architecture}: FLUX, PixArt, SANA and SD3 alone (and U-Nets); nunchaku converts FLUX alone.`)];
 }

@@ -89,6 +89,16 @@ export interface ParsedDialect {
   decide?(layer: Layer, taking: readonly DialectEntry[]): Omit<Decision, 'layer'>;
   /** Traps that need the layers. */
   traps?(checkpoint: Checkpoint, decisions: readonly Decision[]): DialectProblem[];
+  /** Traps that lie beside the file, whatever checkpoint its entries are counted on. */
+  trapsBeside?(beside: Beside): DialectProblem[];
+}
+
+/** What lies beside a file: names and headers, never data. */
+export interface Beside {
+  /** Files of weights and defaults in its folder and in the folders inside it: relative, with `/`, sorted. */
+  files: readonly string[];
+  /** Of a config.json the weights of its component, where there are some that can be read. */
+  component?: Checkpoint | undefined;
 }
 
 /** What hover and docs/dialects.md say of a dialect; Markdown. */

@@ -1,6 +1,5 @@
 /** Text of another tool's file → its dialect, the checkpoint it is about and everything known of both. The one path that language server and command line share. */
-import { readdir, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename } from 'node:path';
 import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { CheckpointError } from '../../checkpoint';
 import type { CheckpointStore } from '../../checkpoint';
@@ -9,6 +8,8 @@ import { problem } from './dialect';
 import type { Decision, Dialect, DialectFile, EntryResult, ParsedDialect, Treatment } from './dialect';
 import { evaluate } from './evaluate';
 import { detectDialect, readDialectFile } from './index';
+import { surroundingsOf } from './surroundings';
+import type { Surroundings } from './surroundings';
 
 export interface LoadedDialect {
   dialect: Dialect;
@@ -33,16 +34,22 @@ const top: Range = { start: { line: 0, character: 0 }, end: { line: 0, character
 export async function loadDialect(document: TextDocument, path: string, store: CheckpointStore, given?: string): Promise<LoadedDialect | undefined> {
   const file = readDialectFile(basename(path), document);
   const dialect = detectDialect(file);
-  return dialect && applyDialect(dialect, file, given ?? await checkpointBeside(path), store);
+  if (!dialect) {
+    return undefined;
+  }
+  const around = await surroundingsOf(path);
+  return applyDialect(dialect, file, given ?? around.beside, store, around);
 }
 
 /** @param naming how a checkpoint is named here, for messages. */
-export async function applyDialect(dialect: Dialect, file: DialectFile, checkpointPath: string | undefined, store: CheckpointStore, naming = '--checkpoint folder'): Promise<LoadedDialect> {
+export async function applyDialect(dialect: Dialect, file: DialectFile, checkpointPath: string | undefined, store: CheckpointStore, around: Surroundings, naming = '--checkpoint folder'): Promise<LoadedDialect> {
   const parsed = dialect.parse(file);
   const { checkpoint, problems } = await open(checkpointPath, store, dialect, naming);
   const { entries, decisions, problems: found } = checkpoint ? evaluate(parsed, checkpoint) : { entries: withoutLayers(parsed), decisions: [], problems: [] };
   const uncovered = { treatment: parsed.otherwise, layers: decisions.filter(({ entry }) => entry === null).map(({ layer }) => layer) };
-  return { dialect, parsed, checkpointPath, checkpoint, entries, decisions, uncovered, problems: [...parsed.problems, ...problems, ...found].sort(byPlace) };
+  const component = parsed.trapsBeside && around.beside !== undefined && file.name === 'config.json' ? checkpointPath === around.beside ? checkpoint : await readable(around.beside, store) : undefined;
+  const beside = parsed.trapsBeside?.({ files: around.files, component }) ?? [];
+  return { dialect, parsed, checkpointPath, checkpoint, entries, decisions, uncovered, problems: [...parsed.problems, ...problems, ...found, ...beside].sort(byPlace) };
 }
 
 /** Why `loadDialect` gave undefined, for a message. */
@@ -74,30 +81,14 @@ async function open(path: string | undefined, store: CheckpointStore, { ofPacked
   }
 }
 
-/** A component's own folder for its config.json; otherwise the pipeline that the file lies in, or the one beside it. */
-export async function checkpointBeside(path: string): Promise<string | undefined> {
-  const folder = dirname(path);
-  if (basename(path) === 'config.json') {
-    return folder;
-  }
-  const around = [folder, dirname(folder)];
-  for (const each of around) {
-    if (await exists(join(each, 'model_index.json'))) {
-      return each;
+/** undefined where nothing there can be read. */
+async function readable(path: string, store: CheckpointStore): Promise<Checkpoint | undefined> {
+  return store.get(path).catch((error: unknown) => {
+    if (error instanceof CheckpointError) {
+      return undefined;
     }
-  }
-  const names = (await readdir(folder, { withFileTypes: true }).catch(() => [])).filter((entry) => entry.isDirectory()).map(({ name }) => name).sort();
-  const pipelines: string[] = [];
-  for (const name of names) {
-    if (await exists(join(folder, name, 'model_index.json'))) {
-      pipelines.push(join(folder, name));
-    }
-  }
-  return pipelines.length === 1 ? pipelines[0] : undefined; // of several, none is the obvious one
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(() => true, () => false);
+    throw error;
+  });
 }
 
 function withoutLayers({ entries }: ParsedDialect): EntryResult[] {

@@ -6,7 +6,7 @@ import type { FieldTable } from './field';
 import type { Fields } from './fields';
 import { compileFnmatch } from './fnmatch';
 import { modules } from './offers';
-import { backend, byName, fp32Modules, skipList } from './quantizationConfig';
+import { backend, byName, fp32Modules, pickledWeights, skipList } from './quantizationConfig';
 import { describeShare } from './evaluate';
 import { keepOriginal } from '../../methods/method';
 import { equivalent, float, int } from './recipes';
@@ -73,6 +73,8 @@ export const modelopt = backend({
       return first ? [problem('modelopt/builtin-skips', 'info', fields.keyRange('quant_type'),
         `ModelOpt's own exclusion list keeps ${describeShare(own.map(({ layer }) => layer), checkpoint)}, such as "${first.layer.name}" (${first.entry?.text ?? ''}).`)] : [];
     },
+    trapsBeside: ({ files }) => [...files.filter((name) => name === 'modelopt_state.pth'), ...pickledWeights(files)].slice(0, 1).map((name) => problem('modelopt/pickle', 'warning', fields.keyRange('quant_method'),
+      `"${name}" is a Python pickle: only ModelOpt reads these weights (enable_huggingface_checkpointing() before from_pretrained), and reading a pickle can run code. Quantize the original again, or export it with ModelOpt's export_hf_checkpoint, which writes safetensors.`)),
   };
 });
 

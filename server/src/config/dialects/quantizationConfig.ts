@@ -87,6 +87,11 @@ export function fp32Modules(entryAt: Fields, takes: (entry: string, layer: strin
   }));
 }
 
+/** Weights that diffusers reads as pickles: it takes safetensors first. @param files beside the config */
+export function pickledWeights(files: readonly string[]): string[] {
+  return files.some((name) => /^[^/]+\.safetensors$/.test(name)) ? [] : files.filter((name) => /^(?:diffusion_pytorch_model|pytorch_model|model)[^/]*\.bin$/.test(name));
+}
+
 export function hint(problems: DialectProblem[], code: DialectCode, fields: Fields, key: string, message: string): void {
   problems.push(problem(code, 'hint', fields.keyRange(key), message));
 }

@@ -8,7 +8,7 @@ import type { Field, FieldTable } from './field';
 import { Fields } from './fields';
 import { parseJsonTree } from './jsonTree';
 import { modules } from './offers';
-import { backend, byName, fp32Modules, skipList } from './quantizationConfig';
+import { backend, byName, fp32Modules, pickledWeights, skipList } from './quantizationConfig';
 import { torchaoEquivalent } from './torchaoRecipes';
 
 /** Bits of weights and activations by class; null where a field of the config decides. */
@@ -81,10 +81,12 @@ export const torchao = backend({
   return {
     entries, otherwise, unmatched: 'ignored', builtin: fp32Modules(fields, takesParameter),
     decide: (layer, [first]) => (first ? { entry: first, treatment: first.treatment } : { entry: null, treatment: group?.skips && !fits(layer) ? { ...kept, label: 'kept: its width does not fit' } : otherwise }),
-    traps: (checkpoint, decisions) => [
-      ...checkpoint.tensors.some(({ name }) => name.endsWith('._weight_qdata')) ? [problem('torchao/safetensors', 'info', fields.keyRange('quant_method'),
+    traps: (checkpoint, decisions) => (group ? widths(group, decisions.filter(({ entry, layer }) => entry === null && !fits(layer)).map(({ layer }) => layer), checkpoint) : []),
+    trapsBeside: ({ component, files }) => [
+      ...component?.tensors.some(({ name }) => name.endsWith('._weight_qdata')) ? [problem('torchao/safetensors', 'info', fields.keyRange('quant_method'),
         'The weights beside this file are torchao tensors in safetensors: loading them needs torchao 0.16 or later.')] : [],
-      ...group ? widths(group, decisions.filter(({ entry, layer }) => entry === null && !fits(layer)).map(({ layer }) => layer), checkpoint) : [],
+      ...pickledWeights(files).slice(0, 1).map((name) => problem('torchao/pickle', 'warning', fields.keyRange('quant_method'),
+        `"${name}" is a Python pickle of torchao's tensors: only torchao reads it (from_pretrained with use_safetensors=False), and reading a pickle can run code. Save the model again with torchao 0.16 or later and save_pretrained(folder, safe_serialization=True).`)),
     ],
   };
 });

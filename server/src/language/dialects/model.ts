@@ -8,6 +8,7 @@ import type { Dialect, DialectFile } from '../../config/dialects/dialect';
 import type { Field } from '../../config/dialects/field';
 import { applyDialect } from '../../config/dialects/load';
 import type { LoadedDialect } from '../../config/dialects/load';
+import type { Surroundings } from '../../config/dialects/surroundings';
 import { find, parseTree } from '../../config/tree';
 import { configPath } from '../model';
 
@@ -20,8 +21,8 @@ export interface DialectModel extends LoadedDialect {
   broken: boolean;
 }
 
-/** Where the layers come from, absolute paths. `chosen` is the setting. */
-export interface CheckpointSources { chosen?: string | undefined; beside?: string | undefined }
+/** Where the layers come from, and what else lies there. `chosen` is the setting, an absolute path. */
+export interface Sources extends Surroundings { chosen?: string | undefined }
 
 /** How a checkpoint is named in an editor, for messages. */
 export const naming = 'run "QuantScope: Choose Checkpoint for Quantization Files" (setting quantscope.checkpoint)';
@@ -30,7 +31,7 @@ export const naming = 'run "QuantScope: Choose Checkpoint for Quantization Files
  * @param before what the document was, for texts that are broken while one types.
  * @returns undefined for a document that no tool known here reads: nothing is said of it.
  */
-export async function buildDialectModel(document: TextDocument, store: CheckpointStore, sources: () => Promise<CheckpointSources>, before?: Dialect): Promise<DialectModel | undefined> {
+export async function buildDialectModel(document: TextDocument, store: CheckpointStore, sources: () => Promise<Sources>, before?: Dialect): Promise<DialectModel | undefined> {
   const text = document.getText();
   // A list of rules has no marks of its own while its only rule is written.
   const rules = before?.names && !/^\s*[{[]|:\s/m.test(text) ? before : undefined;
@@ -46,13 +47,14 @@ export async function buildDialectModel(document: TextDocument, store: Checkpoin
   if (!dialect) {
     return undefined;
   }
-  const loaded = await applyDialect(dialect, file, await checkpointFor(file, await sources(), store), store, naming);
+  const around = await sources();
+  const loaded = await applyDialect(dialect, file, await checkpointFor(file, around, store), store, around, naming);
   // What seems to be missing may stand behind a fault too.
   return { ...loaded, problems: broken ? file.problems : loaded.problems, broken, document, file, root: dialect.root(file) };
 }
 
 /** What was chosen, unless the file is the config of another component than the chosen one. */
-async function checkpointFor({ name, root }: DialectFile, { chosen, beside }: CheckpointSources, store: CheckpointStore): Promise<string | undefined> {
+async function checkpointFor({ name, root }: DialectFile, { chosen, beside }: Sources, store: CheckpointStore): Promise<string | undefined> {
   const own = name === 'config.json' && beside !== undefined ? className(root) : undefined;
   if (chosen === undefined || own === undefined) {
     return chosen ?? beside;

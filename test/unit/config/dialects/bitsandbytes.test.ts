@@ -1,11 +1,20 @@
 import assert from 'node:assert/strict';
-import { layersNamed, publishedCheckpoint } from '../../../fixtures/checkpoints';
-import { codes, config, describeTraps, evaluated } from './support';
+import { checkpointOf, layersNamed, publishedCheckpoint } from '../../../fixtures/checkpoints';
+import type { TensorSpec } from '../../../fixtures/safetensors';
+import type { Checkpoint } from '../../../../server/src/protocol';
+import { besideTrap, codes, config, describeTraps, evaluated } from './support';
 import type { Trap } from './support';
 
 const good = { quant_method: 'bitsandbytes', load_in_4bit: true, bnb_4bit_quant_type: 'nf4', bnb_4bit_compute_dtype: 'bfloat16' };
 const text = (changes: Record<string, unknown>): string => config({ ...good, ...changes });
 const eight = { quant_method: 'bitsandbytes', load_in_8bit: true };
+const nested = ['absmax', 'quant_map', 'nested_absmax', 'nested_quant_map', 'quant_state.bitsandbytes__nf4'];
+/** Two layers of 64 weights as bitsandbytes saves them, the second with these parts of its state; a norm and a layer that is kept. */
+const saved = (parts: readonly string[], dtype: TensorSpec['dtype'] = 'U8'): Checkpoint => checkpointOf(Object.fromEntries([
+  ...['a', 'b'].map((name): [string, TensorSpec] => [`${name}.weight`, { dtype, shape: [32, 1] }]), ['norm.weight', { dtype: 'BF16', shape: [8] }], ['norm_out.weight', { dtype: 'BF16', shape: [8, 4] }],
+  ...[...nested.map((part) => `a.weight.${part}`), ...parts.map((part) => `b.weight.${part}`)].map((name): [string, TensorSpec] => [name, { dtype: 'U8', shape: [4] }]),
+]));
+const saved8 = (...scales: string[]): Checkpoint => checkpointOf(Object.fromEntries([['a.weight', { dtype: 'I8', shape: [8, 8] }], ...scales.map((name): [string, TensorSpec] => [name, { dtype: 'F32', shape: [8] }])]));
 const without = (key: string): string => config(Object.fromEntries(Object.entries(good).filter(([each]) => each !== key)));
 
 describe('bitsandbytes in diffusers', () => {
@@ -18,6 +27,12 @@ describe('bitsandbytes in diffusers', () => {
     ['bitsandbytes/default-fp4', without('bnb_4bit_quant_type'), '"load_in_4bit"', text({})],
     ['bitsandbytes/compute-dtype', without('bnb_4bit_compute_dtype'), '"load_in_4bit"', text({})],
     ['bitsandbytes/compute-dtype-key', text({ compute_dtype: 'bfloat16' }), '"compute_dtype"', text({})],
+    besideTrap('bitsandbytes/quant-state', text({}), '"load_in_4bit"', saved(nested.slice(0, 4)), saved(nested)),
+    besideTrap('bitsandbytes/quant-state', text({}), '"load_in_4bit"', saved([...nested.slice(0, 3), ...nested.slice(4)]), saved(['quant_map', 'absmax', 'quant_state.bitsandbytes__fp4'])),
+    besideTrap('bitsandbytes/quant-state', text({ bnb_4bit_quant_storage: 'bfloat16' }), '"load_in_4bit"', saved(['absmax'], 'BF16'), saved(nested, 'BF16')),
+    besideTrap('bitsandbytes/quant-state', config(eight), '"load_in_8bit"', saved8('b.SCB'), saved8('a.SCB')),
+    besideTrap('bitsandbytes/not-quantized', text({ llm_int8_skip_modules: ['norm_out'] }), '"load_in_4bit"', layersNamed('norm_out', 'a'), layersNamed('norm_out')),
+    besideTrap('bitsandbytes/not-quantized', config(eight), '"load_in_8bit"', layersNamed('a'), saved8('a.SCB')),
     ['bitsandbytes/int8-skip', config({ ...eight, llm_int8_skip_modules: ['proj_out'] }), '"llm_int8_skip_modules"', config(eight)],
     ['dialect/type', text({ llm_int8_skip_modules: 'proj_out' }), '"proj_out"', text({ llm_int8_skip_modules: ['proj_out'] })],
     ['dialect/value', text({ bnb_4bit_quant_storage: 'int4' }), '"int4"', text({ bnb_4bit_quant_storage: 'uint8' })],
@@ -36,6 +51,11 @@ describe('bitsandbytes in diffusers', () => {
   });
 
   it('finds nothing wrong with a good config', () => assert.deepEqual(codes(text({ llm_int8_skip_modules: ['norm_out'] }), evaluated('diffusers-bitsandbytes', text({ llm_int8_skip_modules: ['norm_out'] }), flux).all), []));
+
+  it('names what a packed weight lacks', () => {
+    const { all } = evaluated('diffusers-bitsandbytes', text({}), flux, undefined, { files: [], component: saved(['absmax', 'nested_absmax']) });
+    assert.match(all.map(({ message }) => message).join(), /^1 of 2 packed weights beside this file lack what they are unpacked with, such as "b\.weight\.quant_state\.bitsandbytes__nf4", "b\.weight\.quant_map", "b\.weight\.nested_quant_map": diffusers stops/);
+  });
 
   it('compares names as coded: leaf, dotted run anywhere, or the whole path', () => {
     const layers = layersNamed('a.to_q', 'b.to_q.inner', 'xa.b', 'a.b.c', 'to_q');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { roleKeys } from '../../../../server/src/config/dialects/deepcompressorRoles';
 import { publishedCheckpoint } from '../../../fixtures/checkpoints';
-import { describeTraps, evaluated } from './support';
+import { besideTrap, describeTraps, evaluated } from './support';
 
 const yaml = (wgts: string, ipts = 'dtype: sint4, static: false, skips: [embed]', more = ''): string => `quant:\n  wgts: {${wgts}}\n  ipts: {${ipts}}\n${more}`;
 const extra = '  enable_extra_wgts: true\n  extra_wgts: {dtype: sint4, group_shapes: [[1, 64]], includes: [transformer_norm]}\n';
@@ -26,6 +26,11 @@ describe('deepcompressor', () => {
     ['dialect/rank', yaml('dtype: sint4, low_rank: {rank: 128}'), '128', yaml('dtype: sint4, low_rank: {rank: 128, skips: [embed]}')],
     ['deepcompressor/opts', yaml('dtype: sint4', 'dtype: sint8', '  opts: {dtype: sint8}\n'), 'opts', good],
     ['deepcompressor/skips-cleared', yaml('dtype: sint4', 'dtype: null, skips: [embed]'), 'skips', good],
+    besideTrap('deepcompressor/float-model', good, 'wgts', ['model.pt', 'scale.pt', 'wgts.pt'], ['model.pt', 'flux/model.pt', 'scale.pt.bak/a.pt']),
+    besideTrap('deepcompressor/float-model', good, 'wgts', ['model/branch.pt', 'model/model.pt', 'model/scale.pt', 'model/smooth.pt', 'model/wgts.pt'], ['cache/wgts.pt']),
+    besideTrap('deepcompressor/not-saved', good, 'wgts', ['cache/branch.pt', 'cache/smooth.pt', 'cache/wgts.pt'], ['model/branch.pt', 'model/model.pt', 'model/scale.pt', 'model/smooth.pt', 'model/wgts.pt']),
+    besideTrap('deepcompressor/not-saved', good, 'wgts', ['model.pt', 'wgts.pt'], ['model.pt', 'weights.pt']),
+    besideTrap('deepcompressor/merged', good, 'wgts', ['__default__.yaml'], ['int4/__default__.yaml']),
     ['deepcompressor/model', good, 'wgts', good, flux],
   ], named, 'svdquant.yaml');
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { layersNamed, publishedCheckpoint } from '../../../fixtures/checkpoints';
-import { config, describeTraps, evaluated } from './support';
+import { besideTrap, config, describeTraps, evaluated } from './support';
 import type { Trap } from './support';
 
 const text = (changes: Record<string, unknown>): string => config({ quant_method: 'modelopt', quant_type: 'FP8', ...changes });
@@ -14,6 +14,8 @@ describe('ModelOpt in diffusers', () => {
     ['modelopt/weight-only', text({ quant_type: 'FP8_FP8' }), '"FP8_FP8"', text({ quant_type: 'FP8_FP8', weight_only: false })],
     ['modelopt/list-config', text({}), '"quant_method"', text({ modelopt_config: { quant_cfg: {}, algorithm: 'max' } })],
     ['modelopt/builtin-skips', text({}), '"quant_type"', text({}), layersNamed('a.to_q')],
+    besideTrap('modelopt/pickle', text({}), '"quant_method"', ['diffusion_pytorch_model.safetensors', 'modelopt_state.pth'], ['diffusion_pytorch_model.safetensors', 'transformer/modelopt_state.pth']),
+    besideTrap('modelopt/pickle', text({}), '"quant_method"', ['diffusion_pytorch_model.bin'], []),
     ['dialect/takes-more', text({ modules_to_not_convert: ['proj_out'] }), '"proj_out"', text({ modules_to_not_convert: ['x_embedder'] })],
     ['dialect/unanchored-index', text({ modules_to_not_convert: ['transformer_blocks.1'] }), '"transformer_blocks.1"', text({ modules_to_not_convert: ['single_transformer_blocks.2.'] })],
   ];

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import { couldBeDialect, detectDialect, readDialectFile } from '../../../../server/src/config/dialects';
 import { dialectCodes } from '../../../../server/src/config/dialects/codes';
-import type { ParsedDialect } from '../../../../server/src/config/dialects/dialect';
+import type { Beside, ParsedDialect } from '../../../../server/src/config/dialects/dialect';
 import { evaluate } from '../../../../server/src/config/dialects/evaluate';
 import type { Evaluation } from '../../../../server/src/config/dialects/evaluate';
 import type { Checkpoint, Problem } from '../../../../server/src/protocol';
@@ -22,10 +22,10 @@ export function parsed(id: string | null, text: string, name = 'config.json'): P
   return dialect.parse(file);
 }
 
-export function evaluated(id: string | null, text: string, checkpoint: Checkpoint, name?: string): Evaluation & { all: Problem[] } {
+export function evaluated(id: string | null, text: string, checkpoint: Checkpoint, name?: string, beside?: Beside): Evaluation & { all: Problem[] } {
   const dialect = parsed(id, text, name);
   const evaluation = evaluate(dialect, checkpoint);
-  return { ...evaluation, all: [...dialect.problems, ...evaluation.problems] };
+  return { ...evaluation, all: [...dialect.problems, ...evaluation.problems, ...beside ? dialect.trapsBeside?.(beside) ?? [] : []] };
 }
 
 /** `severity code [text under the range]`, one per problem. */
@@ -39,16 +39,22 @@ export function config(quantization: Record<string, unknown>): string {
 }
 
 /** A trap: its code, a text that falls into it, the place it marks, and a text that does not, each on a checkpoint of its own where one is given. */
-export type Trap = [code: string, bad: string, marked: string, good: string, goodCheckpoint?: Checkpoint | undefined, badCheckpoint?: Checkpoint];
+export type Trap = [code: string, bad: string, marked: string, good: string, goodCheckpoint?: Checkpoint | undefined, badCheckpoint?: Checkpoint | undefined, beside?: { good: Beside; bad: Beside }];
+
+/** A trap that one text falls into or not by what lies beside it: names of files, or the tensors of its component. */
+export function besideTrap(code: string, text: string, marked: string, bad: readonly string[] | Checkpoint, good: readonly string[] | Checkpoint): Trap {
+  const beside = (what: readonly string[] | Checkpoint): Beside => ('tensors' in what ? { files: [], component: what } : { files: what });
+  return [code, text, marked, text, undefined, undefined, { good: beside(good), bad: beside(bad) }];
+}
 
 /** Declares one test per trap, and one that says that every code with this prefix has a trap. */
 export function describeTraps(prefix: string, id: string | null, traps: readonly Trap[], checkpoint: Checkpoint, name?: string): void {
-  for (const [code, bad, marked, good, goodCheckpoint, badCheckpoint] of traps) {
+  for (const [code, bad, marked, good, goodCheckpoint, badCheckpoint, beside] of traps) {
     it(`${code}: ${marked}`, () => {
       const places = (text: string, problems: readonly Problem[]): string[] => problems.filter((problem) => problem.code === code).map(({ range }) => (range ? documentOf(text).getText(range) : ''));
-      const { all } = evaluated(id, bad, badCheckpoint ?? checkpoint, name);
+      const { all } = evaluated(id, bad, badCheckpoint ?? checkpoint, name, beside?.bad);
       assert.ok(places(bad, all).includes(marked), `${JSON.stringify(codes(bad, all))} holds no ${code} at ${marked}`);
-      assert.deepEqual(places(good, evaluated(null, good, goodCheckpoint ?? checkpoint, name).all), []);
+      assert.deepEqual(places(good, evaluated(null, good, goodCheckpoint ?? checkpoint, name, beside?.good).all), []);
     });
   }
   it(`every code of ${prefix} has a trap`, () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { layersNamed, publishedCheckpoint } from '../../../fixtures/checkpoints';
-import { codes, config, describeTraps, evaluated } from './support';
+import { besideTrap, codes, config, describeTraps, evaluated } from './support';
 import type { Trap } from './support';
 
 const type = (name: string, data: Record<string, unknown> = {}): unknown => ({ default: { _type: name, _version: 1, _data: data } });
@@ -20,12 +20,14 @@ describe('torchao in diffusers', () => {
     ['torchao/group-width', text({ quant_type: type('IntxWeightOnlyConfig', { granularity: { _type: 'PerGroup', _data: { group_size: 128 } } }) }), '128', text({ quant_type: type('IntxWeightOnlyConfig', { granularity: { _type: 'PerGroup', _data: { group_size: 128 } } }), modules_to_not_convert: ['x_embedder'] })],
     ['torchao/group-width', text({ quant_type: type('Float8DynamicActivationFloat8WeightConfig') }), '"Float8DynamicActivationFloat8WeightConfig"', text({ quant_type: type('Float8DynamicActivationFloat8WeightConfig') }), flux, layersNamed('a')],
     ['torchao/fqn', text({ quant_type: type('FqnToConfig', { fqn_to_config: {} }) }), '"FqnToConfig"', text({})],
-    ['torchao/safetensors', text({}), '"quant_method"', text({}), flux],
+    besideTrap('torchao/safetensors', text({}), '"quant_method"', stored, flux),
+    besideTrap('torchao/pickle', text({}), '"quant_method"', ['diffusion_pytorch_model.bin'], ['diffusion_pytorch_model.bin', 'diffusion_pytorch_model.safetensors']),
+    besideTrap('torchao/pickle', text({}), '"quant_method"', ['diffusion_pytorch_model-00001-of-00002.bin', 'other/model.safetensors'], ['optimizer.bin', 'other/model.bin']),
     ['dialect/missing-key', config({ quant_method: 'torchao' }), '{', text({})],
     ['dialect/matches-nothing', text({ modules_to_not_convert: ['*norm*'] }), '"*norm*"', text({ modules_to_not_convert: ['norm'] })],
     ['dialect/takes-more', text({ modules_to_not_convert: ['proj_out'] }), '"proj_out"', text({ modules_to_not_convert: ['single_transformer_blocks'] })],
   ];
-  describeTraps('torchao/', 'diffusers-torchao', traps, stored);
+  describeTraps('torchao/', 'diffusers-torchao', traps, flux);
 
   it('compares with the name of the parameter', () => {
     const layers = layersNamed('a.to_q', 'b.to_q.inner', 'xa.b');

@@ -16,16 +16,16 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
   diffusers: [['a method that no loader knows', 'dialect/unknown-method'], ['an argument beside a config in the file', 'argument'], ['PipelineQuantizationConfig', 'pipeline']],
   bitsandbytes: [
     ['4 and 8 bit exclude each other', 'bitsandbytes/both-widths', 'bitsandbytes/no-width'], ['6 is no float', 'bitsandbytes/threshold'], ['any quant type passes', 'bitsandbytes/quant-type'], ['fp4 by default', 'bitsandbytes/default-fp4'],
-    ['float32 by default', 'bitsandbytes/compute-dtype', 'bitsandbytes/compute-dtype-key'], ['8 bit beside a skip list', 'bitsandbytes/int8-skip'], ['no GPU, offloading', 'hardware'], ['shapes and states', 'quant-state'],
+    ['float32 by default', 'bitsandbytes/compute-dtype', 'bitsandbytes/compute-dtype-key'], ['8 bit beside a skip list', 'bitsandbytes/int8-skip'], ['no GPU, offloading', 'hardware'], ['shapes and states', 'bitsandbytes/quant-state', 'bitsandbytes/not-quantized'],
   ],
   torchao: [
     ['string shorthands', 'torchao/string-type'], ['one key, default', 'torchao/default-key'], ['the object grammar', 'torchao/grammar', 'torchao/unknown-type', 'tuples'], ['IntxWeightOnlyConfig(dtype)', 'torchao/intx-dtype'], ['layers that do not fit are left alone', 'torchao/group-width'],
-    ['safetensors from 0.16 on, pickle before', 'torchao/safetensors', 'pickle'], ['versions', 'versions'], ['FqnToConfig', 'torchao/fqn', 'fqn/default'],
+    ['safetensors from 0.16 on, pickle before', 'torchao/safetensors', 'torchao/pickle'], ['versions', 'versions'], ['FqnToConfig', 'torchao/fqn', 'fqn/default'],
   ],
   quanto: [['deprecated', 'quanto/deprecated'], ['dotted paths', 'quanto/dotted'], ['saved by optimum-quanto', 'qmap/diffusers', 'qmap/type']],
   gguf: [['float32 by default', 'gguf/compute-dtype'], ['not serialisable; config= and subfolder=', 'gguf/not-saved'], ['no skip list', 'gguf/skip-list']],
   modelopt: [
-    ['unknown names become FP8', 'modelopt/quant-type', 'modelopt/activation-type'], ['weight_only by default', 'modelopt/weight-only'], ['a list since 0.44', 'modelopt/list-config'], ['its own list', 'modelopt/builtin-skips'],
+    ['unknown names become FP8', 'modelopt/quant-type', 'modelopt/activation-type'], ['weight_only by default', 'modelopt/weight-only'], ['a list since 0.44', 'modelopt/list-config'], ['its own list', 'modelopt/builtin-skips'], ['saved as pickle', 'modelopt/pickle'],
     ['two generations', 'recipe/legacy-mapping'], ['cfg or enable', 'recipe/entry', 'recipe/empty-cfg'], ['later entries replace', 'recipe/replaces'], ['registered classes', 'recipe/parent-class'], ['numbers of bits', 'recipe/num-bits'],
     ['axis and block_sizes', 'recipe/axis-and-blocks', 'recipe/block-sizes', 'recipe/block-width'], ['imports', 'recipe/import'], ['hf_quant_config.json', 'hfquant/deprecated', 'hfquant/algorithm', 'hfquant/mixed', 'hfquant/group-size', 'hfquant/group-width'],
     ['three readings of exclude_modules', 'hfquant/loaders-differ'], ['block numbers of its script for Wan', 'modelopt-wan'],
@@ -37,7 +37,7 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
   sdnq: [['dtypes', 'sdnq/dtype', 'sdnq/codebook'], ['its own list', 'sdnq/builtin-skips'], ['Hadamard groups', 'sdnq/hadamard']],
   deepcompressor: [
     ['fixed vocabulary', 'deepcompressor/role'], ['dtype grammar', 'deepcompressor/dtype'], ['parallel lists', 'deepcompressor/parallel-lists', 'deepcompressor/scale-dtype'], ['skips are cleared', 'deepcompressor/skips-cleared'], ['outputs', 'deepcompressor/opts'],
-    ['static', 'deepcompressor/static'], ['structs', 'deepcompressor/model'], ['extra_wgts', 'deepcompressor/include-skipped'], ['groups', 'deepcompressor/group-width'], ['merged files', 'deepcompressor-merge'], ['floating point results', 'deepcompressor-output'], ['trouble at run time', 'deepcompressor-run'],
+    ['static', 'deepcompressor/static'], ['structs', 'deepcompressor/model'], ['extra_wgts', 'deepcompressor/include-skipped'], ['groups', 'deepcompressor/group-width'], ['merged files', 'deepcompressor/merged', 'deepcompressor-merge'], ['floating point results', 'deepcompressor/float-model', 'deepcompressor/not-saved'], ['trouble at run time', 'deepcompressor-run'],
   ],
   nunchaku: [
     ['precision does not fit the GPU', 'svdq/gpu'], ['a header from scanned types', 'svdq/tensors'], ['rank', 'svdq/rank'], ['skip_refiners', 'svdq/skip-refiners'], ['four entries', 'svdq/header', 'svdq/model-class', 'svdq/method'], ['types and groups', 'svdq/dtype', 'svdq/group-size'],
@@ -71,10 +71,11 @@ describe('traps of other tools', () => {
   });
 
   it('have a fixture that falls into each and one that does not', () => {
-    // `describeTraps` takes both in one row. Those three are about the file system and are tested with folders.
+    // `describeTraps` takes both in one row, which `besideTrap` writes for what lies beside a file. Those three are about the file system and are tested with folders.
     const rows = readdirSync(__dirname).filter((name) => name !== 'traps.test.ts').map((name) => readFileSync(join(__dirname, name), 'utf8')).join('\n');
     const folders = ['dialect/no-checkpoint', 'dialect/checkpoint', 'dialect/packed-checkpoint'];
-    assert.deepEqual(Object.keys(dialectCodes).filter((code) => !rows.includes(folders.includes(code) ? `'${code}'` : `['${code}', `)), []);
+    const written = (code: string): string[] => (folders.includes(code) ? [`'${code}'`] : [`['${code}', `, `besideTrap('${code}', `]);
+    assert.deepEqual(Object.keys(dialectCodes).filter((code) => !written(code).some((row) => rows.includes(row))), []);
   });
 
   it('belong to a dialect that says so', () => {
