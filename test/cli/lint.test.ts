@@ -52,6 +52,24 @@ describe('lint of other tools\' files', function () {
     assert.deepEqual([header?.code, codes(header), tensors?.code, codes(tensors)], [1, ['comfy/prefix'], 0, []], `${header?.err}${tensors?.err}`);
   });
 
+  it('reads the older form of nunchaku by either of its files', () => {
+    const blocks = safetensors({ 'a.qweight': { dtype: 'I8', shape: [64, 64] }, 'a.wscales': { dtype: 'BF16', shape: [2, 64] }, 'a.lora_down': { dtype: 'BF16', shape: [128, 16] } });
+    const place = folder({ 'transformer_blocks.safetensors': blocks, 'unquantized_layers.safetensors': weights, 'alone/transformer_blocks.safetensors': blocks });
+    for (const name of ['transformer_blocks', 'unquantized_layers']) {
+      const { code, out, err } = lint(place, `${name}.safetensors`, '--json');
+      const found = JSON.parse(out) as { dialect: string; uncovered: { treatment: { label: string } }; problems: { code: string }[] };
+      assert.deepEqual([code, found.dialect, found.uncovered.treatment.label, found.problems.map((problem) => problem.code)], [0, 'nunchaku', 'SVDQuant int4, rank 16', ['svdq/older-folder', 'svdq/gpu']], err);
+    }
+    assert.match(lint(place, 'alone/transformer_blocks.safetensors').err, /holds no quantization metadata/);
+  });
+
+  it('says what lies beside a file', () => {
+    const place = folder({ 'transformer/config.json': config([]), 'transformer/diffusion_pytorch_model.bin': 'x', 'original/model.safetensors': weights });
+    const { code, err } = lint(place, 'transformer/config.json', '--checkpoint', 'original');
+    assert.equal(code, 0, err);
+    assert.match(err, /config\.json:\d+:\d+: warning torchao\/pickle: "diffusion_pytorch_model\.bin" is a Python pickle/);
+  });
+
   it('says why a file is nothing it reads', () => {
     const place = folder({ 'notes.txt': 'hello' });
     const { code, err } = lint(place, 'notes.txt');

@@ -4,6 +4,7 @@ import type { Problem } from '../protocol';
 import { CheckpointError, problem, quoted, sample, visible } from './errors';
 import type { Files } from './files';
 import { parseJson } from './json';
+import { isNunchakuFolder, mergeNunchaku } from './nunchakuFolder';
 
 const MAX_CONFIG_BYTES = 10_000_000;
 
@@ -62,6 +63,9 @@ async function findWeights(folder: string, files: Files): Promise<Component> {
   const [picked] = candidates.length > 0 ? candidates : others;
   if (picked === undefined) {
     throw withoutWeights(folder, entries);
+  }
+  if (candidates.length === 0 && isNunchakuFolder(others)) {
+    throw new CheckpointError('checkpoint/nunchaku-folder', folder, `holds the older form of a nunchaku model, ${sample(others)}: ${mergeNunchaku}`);
   }
   if (candidates.length === 0 && others.length > 1) {
     throw new CheckpointError('checkpoint/several-weights', folder, `holds ${others.length} weight files (${sample(others)}), `

@@ -35,6 +35,7 @@ export const checkpointCodes = {
   'checkpoint/no-transformer': 'The pipeline folder has no transformer component.',
   'checkpoint/no-weights': 'The folder holds no weights that can be read.',
   'checkpoint/several-weights': 'The folder holds several sets of weights.',
+  'checkpoint/nunchaku-folder': 'The older form of a nunchaku model: `transformer_blocks.safetensors` beside `unquantized_layers.safetensors`, deprecated.',
   'checkpoint/config': 'config.json or model_index.json cannot be read.',
   'checkpoint/quantized': 'config.json says the weights are already quantized.',
   'checkpoint/architecture-mismatch': 'config.json and tensor names point to different architectures.',

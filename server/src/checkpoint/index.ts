@@ -5,6 +5,7 @@ import { describe } from './architecture';
 import { findComponent, hasComponentName, readConfig } from './diffusers';
 import { CheckpointError, quoted } from './errors';
 import { Files } from './files';
+import { nunchakuPart } from './nunchakuFolder';
 import { readPacked } from './packed';
 import { readHeader } from './safetensors';
 import { readSharded } from './sharded';
@@ -46,7 +47,7 @@ async function open(path: string): Promise<Opened> {
     metadata,
     tensors,
     layers: described.layers,
-    problems: [...problems, ...shardProblems, ...configProblems, ...(packed?.problems ?? []), ...described.problems],
+    problems: [...problems, ...await nunchakuPart(weights, files), ...shardProblems, ...configProblems, ...(packed?.problems ?? []), ...described.problems],
     revision: files.revision(),
   };
   remember(checkpoint.revision, files);

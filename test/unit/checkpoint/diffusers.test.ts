@@ -62,6 +62,7 @@ describe('diffusers folders', () => {
     ['GGUF only', { 'flux-Q4_K.gguf': '' }, 'checkpoint/gguf', /flux-Q4_K\.gguf/],
     ['shards without an index', { 'diffusion_pytorch_model-00001-of-00002.safetensors': '' }, 'checkpoint/index', /not their \.safetensors\.index\.json/],
     ['several unusual names', { 'a.safetensors': '', 'b.safetensors': '' }, 'checkpoint/several-weights', /2 weight files \("a\.safetensors", "b\.safetensors"\)/],
+    ['the older form of nunchaku', { 'transformer_blocks.safetensors': '', 'unquantized_layers.safetensors': '', 'config.json': '{}', 'comfy_config.json': '{}' }, 'checkpoint/nunchaku-folder', /python -m nunchaku\.merge_safetensors/],
     ['nothing', {}, 'checkpoint/no-weights', /Name the folder that holds the weights/],
     ['the folder above', { 'transformer/x.safetensors': '' }, 'checkpoint/no-weights', /Did you mean its subfolder "transformer"\?/],
   ];

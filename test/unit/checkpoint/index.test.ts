@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CheckpointCode } from '../../../server/src/checkpoint/errors';
 import { CheckpointStore, openCheckpoint } from '../../../server/src/checkpoint/index';
@@ -27,6 +27,16 @@ describe('openCheckpoint', () => {
       assert.deepEqual(checkpoint.problems, []);
       assert.equal((checkpoint.tensors.at(-1)?.offset ?? 0) + (checkpoint.tensors.at(-1)?.bytes ?? 0), statSync(weights).size);
     }
+  });
+
+  it('says of one part of nunchaku\'s older form what it is, as long as the other lies beside it', async () => {
+    const parts = ['transformer_blocks.safetensors', 'unquantized_layers.safetensors'];
+    const folder = makeFolder({ [parts[0] ?? '']: matrix, [parts[1] ?? '']: matrix, 'other.safetensors': matrix });
+    const store = new CheckpointStore();
+    const codes = async (name: string): Promise<string[]> => (await store.get(join(folder, name))).problems.map(({ code }) => code).filter(code => code === 'checkpoint/nunchaku-folder');
+    assert.deepEqual(await Promise.all([...parts, 'other.safetensors'].map(codes)), [['checkpoint/nunchaku-folder'], ['checkpoint/nunchaku-folder'], []]);
+    rmSync(join(folder, parts[0] ?? ''));
+    assert.deepEqual(await codes(parts[1] ?? ''), []);
   });
 
   it('opens 24 GB of FLUX.1-dev in three shards', async () => {

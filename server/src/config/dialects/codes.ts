@@ -174,6 +174,7 @@ export const dialectCodes = {
   'svdq/model-class': { meaning: 'nunchaku has no such class.', remedy: 'Take one that the message lists.' },
   'svdq/skip-refiners': { meaning: '`skip_refiners` contradicts the file, or is written for another model than Z-Image.', remedy: 'Write true when the refiners are not quantized.' },
   'svdq/header': { meaning: 'The header lacks a part that a loader needs.', remedy: 'Merge the file again with `nunchaku.merge_safetensors`.' },
+  'svdq/older-folder': { meaning: 'The older form of a nunchaku model: `transformer_blocks.safetensors` beside `unquantized_layers.safetensors`, deprecated since December 2025. Neither says how it is quantized; the precision is told from the tensors.', remedy: 'Merge them with `python -m nunchaku.merge_safetensors`.' },
   'svdq/gpu': { meaning: 'A precision runs on some GPUs alone, and newer classes take it from the GPU instead of from the file.', remedy: 'Take the int4 file for Turing, Ampere and Ada, the fp4 file for Blackwell.' },
 
   'sdnq/dtype': { meaning: 'SDNQ has no such dtype.', remedy: 'Write int8, uint4, float8_e4m3fn or another that SDNQ lists.' },

@@ -30,6 +30,17 @@ function comfyText(layers: readonly (readonly [name: string, note: string])[]): 
   return `{\n  "format_version": "1.0",\n  "layers": {\n${layers.map(([name, note]) => `    ${quote(name)}: ${note}`).join(',\n')}\n  }\n}\n`;
 }
 
+/**
+ * What nunchaku's merge_safetensors would write into the header of one file: one FP8 tensor in either part means fp4, and the first low-rank branch has the rank.
+ * @param tensors of both parts, those of the blocks first
+ */
+export function nunchakuFolderText(parts: readonly string[], tensors: readonly TensorInfo[]): string {
+  const fp4 = tensors.some(({ dtype }) => dtype.startsWith('F8_'));
+  const rank = tensors.find(({ name }) => /\.(?:lora|proj)_down/.test(name))?.shape[1] ?? 32;
+  const part = fp4 ? '{"dtype": "fp4_e2m1_all", "group_size": 16}' : '{"dtype": "int4", "group_size": 64}';
+  return `{\n  "older_folder": [${parts.map(quote).join(', ')}],\n  "quantization_config": {"method": "svdquant", "weight": ${part}, "activation": ${part}, "rank": ${rank}}\n}\n`;
+}
+
 /** The marker's own type says the format; as float32 it stands for e4m3, and with two elements for products in full precision. */
 function scaledFp8(tensors: readonly TensorInfo[]): string | undefined {
   const marker = tensors.find(({ name }) => name === 'scaled_fp8' || name.endsWith('.scaled_fp8'));

@@ -1,4 +1,5 @@
 /** The header of a single-file nunchaku checkpoint: `quantization_config` beside `config`, `comfy_config` and `model_class`. It names no layers; the tensors do. */
+import { mergeNunchaku } from '../../checkpoint/nunchakuFolder';
 import type { Checkpoint, TensorInfo } from '../../protocol';
 import { find } from '../tree';
 import type { TreeNode } from '../tree';
@@ -24,12 +25,12 @@ const section: Field = {
     skip_refiners: { type: 'flag', default: false, doc: 'Z-Image alone: its refiners are not quantized.' },
   },
 };
-const rootField: Field = { type: 'map', doc: 'The header.', fields: { quantization_config: section, model_class: { type: 'text', open: true, values: named(...classes), doc: 'The class that loads it.' }, config: { type: 'any', doc: 'The config of diffusers.' }, comfy_config: { type: 'any', doc: 'The config of ComfyUI.' } } };
+const rootField: Field = { type: 'map', doc: 'The header.', fields: { quantization_config: section, model_class: { type: 'text', open: true, values: named(...classes), doc: 'The class that loads it.' }, config: { type: 'any', doc: 'The config of diffusers.' }, comfy_config: { type: 'any', doc: 'The config of ComfyUI.' }, older_folder: { type: 'any', silent: true, doc: 'The two files of nunchaku\'s older form.' } } };
 
 export const nunchakuMetadata: Dialect = {
   root: () => rootField,
   id: 'nunchaku', title: 'nunchaku metadata',
-  file: 'The header of a single-file nunchaku `.safetensors`: `quantization_config` with `method` and `rank`, beside `model_class`, `config` and `comfy_config`',
+  file: 'The header of a single-file nunchaku `.safetensors`: `quantization_config` with `method` and `rank`, beside `model_class`, `config` and `comfy_config`; or the two files of the older form, told from their tensors',
   rule: 'It names no layers: a layer is quantized when the file holds a `qweight` for it.',
   unmatched: 'There are no entries.',
   codes: ['svdq/'],
@@ -52,6 +53,9 @@ export const nunchakuMetadata: Dialect = {
       }
     }
     checkHeader(root, fields);
+    if (root.has('older_folder')) {
+      root.report('svdq/older-folder', 'warning', root.keyRange('older_folder'), `The older form of a nunchaku model, in two files: ${mergeNunchaku} What stands here is told from the tensors, as merging does.`);
+    }
     const modelClass = root.text('model_class');
     if (weight && dtype) {
       weight.report('svdq/gpu', 'info', weight.range('dtype'), `${dtype === 'int4' ? 'int4 runs on GPUs of compute capability 7.5, 8.0, 8.6 and 8.9' : 'fp4 runs on GPUs of compute capability 12.0 and 12.1'} alone, Hopper runs neither.` +

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { headerText } from '../../../../server/src/config/dialects/header';
+import { headerText, nunchakuFolderText } from '../../../../server/src/config/dialects/header';
 import type { Checkpoint } from '../../../../server/src/protocol';
 import { checkpointOf } from '../../../fixtures/checkpoints';
 import { config, describeTraps, evaluated } from './support';
@@ -31,8 +31,18 @@ describe('nunchaku metadata', () => {
     ['svdq/skip-refiners', header({ skip_refiners: true }), 'true', header({ skip_refiners: false }), packed('noise_refiner.0.attention.to_qkv', 'BF16', 2, 32), packed('noise_refiner.0.attention.to_qkv', 'BF16', 2, 32)],
     ['svdq/skip-refiners', header({ skip_refiners: true }, { model_class: 'NunchakuFluxTransformer2DModelV2' }), '"skip_refiners"', header({}, { model_class: 'NunchakuFluxTransformer2DModelV2' })],
     ['svdq/header', header({}, { header_keys: ['config'] }), '"method"', header()],
+    ['svdq/older-folder', nunchakuFolderText(['transformer_blocks.safetensors', 'unquantized_layers.safetensors'], int4.tensors), '"older_folder"', header()],
     ['svdq/gpu', header(), '"int4"', config({ load_in_8bit: true })],
   ], int4);
+
+  it('is told from the tensors of the older form as merging tells it', () => {
+    const told = (...parts: Checkpoint[]): unknown => (JSON.parse(nunchakuFolderText(['a', 'b'], parts.flatMap(({ tensors }) => tensors))) as { quantization_config: unknown }).quantization_config;
+    const as = (dtype: string, size: number, rank: number): unknown => ({ method: 'svdquant', weight: { dtype, group_size: size }, activation: { dtype, group_size: size }, rank });
+    const plain = checkpointOf({ 'x_embedder.weight': { dtype: 'BF16', shape: [8, 4] } });
+    assert.deepEqual([told(packed('a', 'BF16', 2, 16), plain), told(packed('a', 'F8_E4M3', 8, 128), plain), told(plain)], [as('int4', 64, 16), as('fp4_e2m1_all', 16, 128), as('int4', 64, 32)]);
+    const old = checkpointOf({ 'transformer_blocks.0.mlp_fc1.lora_down': { dtype: 'BF16', shape: [128, 48] }, 'x.wscales': { dtype: 'F8_E4M3', shape: [8, 64] } });
+    assert.deepEqual(told(old), as('fp4_e2m1_all', 16, 48));
+  });
 
   it('is put together from the header', async () => {
     const checkpoint = { ...int4, metadata: { model_class: 'NunchakuZImageTransformer2DModel', quantization_config: JSON.stringify(quantization), config: '{}', comfy_config: '{}' } };

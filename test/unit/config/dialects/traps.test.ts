@@ -41,7 +41,7 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
   ],
   nunchaku: [
     ['precision does not fit the GPU', 'svdq/gpu'], ['a header from scanned types', 'svdq/tensors'], ['rank', 'svdq/rank'], ['skip_refiners', 'svdq/skip-refiners'], ['four entries', 'svdq/header', 'svdq/model-class', 'svdq/method'], ['types and groups', 'svdq/dtype', 'svdq/group-size'],
-    ['the folder form', 'nunchaku-folder'], ['loaders', 'nunchaku-load'],
+    ['the folder form', 'svdq/older-folder'], ['loaders', 'nunchaku-load'],
   ],
   'compressed-tensors': [
     ['rules between fields', 'ct/args'], ['presets', 'ct/preset'], ['groups of weights and activations', 'ct/group-sizes'], ['widths', 'ct/group-width', 'ct-no-check'], ['mixed precision', 'ct/mixed'], ['recipes', 'ct/several-modifiers', 'ct/targets', 'ct/no-scheme', 'ct/awq'],
