@@ -1,4 +1,6 @@
 // Tensor cores, matrix loads, shuffles and byte products as the emulator lays them out over lanes, against plain ones.
+#include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "cuda_emulator_support.h"
@@ -155,6 +157,55 @@ TEST(CudaEmulatorConversions, HalfAndBfloat16RoundToNearestEven) {
     EXPECT_EQ(halfOf(3 * 0x1p-25f), 0x0002);
     EXPECT_EQ(bf16Of(1.0f + 0x1p-8f), 0x3f80);
     EXPECT_EQ(bf16Of(1.0f + 3 * 0x1p-8f), 0x3f82);
+}
+
+TEST(CudaEmulatorConversions, PairsOfBfloat16AreTwoThatStandBesideEachOther) {
+    EXPECT_EQ(bf16PairOf(1.0f, -2.0f), 0xc0003f80u);
+    EXPECT_EQ(bf16PairOf(NAN, 1.0f + 3 * 0x1p-8f), 0x3f827fffu);
+}
+
+TEST(CudaEmulatorConversions, PowersOfTwo) {
+    EXPECT_EQ(exp2Approximate(3.0f), 8.0f);
+    EXPECT_NEAR(exp2Approximate(0.5f), 1.41421356f, 1e-6);
+    EXPECT_EQ(exp2Approximate(-126.0f), 0x1p-126f);
+    EXPECT_EQ(exp2Approximate(-126.5f), 0.0f);
+    EXPECT_EQ(exp2Approximate(-INFINITY), 0.0f);
+    EXPECT_EQ(exp2Approximate(200.0f), INFINITY);
+    EXPECT_TRUE(std::isnan(exp2Approximate(NAN)));
+}
+
+__global__ void transposed(const uint4* rows, uint32_t* four, uint32_t* two) {
+    QUANTSCOPE_SHARED(uint4, shared, [32]);
+    shared[threadIdx.x] = load16(rows + threadIdx.x);
+    __syncwarp();
+    uint32_t a[4], b[2];
+    loadMatrices4Transposed(a, shared + threadIdx.x);
+    loadMatrices2Transposed(b, shared + threadIdx.x % 16);
+    for (unsigned m = 0; m < 4; ++m) {
+        four[m * 32 + threadIdx.x] = a[m];
+    }
+    for (unsigned m = 0; m < 2; ++m) {
+        two[m * 32 + threadIdx.x] = b[m];
+    }
+}
+
+TEST_F(CudaEmulator, MatricesAreTransposedOnTheWay) {
+    std::vector<uint16_t> elements(4 * 64);  // matrix, row, column
+    std::iota(elements.begin(), elements.end(), uint16_t{0});
+    underAllOrders([&] {
+        const OnDevice<uint16_t> rows(elements);
+        const OnDevice<uint32_t> four(4 * 32), two(2 * 32);
+        launch(transposed, 1, 32, 0, nullptr, reinterpret_cast<const uint4*>(static_cast<uint16_t*>(rows)), four, two);
+        std::vector<uint32_t> expected(4 * 32);
+        for (uint32_t i = 0; i < 4 * 32; ++i) {
+            const uint32_t column = i % 32 / 4, row = i % 4 * 2;
+            const uint32_t first = i / 32 * 64 + row * 8 + column;
+            expected[i] = (first + 8) << 16 | first;
+        }
+        EXPECT_EQ(four.host(), expected);
+        expected.resize(2 * 32);
+        EXPECT_EQ(two.host(), expected);
+    });
 }
 
 __global__ void votes(unsigned* to) {

@@ -33,7 +33,7 @@ core="base/memory_posix.cpp base/special.cpp base/thread_pool.cpp cpu/scalar.cpp
     integer/operands.cpp integer/plan.cpp integer/scalar.cpp
     quantizer/codebook.cpp quantizer/integer.cpp quantizer/midrise.cpp quantizer/quantizer.cpp quantizer/row_codec.cpp quantizer/small_float.cpp
     quantizer/twin_log.cpp rotation/rpbh.cpp stats/marginal.cpp stats/sphere.cpp"
-tests="device_test.cpp device_linear_test.cpp device_rotate_test.cpp device_slots_test.cpp device_solver_test.cpp device_statistics_test.cpp"
+tests="device_test.cpp device_attention_test.cpp device_linear_test.cpp device_rotate_test.cpp device_slots_test.cpp device_solver_test.cpp device_statistics_test.cpp"
 
 mkdir -p "$build" || exit 2
 plan=$build/plan

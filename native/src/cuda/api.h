@@ -11,7 +11,7 @@
 namespace quantscope::cuda {
 
 /// Goes up with every change of what stands below: the core library refuses another one.
-inline constexpr uint32_t kApiVersion = 4;
+inline constexpr uint32_t kApiVersion = 5;
 
 enum class Status : int32_t {
     Ok,
@@ -286,6 +286,38 @@ struct StatisticsCalls {
     Status (*measure)(Context* context, const StatisticsRequest* request);
 };
 
+// ---- attention: softmax(q kᵀ / √width + bias) v of each head, exact, as the graph's op (graph/attention.cpp) ----
+
+/// F32 is float32 throughout. BF16 goes to tensor cores: products of bfloat16 with sums in float32, the softmax in float32, its exponentials rounded to
+/// bfloat16 before they meet v.
+struct AttentionShape {
+    Element element;      ///< of q, k, v, bias and out
+    uint64_t heads;
+    uint64_t width;       ///< of one head: 1..256. Of BF16, multiples of 8 are the fast ones
+    uint64_t queries;     ///< may be 0
+    uint64_t keys;
+};
+
+/// Rows may lie anywhere, strides are elements between them. BF16: rows whose addresses and strides are multiples of 16 bytes are the fast ones.
+struct AttentionRequest {
+    const void* q;        ///< [queries, heads * width]
+    uint64_t qStride;
+    const void* k;        ///< [keys, heads * width]
+    uint64_t kStride;
+    const void* v;        ///< likewise
+    uint64_t vStride;
+    const void* bias;     ///< [keys] for all heads and queries, or null
+    void* out;            ///< [queries, heads * width]; must not overlap the others
+    uint64_t outStride;
+};
+
+struct AttentionCalls {
+    /// Whether there is a kernel for the shape: Ok, or Argument with the reason.
+    Status (*check)(const AttentionShape* shape);
+    /// A NaN, or nothing but negative infinities, in a query's scores makes its row of that head NaN.
+    Status (*run)(Context* context, const AttentionShape* shape, const AttentionRequest* request);
+};
+
 struct Api {
     uint32_t version;
     int32_t emulated;           ///< 1 when the "device" is the processor
@@ -296,6 +328,7 @@ struct Api {
     const LinearCalls* linear;
     const SolverCalls* solver;
     const StatisticsCalls* statistics;
+    const AttentionCalls* attention;
 };
 
 /// The one exported symbol. Null when the library does not speak that version.

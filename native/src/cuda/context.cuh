@@ -31,5 +31,6 @@ const RotateCalls& rotateCalls();
 const LinearCalls& linearCalls();
 const SolverCalls& solverCalls();
 const StatisticsCalls& statisticsCalls();
+const AttentionCalls& attentionCalls();
 
 }  // namespace quantscope::cuda

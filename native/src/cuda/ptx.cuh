@@ -112,6 +112,12 @@ __device__ inline uint16_t bf16Of(float value) {
     asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
     return bits;
 }
+/// Two beside each other, `low` first.
+__device__ inline uint32_t bf16PairOf(float low, float high) {
+    uint32_t bits;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+    return bits;
+}
 __device__ inline float floatOfBf16(uint16_t bits) { return __uint_as_float(static_cast<uint32_t>(bits) << 16); }
 __device__ inline uint16_t halfOf(float value) {
     uint16_t bits;
@@ -121,6 +127,13 @@ __device__ inline uint16_t halfOf(float value) {
 __device__ inline float floatOfHalf(uint16_t bits) {
     float value;
     asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+}
+
+/// 2^x to about 2 units in the last place; results below 2^-126 become zero, -infinity gives zero, NaN stays.
+__device__ inline float exp2Approximate(float x) {
+    float value;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(value) : "f"(x));
     return value;
 }
 

@@ -214,5 +214,10 @@ inline uint16_t bf16Of(float value) { return emulator::bf16Bits(value); }
 inline float floatOfBf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 inline uint16_t halfOf(float value) { return emulator::halfBits(value); }
 inline float floatOfHalf(uint16_t bits) { return emulator::halfValue(bits); }
+inline uint32_t bf16PairOf(float low, float high) { return static_cast<uint32_t>(bf16Of(high)) << 16 | bf16Of(low); }
+inline float exp2Approximate(float x) {
+    const float value = std::exp2(x);
+    return value < 0x1p-126f ? 0.0f : value;
+}
 
 }  // namespace quantscope::cuda

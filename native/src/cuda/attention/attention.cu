@@ -1,0 +1,94 @@
+// Attention: what is refused, and which kernel runs.
+#include <algorithm>
+#include <cmath>
+#include <initializer_list>
+
+#include "cuda/attention/flash.cuh"
+#include "cuda/attention/float32.cuh"
+#include "cuda/context.cuh"
+
+namespace quantscope::cuda {
+
+namespace {
+
+constexpr uint64_t kMostWidth = 256;
+constexpr uint64_t kMostHeads = 65535;   // blocks along y
+constexpr uint64_t kMostRows = uint64_t{1} << 31;
+
+Status checkShape(const AttentionShape* shape) {
+    const auto refuse = [](const std::string& reason) { return fail(Status::Argument, "no attention on the device: " + reason); };
+    if (shape->width < 1 || shape->width > kMostWidth) {
+        return refuse("heads of " + std::to_string(shape->width) + " values; it takes 1 to " + std::to_string(kMostWidth));
+    }
+    if (shape->heads < 1 || shape->heads > kMostHeads) {
+        return refuse(std::to_string(shape->heads) + " heads; it takes 1 to " + std::to_string(kMostHeads));
+    }
+    if (shape->keys < 1 || shape->keys >= kMostRows || shape->queries >= kMostRows) {
+        return refuse(std::to_string(shape->queries) + " queries and " + std::to_string(shape->keys) + " keys; it takes less than 2^31, and at least one key");
+    }
+    return Status::Ok;
+}
+
+bool isMultiple(uint64_t by, std::initializer_list<uint64_t> numbers) {
+    return std::all_of(numbers.begin(), numbers.end(), [by](uint64_t number) { return number % by == 0; });
+}
+uint64_t addressOf(const void* at) { return reinterpret_cast<uintptr_t>(at); }
+
+template <class Arguments, class T>
+Arguments argumentsOf(const AttentionShape& shape, const AttentionRequest& request) {
+    Arguments p{};
+    p.q = static_cast<const T*>(request.q);
+    p.k = static_cast<const T*>(request.k);
+    p.v = static_cast<const T*>(request.v);
+    p.bias = static_cast<const T*>(request.bias);
+    p.out = static_cast<T*>(request.out);
+    p.qStride = request.qStride;
+    p.kStride = request.kStride;
+    p.vStride = request.vStride;
+    p.outStride = request.outStride;
+    p.queries = static_cast<uint32_t>(shape.queries);
+    p.keys = static_cast<uint32_t>(shape.keys);
+    p.width = static_cast<uint32_t>(shape.width);
+    p.scale = 1.0f / std::sqrt(static_cast<float>(shape.width));
+    return p;
+}
+
+template <int kWidth>
+cudaError_t startFlash(const FlashArguments& p, uint64_t heads, cudaStream_t stream) {
+    using Tiling = flash::Tiling<kWidth>;
+    return launch(flash::attend<kWidth>, dim3(divideUp(p.queries, Tiling::kRows), static_cast<unsigned>(heads)), flash::kThreads, Tiling::kShared, stream, p);
+}
+
+/// Heads are filled up to one of a few widths, those of diffusion transformers: each costs a kernel.
+cudaError_t launchFlash(const FlashArguments& p, uint64_t heads, cudaStream_t stream) {
+    return p.width <= 64    ? startFlash<64>(p, heads, stream)
+           : p.width <= 80  ? startFlash<80>(p, heads, stream)
+           : p.width <= 128 ? startFlash<128>(p, heads, stream)
+                            : startFlash<256>(p, heads, stream);
+}
+
+Status run(Context* context, const AttentionShape* shape, const AttentionRequest* request) {
+    if (const Status status = checkShape(shape); status != Status::Ok || shape->queries == 0) {
+        return status;
+    }
+    cudaSetDevice(context->device);
+    if (shape->element == Element::F32) {
+        const auto p = argumentsOf<Float32AttentionArguments, float>(*shape, *request);
+        const dim3 grid(divideUp(p.queries, float32Attention::kTile), static_cast<unsigned>(shape->heads));
+        return check(launch(float32Attention::attend, grid, float32Attention::kThreads, 0, context->stream, p), "attention");
+    }
+    auto p = argumentsOf<FlashArguments, Bf16>(*shape, *request);
+    p.inPieces = isMultiple(8, {shape->width, request->qStride, request->kStride, request->vStride}) &&
+                 isMultiple(16, {addressOf(request->q), addressOf(request->k), addressOf(request->v)});
+    p.inPairs = isMultiple(2, {shape->width, request->outStride}) && isMultiple(4, {addressOf(request->out)});
+    return check(launchFlash(p, shape->heads, context->stream), "attention");
+}
+
+}  // namespace
+
+const AttentionCalls& attentionCalls() {
+    static constexpr AttentionCalls kCalls{checkShape, run};
+    return kCalls;
+}
+
+}  // namespace quantscope::cuda
