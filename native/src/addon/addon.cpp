@@ -12,6 +12,7 @@
 #include "addon/program.h"
 #include "addon/reconstruct.h"
 #include "base/error.h"
+#include "device/measure.h"
 #include "quantizer/codebook.h"
 #include "quantizer/expected.h"
 #include "rotation/rpbh.h"
@@ -24,9 +25,11 @@ namespace {
 /// State of one environment; worker_threads load the addon once each.
 struct State {
     std::shared_ptr<JobQueue> jobs;
+    std::shared_ptr<JobDevice> device = std::make_shared<JobDevice>();
 };
 
 JobQueue& jobsOf(Napi::Env env) { return *env.GetInstanceData<State>()->jobs; }
+const std::shared_ptr<JobDevice>& deviceOf(Napi::Env env) { return env.GetInstanceData<State>()->device; }
 
 /// Runs a synchronous export; engine errors become JavaScript errors with a code.
 template <class Body>
@@ -79,6 +82,17 @@ Napi::Value toJs(Napi::Env env, const Measurement& measurement) {
     object.Set("sampledRows", number(env, measurement.sampledRows));
     object.Set("zeroRows", number(env, measurement.zeroRows));
     object.Set("nonFinite", number(env, measurement.nonFinite));
+    return object;
+}
+
+struct MeasuredWeight {
+    Measurement measurement;
+    std::optional<std::string> onProcessor;  ///< why, when there is a device
+};
+
+Napi::Value toJs(Napi::Env env, const MeasuredWeight& measured) {
+    const Napi::Object object = toJs(env, measured.measurement).As<Napi::Object>();
+    object.Set("onProcessor", measured.onProcessor ? Napi::Value(Napi::String::New(env, *measured.onProcessor)) : env.Null());
     return object;
 }
 
@@ -202,6 +216,13 @@ Napi::Value setThreads(const Napi::CallbackInfo& info) {
     });
 }
 
+Napi::Value useCuda(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] {
+        deviceOf(info.Env())->choose(static_cast<int32_t>(toInteger(info[0], "device", 0, 1 << 20)));
+        return info.Env().Undefined();
+    });
+}
+
 /// A job whose request is parsed first. A request that makes no sense rejects the promise like any other failure of the job.
 template <class Request, class Run>
 Napi::Value submit(const Napi::CallbackInfo& info, Request (*parse)(const Napi::Value&), Run run) {
@@ -223,8 +244,11 @@ Napi::Value submit(const Napi::CallbackInfo& info, Request (*parse)(const Napi::
 }
 
 Napi::Value measureJob(const Napi::CallbackInfo& info) {
-    const auto run = [](const MeasureRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress) {
-        return measure(request, pool, cancellation, progress, kernels());
+    const auto run = [chosen = deviceOf(info.Env())](const MeasureRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress) {
+        const std::shared_ptr<Device> device = chosen->get();
+        std::optional<std::string> onProcessor = device == nullptr ? std::nullopt : notMeasuredOnDevice(request, *device);
+        return device == nullptr || onProcessor ? MeasuredWeight{measure(request, pool, cancellation, progress, kernels()), std::move(onProcessor)}
+                                                : MeasuredWeight{measureOnDevice(request, device, cancellation, progress, kernels()), std::nullopt};
     };
     return submit(info, toMeasureRequest, run);
 }
@@ -342,6 +366,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     exports.Set("cpu", Napi::Function::New(env, cpu));
     exports.Set("cuda", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return guarded(info.Env(), [&] { return cudaState(info); }); }));
     exports.Set("cudaSelfTest", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return guarded(info.Env(), [&] { return cudaSelfTest(info); }); }));
+    exports.Set("useCuda", Napi::Function::New(env, useCuda));
     exports.Set("setThreads", Napi::Function::New(env, setThreads));
     exports.Set("measure", Napi::Function::New(env, measureJob));
     exports.Set("stats", Napi::Function::New(env, statsJob));

@@ -63,4 +63,15 @@ Napi::Value cudaSelfTest(const Napi::CallbackInfo& info) {
     return wrong ? Napi::Value(Napi::String::New(env, *wrong)) : env.Null();
 }
 
+std::shared_ptr<Device> JobDevice::get() {
+    if (const int32_t number = number_.load(); device_ == nullptr && number != kNone) {
+        const auto opened = openCudaLibrary();
+        if (const auto* why = std::get_if<CudaUnavailable>(&opened)) {
+            throw DeviceError(cuda::Status::Unavailable, why->message);
+        }
+        device_ = Device::open(std::get<0>(opened), number);
+    }
+    return device_;
+}
+
 }  // namespace quantscope

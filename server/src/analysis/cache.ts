@@ -10,7 +10,7 @@ const maxFiles = 20_000;
 const maxBytes = 2 ** 30;
 
 /**
- * Tensor identity, everything that changes the numbers, build of the engine. Activation settings are not part of it: they change no weight report.
+ * Tensor identity, everything that changes the numbers, build of the engine and of what measures. Activation settings are not part of it: they change no weight report.
  * @param fitted what a fitted or packed layer depends on beyond these
  */
 export function reportKey(request: MeasureRequest, revision: string, build: string, fitted?: unknown): string {

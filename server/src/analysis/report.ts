@@ -39,12 +39,11 @@ export async function analyze(request: PlanRequest, engine: Engine, cache: Repor
   const { layers: patterns, sampleRows = 0, cancellation, onProgress } = options;
   const selected = selectLayers(plan, patterns);
   const identities = await fitIdentities(request, engine);
-  const keys = new Map(selected.map((layer) => [layer.name, keyOf(layer, identities, plan, engine, sampleRows)]));
   const known = new Map<string, LayerReport>();
-  for (const [name, key] of keys) {
-    const report = await cache.get(key);
+  for (const layer of selected) {
+    const report = await knownReport(layer, keysOf(layer, identities, plan, engine, sampleRows), cache);
     if (report) {
-      known.set(name, { ...report, name }); // the same bytes may stand under another name
+      known.set(layer.name, report);
     }
   }
   const fitted = new Set(selected.filter(({ name }) => identities.has(name) && !known.has(name)).map(({ name }) => name));
@@ -68,7 +67,7 @@ export async function analyze(request: PlanRequest, engine: Engine, cache: Repor
         const measured = preparedOf && fitted.has(layer.name) ? await measureFitted(layer, preparedOf(layer), request, measureRequest(layer, 0), engine, job)
           : { ...await engine.measure(measureRequest(layer, sampleRows), job), rotated: layer.recipe.rotate !== null };
         await requireUnchanged(plan);
-        report = toReport(layer, measured, keys.get(layer.name) ?? '');
+        report = toReport(layer, measured, keysOf(layer, identities, plan, engine, sampleRows)[0] ?? '');
         await cache.put(report);
       } catch (error) {
         if (error instanceof ModelError || (error instanceof EngineError && ['IO', 'ARGUMENT', 'MEMORY'].includes(error.code))) {
@@ -92,14 +91,25 @@ export async function analyze(request: PlanRequest, engine: Engine, cache: Repor
 export async function knownReports(request: Omit<PlanRequest, 'folder'>, engine: Engine, cache: ReportCache): Promise<LayerReport[]> {
   const { plan } = request;
   const identities = await fitIdentities(request, engine);
-  const reports = await Promise.all(plan.layers.map((layer) => cache.get(keyOf(layer, identities, plan, engine, 0))));
-  return reports.flatMap((report, index) => (report ? [{ ...report, name: plan.layers[index]?.name ?? report.name }] : []));
+  const reports = await Promise.all(plan.layers.map((layer) => knownReport(layer, keysOf(layer, identities, plan, engine, 0), cache)));
+  return reports.filter((report) => report !== undefined);
 }
 
-/** A fitted or packed layer is measured whole, whatever share of the rows is asked for. */
-function keyOf(layer: LayerPlan, identities: ReadonlyMap<string, unknown>, { revision }: Plan, engine: Engine, sampleRows: number): string {
+async function knownReport({ name }: LayerPlan, keys: readonly string[], cache: ReportCache): Promise<LayerReport | undefined> {
+  for (const key of keys) {
+    const report = await cache.get(key);
+    if (report) {
+      return { ...report, name }; // the same bytes may stand under another name
+    }
+  }
+  return undefined;
+}
+
+/** A report's keys, one for each device that may measure; it is kept under the first. A fitted or packed layer is measured whole, whatever share of the rows is asked for. */
+function keysOf(layer: LayerPlan, identities: ReadonlyMap<string, unknown>, { revision }: Plan, engine: Engine, sampleRows: number): string[] {
   const fitted = identities.get(layer.name);
-  return reportKey(measureRequest(layer, fitted === undefined ? sampleRows : 0), revision, engine.identity(), fitted);
+  const request = measureRequest(layer, fitted === undefined ? sampleRows : 0);
+  return engine.devices('weight diagnostics').map((device) => reportKey(request, revision, `${engine.identity()}${device}`, fitted));
 }
 
 export function selectLayers(plan: Plan, patterns: readonly string[] | undefined): LayerPlan[] {

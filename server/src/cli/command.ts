@@ -70,7 +70,7 @@ export class CommandContext {
   async requireDevice(): Promise<void> {
     if (this.device === 'cuda') {
       const { cuda } = await this.engine.info();
-      if (!cuda.available || cuda.jobs.length === 0) {
+      if (!cuda.available) {
         throw new UsageError(`--device cuda: ${describeCuda(cuda)}. Use --device auto or cpu.`);
       }
     }

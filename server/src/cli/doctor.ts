@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { release } from 'node:os';
 import { describeCuda } from '../engine/client';
+import { cudaJobs } from '../engine/cuda';
 import { addonPath, userCacheFolder } from '../paths';
 import type { Command } from './command';
 
@@ -19,6 +20,7 @@ export const doctor: Command = {
         `Engine       version ${engine.version}, ${engine.threads} threads`,
         `Processor    ${engine.cpuLevel} in use; supported: ${engine.supportedLevels.join(', ')}`,
         `CUDA         ${describeCuda(engine.cuda).replace(/^CUDA (is )?/, '')}`,
+        ...engine.cuda.jobs.map((job) => `             ${job}: all but ${cudaJobs[job as keyof typeof cudaJobs]}`),
         ...(engine.cuda.library === null ? [] : [`             library ${engine.cuda.library}`]),
         ...engine.cuda.devices.map(({ name, computeCapability, memoryBytes, reason }, number) =>
           `             device ${number}: ${name}, compute capability ${computeCapability}, ${(memoryBytes / 2 ** 30).toFixed(1)} GiB${reason === null ? '' : `; not used: ${reason}`}`),

@@ -35,6 +35,8 @@ export interface Measurement {
   zeroRows: number;
   /** NaN and infinite values in the measured rows. Rows that hold one are left out of every number. */
   nonFinite: number;
+  /** Why a device did not measure this, half a sentence; null when it did, and when none is used. */
+  onProcessor: string | null;
 }
 
 export interface StatsRequest { tensor: TensorRef; histogramBins: number }
@@ -148,6 +150,8 @@ export interface Addon {
   cuda(): CudaState;
   /** Tests all kernels of the CUDA library on the device of that number; what is wrong, or null. Blocks, and may crash: for a process of its own. */
   cudaSelfTest(device: number): string | null;
+  /** From the next job on, those that can use a device use this one. */
+  useCuda(device: number): void;
   /** Size of the worker pool; 0 = one per processor. Takes effect for the next job. */
   setThreads(count: number): void;
   measure(request: MeasureRequest, progress: (fraction: number) => void): Job<Measurement>;

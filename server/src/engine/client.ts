@@ -9,6 +9,8 @@ import { IPCMessageReader, IPCMessageWriter, createMessageConnection } from 'vsc
 import { ResponseError } from 'vscode-jsonrpc';
 import type { CancellationToken, MessageConnection, RequestType } from 'vscode-jsonrpc';
 import type { CudaInfo, EngineDevice, EngineInfo, StatusParams } from '../protocol';
+import { cudaIdentity } from './cuda';
+import type { CudaJob } from './cuda';
 import type { BasisFit, BasisRequest, ColumnRange, DequantizeLayerRequest, DequantizedLayer, LayerFit, Measurement, MeasureRequest, OutlierRotationFit, OutlierRotationRequest, QuantizeLayerRequest, ReconstructBlockRequest, ReconstructedBlock, SecondMomentsFile, StatsRequest, StatsResult, TensorRef, TransformRequest, TransformedSample } from './addon';
 import type { Program, RunRequest, RunResult } from './graph';
 import { BasisJob, CloseGraphRequest, ColumnRangeJob, DequantizeLayerJob, InfoRequest, JobProgress, MeasureJob, OpenGraphRequest, OutlierRotationJob, QuantizeLayerJob, ReconstructBlockJob, RunJob, StatsJob, TakeSecondMomentsJob, TransformJob } from './rpc';
@@ -64,6 +66,11 @@ export interface Engine {
   info(): Promise<EngineInfo>;
   /** Names this build of the addon without starting it: reports of another build are measured again. */
   identity(): string;
+  /**
+   * What does this job, in the order of preference: an identity of CUDA, or '' for the processor. What it computes is kept under the first, and found under any of them. An engine that runs knows it,
+   * one that was not started yet names all that may be; it is not started.
+   */
+  devices(job: CudaJob): readonly string[];
   /** Stops the engine if it runs and forgets earlier crashes; the next call starts it anew. */
   restart(): Promise<void>;
   dispose(): Promise<void>;
@@ -89,8 +96,7 @@ function unlessCancelled<T>(work: () => Promise<T>, cancellation: CancellationTo
 
 /** Half a sentence for logs: which device runs, and why not the other. */
 export function describeCuda({ available, reason, devices, device, jobs }: CudaInfo): string {
-  const name = devices[device ?? -1]?.name ?? 'a device';
-  return !available ? `CUDA is not used: ${reason}` : jobs.length === 0 ? `CUDA works on ${name}, but nothing of this version runs on it yet` : `CUDA runs ${jobs.join(', ')} on ${name}`;
+  return available ? `CUDA runs ${jobs.join(', ')} on ${devices[device ?? -1]?.name ?? 'a device'}` : `CUDA is not used: ${reason}`;
 }
 
 const maxRestarts = 4;
@@ -103,10 +109,18 @@ export class EngineClient implements Engine {
   private disposed = false;
   /** Graphs with second moments that were not taken yet: opening them again would begin the sums anew. */
   private readonly adding = new Set<string>();
+  /** Of the last start. */
+  private cuda: CudaInfo | undefined;
+  /** What a job said of the processor, once for each reason. */
+  private readonly said = new Set<string>();
 
   constructor(private readonly options: EngineOptions) {}
 
-  measure(request: MeasureRequest, options?: JobOptions): Promise<Measurement> { return this.job(MeasureJob, request, options); }
+  async measure(request: MeasureRequest, options?: JobOptions): Promise<Measurement> {
+    const measured = await this.job(MeasureJob, request, options);
+    this.explain('weight diagnostics', measured.onProcessor);
+    return measured;
+  }
   stats(request: StatsRequest, options?: JobOptions): Promise<StatsResult> { return this.job(StatsJob, request, options); }
   columnRange(request: { tensor: TensorRef }, options?: JobOptions): Promise<ColumnRange> { return this.job(ColumnRangeJob, request, options); }
   fitOutlierRotation(request: OutlierRotationRequest, options?: JobOptions): Promise<OutlierRotationFit> { return this.job(OutlierRotationJob, request, options); }
@@ -174,6 +188,20 @@ export class EngineClient implements Engine {
   identity(): string {
     const found = statSync(this.options.addonPath, { throwIfNoEntry: false });
     return found ? `${found.size}-${Math.trunc(found.mtimeMs)}` : 'missing';
+  }
+
+  devices(job: CudaJob): readonly string[] {
+    const { addonPath, device = 'auto' } = this.options;
+    const cuda = device === 'cpu' || this.cuda?.jobs.includes(job) === false ? null : cudaIdentity(addonPath);
+    return cuda === null ? [''] : device === 'cuda' ? [cuda] : [cuda, ''];
+  }
+
+  /** One line for each reason why work stays on the processor beside a device. */
+  private explain(job: CudaJob, onProcessor: string | null): void {
+    if (onProcessor !== null && !this.said.has(onProcessor)) {
+      this.said.add(onProcessor);
+      this.options.log(`engine: some ${job} stay on the processor: ${onProcessor}`);
+    }
   }
 
   async restart(): Promise<void> {
@@ -274,6 +302,7 @@ export class EngineClient implements Engine {
       const death = await died;
       throw new EngineError('UNAVAILABLE', death.message.replace('in the middle of this job', 'while it started').replace(' The next job starts it again; the log has more.', ' Run "quantscope doctor" to see what is missing.'));
     });
+    this.cuda = info.cuda;
     this.options.log(`engine: started, version ${info.version}, ${info.cpuLevel}, ${info.threads} threads, process ${info.pid}; ${describeCuda(info.cuda)}`);
     this.options.onState?.('running', 'Engine ready.');
     return { child, connection, died, info, graphs: new Map() };

@@ -3,11 +3,23 @@
  * that process with it, not the engine. Runs in the engine's host and loads no addon itself.
  */
 import { fork } from 'node:child_process';
+import { statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { CudaInfo, EngineDevice } from '../protocol';
 import type { CudaState } from './addon';
 
-/** Jobs that a device does when there is one. */
-export const cudaJobs: readonly string[] = [];
+/** Jobs that a device does when there is one, and what of them stays on the processor. */
+export const cudaJobs = {
+  'weight diagnostics': 'errors of quantizers other than codebooks, and F64 weights',
+} as const;
+export type CudaJob = keyof typeof cudaJobs;
+
+/** Names the build of the CUDA library that the engine would open (device/library.cpp), without opening it; null when there is none. Its numbers are the same on every device. */
+export function cudaIdentity(addonPath: string): string | null {
+  const chosen = process.env['QUANTSCOPE_CUDA_LIBRARY'];
+  const found = statSync(chosen === undefined || chosen === '' ? join(dirname(addonPath), 'libquantscope_cuda.so') : chosen, { throwIfNoEntry: false });
+  return found ? `cuda ${found.size}-${Math.trunc(found.mtimeMs)}` : null;
+}
 
 /** Third argument of the host that makes it run the self-test instead. */
 export const selfTestArgument = 'self-test';
@@ -34,7 +46,7 @@ export async function findCuda(state: () => CudaState, device: EngineDevice, hos
     return { ...found, reason: message };
   }
   const wrong = await selfTest(host, addonPath, number);
-  return wrong === null ? { ...found, available: true, reason: '', device: number, jobs: [...cudaJobs] } : { ...found, reason: `the self-test failed: ${wrong}` };
+  return wrong === null ? { ...found, available: true, reason: '', device: number, jobs: Object.keys(cudaJobs) } : { ...found, reason: `the self-test failed: ${wrong}` };
 }
 
 /** @returns what is wrong, or null. */

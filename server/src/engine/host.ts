@@ -102,7 +102,12 @@ function serve(): void {
   connection.onRequest(DequantizeLayerJob, ({ request, token }, cancellation) => run((progress) => addon.dequantizeLayer(request, progress), token, cancellation));
   connection.onRequest(ReconstructBlockJob, ({ request, token }, cancellation) => run((progress) => addon.reconstructBlock(request, progress), token, cancellation));
   connection.onRequest(ColumnRangeJob, ({ request, token }, cancellation) => run((progress) => addon.columnRange(request, progress), token, cancellation));
-  const cuda = findCuda(() => addon.cuda(), device as EngineDevice, __filename, addonPath);
+  const cuda = findCuda(() => addon.cuda(), device as EngineDevice, __filename, addonPath).then((found) => {
+    if (found.device !== null) {
+      addon.useCuda(found.device);
+    }
+    return found;
+  });
   connection.onRequest(InfoRequest, async () => {
     const cpu = addon.cpu();
     return { version: addon.version(), cpuLevel: cpu.level, supportedLevels: cpu.supported, threads: cpu.threads, pid: process.pid, cuda: await cuda };

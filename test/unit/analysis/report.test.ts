@@ -57,6 +57,20 @@ describe('analyze', () => {
     assert.equal(engine.measured.length, 56, 'another build of the engine measures anew');
   });
 
+  it('keeps what a device measured apart from what the processor did', async () => {
+    const cache = new ReportCache(folder());
+    const request = await glyphRequest(orbit);
+    const measuring = async (...devices: string[]): Promise<number> => {
+      const engine = new FakeEngine();
+      engine.measuredOn = devices;
+      await analyze(request, engine, cache);
+      return engine.measured.length;
+    };
+    assert.deepEqual([await measuring(''), await measuring('cuda 1', '')], [56, 0], 'a device there may be does not make old numbers useless');
+    assert.deepEqual([await measuring('cuda 1'), await measuring('cuda 1')], [56, 0], 'a device that is demanded measures itself');
+    assert.deepEqual([await measuring('cuda 2'), await measuring('')], [56, 0]);
+  });
+
   it('finds reports of an earlier process on the disk, and passes over damaged ones', async () => {
     const place = folder();
     const request = await glyphRequest(orbit);

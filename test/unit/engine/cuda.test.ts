@@ -1,9 +1,13 @@
 /** CUDA as the engine finds it: the library of the tests, which runs kernels on the processor, and one that fails in every way there is. */
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { EngineClient, describeCuda } from '../../../server/src/engine/client';
+import type { MeasureRequest, Measurement } from '../../../server/src/engine/addon';
 import { selfTest } from '../../../server/src/engine/cuda';
-import type { CudaInfo, EngineDevice } from '../../../server/src/protocol';
+import type { CudaInfo, EngineDevice, Quantizer } from '../../../server/src/protocol';
+import { writeTensor } from '../../../server/src/quantize/files';
 
 const root = resolve(__dirname, '../../..');
 const hostPath = join(root, 'dist/engine.js');
@@ -41,7 +45,71 @@ describe('CUDA', () => {
     const cuda = await found(emulated);
     assert.deepEqual({ available: cuda.available, reason: cuda.reason, device: cuda.device, library: cuda.library }, { available: true, reason: '', device: 0, library: emulated });
     assert.deepEqual(cuda.devices.map(({ name, computeCapability, reason }) => ({ name, computeCapability, reason })), [{ name: 'emulated device', computeCapability: '9.0', reason: null }]);
-    assert.ok(log.some((line) => line.includes('emulated device')), log.join('\n'));
+    assert.deepEqual(cuda.jobs, ['weight diagnostics']);
+    assert.ok(log.some((line) => line.includes('CUDA runs weight diagnostics on emulated device')), log.join('\n'));
+  });
+
+  describe('measures weights', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'quantscope-cuda-'));
+    const engines: EngineClient[] = [];
+    const codebook: Quantizer = { kind: 'codebook', bits: 4, norm: 'bf16' };
+    const rtn: Quantizer = { kind: 'int', bits: 4, symmetric: true, group: 64, scale: 'fp16' };
+    let request: MeasureRequest;
+
+    before(async () => {
+      const values = Float32Array.from({ length: 96 * 256 }, (_, i) => Math.sin(i * 12.9898) * (1 + i % 7));
+      const tensor = await writeTensor(folder, 'weight', 'F32', [96, 256], values);
+      request = { tensor, rotate: { kind: 'rpbh', seed: 3 }, diagnosticSeed: 0, weights: codebook, histogramBins: 96, sampleRows: 0 };
+    });
+    afterEach(() => Promise.all(engines.splice(0).map((engine) => engine.dispose())));
+    after(() => rmSync(folder, { recursive: true }));
+
+    function client(device: EngineDevice): EngineClient {
+      setLibrary(emulated);
+      const engine = new EngineClient({ hostPath, addonPath, threads: 1, device, log: (line) => log.push(line) });
+      engines.push(engine);
+      return engine;
+    }
+
+    function close(a: Measurement, b: Measurement): void {
+      for (const [one, other] of [[a.relativeMse, b.relativeMse], [a.rho, b.rho], [a.before.excessKurtosis, b.before.excessKurtosis], [a.after.maxAbs, b.after.maxAbs]] as const) {
+        assert.ok(Math.abs(one - other) <= 1e-4 * Math.abs(other), `${one} and ${other}`);
+      }
+      assert.ok(Math.abs(a.after.ks - b.after.ks) <= 1e-3);
+    }
+
+    it('with the numbers of the processor', async () => {
+      const [onDevice, onProcessor] = await Promise.all((['auto', 'cpu'] as const).map((device) => client(device).measure(request)));
+      assert.ok(onDevice && onProcessor);
+      assert.equal(onDevice.onProcessor, null);
+      close(onDevice, onProcessor);
+      assert.notEqual(onDevice.relativeMse, onProcessor.relativeMse, 'float32 sums of another order: equal bits would mean that both came from the processor');
+    });
+
+    it('and says what stays on the processor, once', async () => {
+      const engine = client('auto');
+      const measured = [await engine.measure({ ...request, rotate: null, weights: rtn }), await engine.measure({ ...request, weights: rtn })];
+      assert.deepEqual(measured.map(({ onProcessor }) => onProcessor), Array(2).fill('only the error of codebooks is measured on a device'));
+      assert.equal(log.filter((line) => line === 'engine: some weight diagnostics stay on the processor: only the error of codebooks is measured on a device').length, 1, log.join('\n'));
+      assert.equal((await client('cpu').measure({ ...request, weights: rtn })).onProcessor, null);
+    });
+
+    it('under an identity of their own, which needs no start of the engine', async () => {
+      const engine = client('auto');
+      const [cuda = '', ...others] = engine.devices('weight diagnostics');
+      assert.match(cuda, /^cuda \d+-\d+$/);
+      assert.deepEqual(others, ['']);
+      assert.deepEqual(client('cpu').devices('weight diagnostics'), ['']);
+      assert.deepEqual(client('cuda').devices('weight diagnostics'), [cuda]);
+      await engine.info();
+      assert.deepEqual(engine.devices('weight diagnostics'), [cuda, '']);
+      setLibrary(fake, 'wrong');
+      const without = new EngineClient({ hostPath, addonPath, threads: 1, log: () => undefined });
+      engines.push(without);
+      assert.match(without.devices('weight diagnostics')[0] ?? '', /^cuda/);
+      await without.info();
+      assert.deepEqual(without.devices('weight diagnostics'), [''], 'the self-test failed');
+    });
   });
 
   it('is left alone when the processor was asked for', async () => {
