@@ -1,9 +1,11 @@
 /** ComfyUI's quantization metadata: JSON in a safetensors header, or one small tensor per layer with the same content. Layers go by their exact names in the file. */
+import { counted, quoted } from '../../checkpoint/errors';
 import type { Checkpoint, Range, TensorInfo } from '../../protocol';
 import { find } from '../tree';
 import { problem, quantized, replaceBy } from './dialect';
 import type { Dialect, DialectEntry, DialectProblem } from './dialect';
 import { comfyRecipe, formats, scaleOrder, tensorTraps } from './comfyTensors';
+import { isAttentionNote } from './header';
 import type { LayerNote } from './comfyTensors';
 import { named } from './field';
 import type { Field } from './field';
@@ -66,6 +68,7 @@ function traps(notes: readonly LayerNote[], { tensors, metadata }: Checkpoint, t
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   const noted = new Set(notes.map(({ name }) => name));
   const orphans = tensors.filter(({ name }) => name.endsWith('.weight')).map(({ name }) => name.slice(0, -'.weight'.length)).filter((name) => !noted.has(name) && byName.has(`${name}.weight_scale`));
+  const attention = tensors.filter(isAttentionNote);
   const byModelOpt = /"modelopt"/i.test(metadata['quantization_config'] ?? '');
   return [
     ...notes.flatMap((note) => ofLayer(note, byName)),
@@ -73,8 +76,29 @@ function traps(notes: readonly LayerNote[], { tensors, metadata }: Checkpoint, t
     ...scaleOrder(notes, byName, byModelOpt, top),
     ...orphans.length === 0 ? [] : [problem('comfy/no-metadata', 'error', top,
       `${orphans.length} layers have a weight_scale but no entry, such as "${orphans[0] ?? ''}": ComfyUI loads them as unquantized and fails later with "mat1 and mat2 shapes cannot be multiplied".`)],
+    ...encoders(notes, metadata),
+    ...kernels(notes),
+    ...attention.length === 0 ? [] : [problem('comfy/attention-note', 'info', top,
+      `${counted(attention.length, 'tensor')} such as ${quoted(attention[0]?.name ?? '')} ${attention.length === 1 ? 'is' : 'are'} no weight but text: the attention that ComfyUI runs in a module. They are passed over here; a loader that takes every tensor for a weight of the model stops at them.`)],
     ...tensors.some(({ name }) => name === 'scaled_fp8' || name.endsWith('.scaled_fp8')) ? [problem('comfy/scaled-fp8', 'info', top, 'The file also carries the old marker "scaled_fp8", which is rewritten when it is loaded; an input scale of exactly 1.0 is dropped then.')] : [],
   ];
+}
+
+/** Gemma, Qwen and Llama, T5, CLIP; in a file of one model or of all. */
+const encoder = /^(?:text_encoders|cond_stage_model|conditioner)\.|(?:^|\.)(?:layers\.\d+\.(?:self_attn\.[qkvo]_proj|mlp\.\w+_proj)|encoder\.block\.\d+\.layer\.\d+\..+|text_model\.encoder\.layers\.\d+\..+)$/;
+
+/** Names in the header stay as they are while those of the tensors change. */
+function encoders(notes: readonly LayerNote[], metadata: Readonly<Record<string, string>>): DialectProblem[] {
+  const [first] = metadata['_quantization_metadata'] === undefined ? [] : notes.filter(({ name }) => encoder.test(name));
+  return first ? [problem('comfy/text-encoder', 'info', first.range, `${quoted(first.name)} is a layer of a text encoder. ComfyUI renames those while it loads them, and versions of January 2026 then found no layer for an entry of the header ` +
+    '("Missing weight for layer …", issue 11764). A .comfy_quant tensor for each layer, as files of ComfyUI\'s own have it, is renamed with its weight.')] : [];
+}
+
+/** Formats that are multiplied as they are on newer GPUs alone. */
+function kernels(notes: readonly LayerNote[]): DialectProblem[] {
+  const [first] = notes.filter(({ format }) => format === 'nvfp4' || format === 'mxfp8');
+  return first ? [problem('comfy/gpu', 'info', first.fields.range('format'), `${first.format ?? ''} is multiplied as it is on GPUs of compute capability 10.0 and above alone, with comfy-kitchen and a PyTorch for CUDA 13; ` +
+    'elsewhere ComfyUI unpacks such weights and computes in 16 bits, which saves memory and no time.')] : [];
 }
 
 /** Whether the name is that of a layer of the file. */

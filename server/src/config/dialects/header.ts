@@ -5,7 +5,7 @@ const quote = (text: string): string => JSON.stringify(text);
 
 /**
  * ComfyUI's metadata from the header or from one small tensor per layer; the config that nunchaku, ModelOpt and others put into the header; the layers that the old
- * marker `scaled_fp8` means.
+ * marker `scaled_fp8` means; no layers where ComfyUI's notes are about attention alone.
  * @param read the bytes of a tensor as text.
  * @returns undefined when the file holds none of it.
  */
@@ -23,7 +23,12 @@ export async function headerText({ metadata, tensors }: Pick<Checkpoint, 'metada
     const lines = [...modelClass === undefined ? [] : [`"model_class": ${quote(modelClass)}`], `"header_keys": [${others.map(quote).join(', ')}]`, `"quantization_config": ${config}`];
     return `{\n  ${lines.join(',\n  ')}\n}\n`;
   }
-  return scaledFp8(tensors);
+  return scaledFp8(tensors) ?? (tensors.some(isAttentionNote) ? comfyText([]) : undefined);
+}
+
+/** Text in a tensor that says which attention ComfyUI runs in a module. */
+export function isAttentionNote({ name, dtype }: TensorInfo): boolean {
+  return name.endsWith('.comfy_attention.config') && dtype === 'U8';
 }
 
 function comfyText(layers: readonly (readonly [name: string, note: string])[]): string {

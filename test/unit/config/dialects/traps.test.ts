@@ -49,7 +49,7 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
   ],
   comfyui: [
     ['formats', 'comfy/version', 'comfy/format', 'comfy/storage', 'comfy/side-tensor', 'comfy/group-width'], ['names with prefix', 'comfy/prefix', 'comfy/no-such-layer'], ['scales without metadata', 'comfy/no-metadata'], ['the old marker', 'comfy/scaled-fp8'],
-    ['ConvRot groups', 'comfy/convrot-group'], ['packed widths mislead detection', 'comfy/detection'], ['scale order', 'comfy/scale-order', 'comfy/scale-shape'], ['nibble order', 'nibbles'], ['renamed text encoders', 'text-encoder'], ['fallback to fp16', 'fp16-fallback'], ['a note that is no weight', 'attention-note'],
+    ['ConvRot groups', 'comfy/convrot-group'], ['packed widths mislead detection', 'comfy/detection'], ['scale order', 'comfy/scale-order', 'comfy/scale-shape'], ['nibble order', 'nibbles'], ['renamed text encoders', 'comfy/text-encoder'], ['fallback to fp16', 'comfy/gpu'], ['a note that is no weight', 'comfy/attention-note'],
   ],
   convert_to_quant: [['formats', 'ctq/format'], ['embedders without the switch', 'ctq/embedders']],
   'vidit-q': [['bits', 'viditq/bits', 'viditq/mixed-precision', 'viditq/mixed-index'], ['w4a8.yaml says 6', 'viditq/file-name'], ['commented-out sections', 'viditq/empty-section'], ['empty expressions', 'viditq/empty-regex']],
