@@ -58,21 +58,21 @@ function stream(command, args, shown) {
 }
 
 async function check(name, command, args) {
-  const { status } = await stream(command, args);
+  const { status, output } = await stream(command, args);
   say(`${name}: ${status === 0 ? 'ok' : 'failed'}`);
-  return status === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
+  return status === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1, why: output };
 }
 
 async function ctest(folder) {
   const { status, output } = await stream('ctest', ['--test-dir', folder, '--output-on-failure', '--progress', '--timeout', '300', '-j2']);
   const [, failed, total] = /(\d+) tests failed out of (\d+)/.exec(output) ?? [];
-  return counted(`ctest in ${folder}`, status, Number(total) - Number(failed), Number(failed));
+  return counted(`ctest in ${folder}`, status, Number(total) - Number(failed), Number(failed), output.split('\n').filter((line) => line.includes('***')).join('\n'));
 }
 
 async function mocha(patterns, shown) {
   const { status, output } = await stream('npx', ['mocha', '--import=tsx', '--forbid-only', '--forbid-pending', ...patterns], shown);
   const total = (word) => [...output.matchAll(new RegExp(`^ *(\\d+) ${word}`, 'gm'))].reduce((sum, match) => sum + Number(match[1]), 0);
-  return counted(patterns.join(' '), status, total('passing'), total('failing'));
+  return counted(patterns.join(' '), status, total('passing'), total('failing'), /^ *\d+ failing\n[^]*/m.exec(output)?.[0]);
 }
 
 /** The output of the second stands behind that of the first. */
@@ -82,12 +82,11 @@ function bothAtOnce(first, second) {
 }
 
 /** A runner that ended badly without naming a failed test, or ran none, is a failure too. */
-function counted(name, status, passed, failed) {
+function counted(name, status, passed, failed, why) {
   if (!(passed > 0) || (status !== 0 && !(failed > 0))) {
-    say(`${name}: ended with exit code ${status} after ${passed || 0} passed tests`);
-    return { passed: passed || 0, failed: Math.max(1, failed || 0) };
+    return { passed: passed || 0, failed: Math.max(1, failed || 0), why: `${name}: ended with exit code ${status} after ${passed || 0} passed tests\n${why ?? ''}` };
   }
-  return { passed, failed };
+  return { passed, failed, why };
 }
 
 await main(async () => {
@@ -106,6 +105,8 @@ await main(async () => {
     results.push(...[await stages[name]()].flat());
     say(`── ${name}: ${((performance.now() - started) / 1000).toFixed(0)} s`);
   }
+  // Once more, where it is found: the output of the other stages stands behind it.
+  results.filter(({ why }) => why).forEach(({ why }) => process.stdout.write(`\n${why.slice(0, 20_000)}`));
   const sum = (key) => results.reduce((total, result) => total + result[key], 0);
   process.stdout.write(`\n${sum('passed')} passed, ${sum('failed')} failed\n`);
   return sum('failed') === 0 ? 0 : 1;
