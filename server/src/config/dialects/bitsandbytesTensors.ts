@@ -29,7 +29,7 @@ export function weightTraps(fields: Fields, width: 'load_in_4bit' | 'load_in_8bi
         '"Supplied state dict … does not contain `bitsandbytes__*`", or a KeyError' : '"Missing quantization component `SCB`"'}). Save the quantized model again with save_pretrained, which writes all of it.`)] : [],
     ...plain ? [problem('bitsandbytes/not-quantized', 'warning', fields.keyRange(width),
       `With this section in config.json diffusers takes the weights beside it for packed ones, but ${describeShare([plain, ...others], component)}, such as ${quoted(plain.name)}, are ${plain.tensor.dtype}: it stops. ` +
-      'Pass BitsAndBytesConfig to from_pretrained for these weights; save_pretrained then writes packed ones with this section.')] : [],
+      'Take the section out and pass BitsAndBytesConfig to from_pretrained, which a section in config.json would override; save_pretrained then writes packed weights with it.')] : [],
   ];
 }
 

@@ -3,19 +3,19 @@ import { keepOriginal } from '../../methods/method';
 import type { Range, Recipe } from '../../protocol';
 import type { Located } from '../parse';
 import { find } from '../tree';
-import { kept, problem, quantized } from './dialect';
+import { kept, quantized } from './dialect';
 import type { Dialect, DialectProblem, ParsedDialect, Treatment } from './dialect';
-import { describeShare } from './evaluate';
 import { named } from './field';
 import type { Field, FieldTable } from './field';
 import { Fields } from './fields';
 import { decideTargets, readTarget, targetRule as rule } from './compressedTensorsTargets';
 import type { TargetEntry } from './compressedTensorsTargets';
 import { presetDocs, presets } from './compressedTensorsPresets';
-import { argsFields, checkArgs, quantizerOf } from './quantizationArgs';
+import { argsFields, checkArgs, columnsOf, quantizerOf } from './quantizationArgs';
 import { inConfig, methodField, quantizationConfig, quantMethod } from './quantizationConfig';
 import { equivalent, nearBoth } from './recipes';
 import type { Equivalent } from './recipes';
+import { widthTraps } from './sizes';
 import { readTransforms, transformField } from './transformConfig';
 
 const targets: Field = { type: 'names', names: rule, doc: 'Layers that this takes: names, `re:` expressions, or classes such as `Linear`.' };
@@ -90,12 +90,12 @@ export function readGroups(fields: Fields, problems: DialectProblem[], holder = 
   const target = (name: Located<string>, treatment: Treatment, ignored: boolean): TargetEntry => ({ ...readTarget(name, problems), treatment, ignored, holder });
   const ignored = fields.names('ignore', true).map((name) => target(name, kept, true));
   const groups = fields.map('config_groups');
-  const sizes: { range: Range; group: number; entries: TargetEntry[] }[] = [];
+  const sizes: (Sizes & { entries: TargetEntry[] })[] = [];
   const targets = (groups?.node.entries ?? []).flatMap(({ key, keyRange, value }) => {
     if (value.kind === 'list') {
       const preset = readPreset(key, keyRange, fields, solving);
       const entries = (groups?.names(key, true) ?? []).map((name) => target(name, preset.treatment, false));
-      sizes.push(...preset.group ? [{ range: keyRange, group: preset.group, entries }] : []);
+      sizes.push({ ...preset.sizes, entries });
       return entries;
     }
     const group = groups?.map(key);
@@ -103,25 +103,26 @@ export function readGroups(fields: Fields, problems: DialectProblem[], holder = 
       return [];
     }
     group.check('error', 'compressed-tensors refuses it.');
-    const { treatment, groupSize } = readScheme(group, solving);
+    const { treatment, sizes: own } = readScheme(group, keyRange, solving);
     const entries = group.names('targets', true).map((name) => target(name, treatment, false));
-    sizes.push(...groupSize ? [{ range: group.map('weights')?.range('group_size') ?? keyRange, group: groupSize, entries }] : []);
+    sizes.push({ ...own, entries });
     return entries;
   });
   for (const { name, range, of } of schemes(fields)) {
     const preset = readPreset(name, range, fields, solving);
     const entries = of.map((each) => target(each, preset.treatment, false));
-    sizes.push(...preset.group ? [{ range, group: preset.group, entries }] : []);
+    sizes.push({ ...preset.sizes, entries });
     targets.push(...entries);
   }
   const checked = fields.flag('bypass_divisibility_checks') !== true;
   return {
     entries: [...targets, ...ignored], otherwise: kept, unmatched: 'ignored',
     decide: (_, taking) => decideTargets(taking as readonly TargetEntry[]),
-    traps: (checkpoint, decisions) => !checked ? [] : sizes.flatMap(({ range, group, entries }) => {
-      const odd = decisions.filter(({ entry, layer }) => entries.some((each) => each === entry) && layer.inFeatures % group !== 0).map(({ layer }) => layer);
-      return odd.length === 0 ? [] : [problem('ct/group-width', 'error', range,
-        `Groups of ${group} do not divide the inputs of ${describeShare(odd, checkpoint)}, such as "${odd[0]?.name ?? ''}" (${odd[0]?.inFeatures ?? 0}): llm-compressor stops. Ignore them, or take another size.`)];
+    traps: (checkpoint, decisions) => sizes.flatMap(({ range, group, columns, entries }) => {
+      const layers = decisions.filter(({ entry }) => entries.some((each) => each === entry)).map(({ layer }) => layer);
+      return [...group === undefined || !checked ? [] : widthTraps('ct/group-width', range, group, layers, checkpoint, 'llm-compressor stops. Ignore them, or take another size.'),
+        ...columns === undefined ? [] : widthTraps('ct/block-width', range, columns, layers, checkpoint,
+          'nothing checks blocks before the run. They are filled up with a line in the log, and vLLM\'s kernels for blocks want inputs that divide. Ignore these layers, or take another size.', 'warning', 'Blocks')];
     }),
   };
 }
@@ -137,14 +138,17 @@ function schemes(fields: Fields): { name: string; range: Range; of: Located<stri
   return name === undefined ? [] : [{ name, range: fields.range('scheme'), of: fields.has('targets') ? fields.names('targets', true) : [{ value: 'Linear', range: fields.range('scheme') }] }];
 }
 
-function readPreset(name: string, range: Range, fields: Fields, solving: Solving): { treatment: Treatment; group?: number } {
+/** What shares a scale along the inputs: a group, or a block of several rows. */
+interface Sizes { range: Range; group?: number | undefined; columns?: number | undefined }
+
+function readPreset(name: string, range: Range, fields: Fields, solving: Solving): { treatment: Treatment; sizes: Sizes } {
   const preset = presets[name.toUpperCase()];
   if (!preset) {
     fields.report('ct/preset', 'error', range, `"${name}" is no preset: ${Object.keys(presets).join(', ')}.`);
-    return { treatment: quantized(name, null, null) };
+    return { treatment: quantized(name, null, null), sizes: { range } };
   }
-  const { weights, activations, group, as } = preset;
-  return { treatment: as ? quantized(name.toUpperCase(), weights, activations, solved(as, solving)) : kept, ...(group ? { group } : {}) };
+  const { weights, activations, group, columns, as } = preset;
+  return { treatment: as ? quantized(name.toUpperCase(), weights, activations, solved(as, solving)) : kept, sizes: { range, group, columns } };
 }
 
 /** Codes found as the modifier says. */
@@ -152,7 +156,8 @@ function solved({ recipe, near }: Equivalent, solving: Solving): Equivalent {
   return equivalent(recipe.weights, recipe.activations, nearBoth(near, solving.near), solving.parts);
 }
 
-function readScheme(group: Fields, solving: Solving): { treatment: Treatment; groupSize: number | undefined } {
+/** @param range of the group's name */
+function readScheme(group: Fields, range: Range, solving: Solving): { treatment: Treatment; sizes: Sizes } {
   const [weights, inputs, outputs] = [group.map('weights'), group.map('input_activations'), group.map('output_activations')];
   const parts = { weights: weights && checkArgs(weights, 'weights'), inputs: inputs && checkArgs(inputs, 'activations') };
   if (outputs) {
@@ -163,12 +168,17 @@ function readScheme(group: Fields, solving: Solving): { treatment: Treatment; gr
     inputs.report('ct/group-sizes', 'warning', inputs.range('group_size'), `Weights have groups of ${w}, activations of ${i}; kernels want the same.`);
   }
   if (!parts.weights && !parts.inputs) {
-    return { treatment: kept, groupSize: undefined };
+    return { treatment: kept, sizes: { range } };
   }
   return {
     treatment: quantized([parts.weights && `${parts.weights.label} weights`, parts.inputs && `${parts.inputs.label} activations`].filter(Boolean).join(', '), parts.weights?.bits ?? 16, parts.inputs?.bits ?? 16, schemeRecipe(weights, inputs, solving)),
-    groupSize: w !== undefined && w > 0 ? w : undefined,
+    sizes: weights ? sizesOf(weights, w) : { range },
   };
+}
+
+function sizesOf(weights: Fields, group: number | undefined): Sizes {
+  const columns = weights.scalar('strategy') === 'block' ? columnsOf(weights) : undefined;
+  return columns === undefined ? { range: weights.range('group_size'), group: group !== undefined && group > 0 ? group : undefined } : { range: weights.range('block_structure'), columns };
 }
 
 function schemeRecipe(weights: Fields | undefined, inputs: Fields | undefined, solving: Solving): Equivalent | undefined {

@@ -12,6 +12,8 @@ import type { DeepcompressorRecipe } from './deepcompressorRecipes';
 import { Fields } from './fields';
 import { rankTraps, widthTraps } from './sizes';
 
+/** Models that need no path (deepcompressor 0.1.0, `DiffusionPipelineConfig`). */
+const pipelines = ['flux.1-dev', 'flux.1-schnell', 'flux.1-canny-dev', 'flux.1-depth-dev', 'flux.1-fill-dev', 'pixart-sigma', 'sdxl', 'sdxl-turbo'];
 /** Any of them makes a YAML a file of this tool. */
 const parts = ['wgts', 'ipts', 'extra_wgts', 'smooth'];
 
@@ -59,7 +61,7 @@ const quantField: Field = {
 };
 const rootField: Field = {
   type: 'map', doc: 'A config; several files are merged in the order in which they are given.',
-  fields: { quant: quantField, pipeline: { type: 'map', doc: 'The model.', fields: { name: { type: 'text', values: named('flux.1-dev', 'flux.1-schnell', 'pixart-sigma', 'sana-1.6b'), open: true, doc: 'Its name.' }, dtype: { type: 'text', values: named('torch.bfloat16', 'torch.float16'), open: true, doc: 'In which it runs.' }, shift_activations: { type: 'flag', default: false, doc: 'Shifts inputs so that unsigned codes can hold them.' } } } },
+  fields: { quant: quantField, pipeline: { type: 'map', doc: 'The model.', fields: { name: { type: 'text', values: named(...pipelines), open: true, doc: 'Its name. Any other one needs `path`.' }, path: { type: 'text', doc: 'Where it lies, or its repository.' }, dtype: { type: 'text', values: named('torch.bfloat16', 'torch.float16'), open: true, doc: 'In which it runs.' }, shift_activations: { type: 'flag', default: false, doc: 'Shifts inputs so that unsigned codes can hold them.' } } } },
 };
 
 export const deepcompressor: Dialect = {
@@ -85,8 +87,10 @@ export const deepcompressor: Dialect = {
     const extra = readPart('extra_wgts', quant.flag('enable_extra_wgts') === false ? undefined : quant.map('extra_wgts'), 'includes');
     const lowRank = wgts.fields?.flag('enable_low_rank') === false ? undefined : wgts.fields?.map('low_rank');
     const otherwise: Treatment = { kind: wgts.bits === 16 && ipts.bits === 16 ? 'keep' : 'quantize', label: `weights ${wgts.label}, activations ${ipts.label}`, weightBits: wgts.bits, activationBits: ipts.bits };
-    const pipeline = find(file.root, 'pipeline')?.value;
-    const recipe = readRecipe(quant, pipeline?.kind === 'map' ? new Fields(pipeline, 'pipeline', problems, file.document) : undefined);
+    const pipelineNode = find(file.root, 'pipeline')?.value;
+    const pipeline = pipelineNode?.kind === 'map' ? new Fields(pipelineNode, 'pipeline', problems, file.document) : undefined;
+    const recipe = readRecipe(quant, pipeline);
+    checkPipeline(pipeline);
     dropped(extra, wgts);
     const entries = [...wgts.entries, ...ipts.entries, ...extra.entries, ...asides(quant)];
     return {
@@ -98,6 +102,14 @@ export const deepcompressor: Dialect = {
     };
   },
 };
+
+/** A fine-tune has no name that the tool knows. */
+function checkPipeline(pipeline: Fields | undefined): void {
+  const name = pipeline?.scalar('name');
+  if (typeof name === 'string' && !pipelines.includes(name) && !pipeline?.scalar('path')) {
+    pipeline?.report('deepcompressor/pipeline', 'warning', pipeline.range('name'), `deepcompressor knows no model "${name}" and stops ("Path for ${name} is not specified."), unless pipeline.path says where it lies: here, in a file merged with this one, or with --pipeline-path.`);
+  }
+}
 
 function readPart(part: Part, fields: Fields | undefined, list: 'skips' | 'includes'): ReadPart {
   const dtype = fields?.text('dtype');

@@ -3,7 +3,7 @@ import { quoted } from '../../checkpoint/errors';
 import type { Checkpoint, Layer } from '../../protocol';
 import { nearest } from '../nearest';
 import { remembering } from '../remembered';
-import { noSuchBlock } from './blocks';
+import { lastBlocksLeft, noSuchBlock } from './blocks';
 import { problem, replaceBy } from './dialect';
 import type { Decision, DialectEntry, DialectProblem, EntryResult, ParsedDialect } from './dialect';
 
@@ -41,7 +41,9 @@ export function evaluate(parsed: ParsedDialect, checkpoint: Checkpoint): Evaluat
   }));
   const context = { parsed, checkpoint, decided, byLayer: new Map(decisions.map((decision) => [decision.layer, decision])), first: new Map<string, DialectEntry>() };
   const problems = checkpoint.layers.length === 0 ? [] : written.flatMap((entry, i) => entryProblems(entry, matches[i] ?? [], context));
-  return { entries: results, decisions, problems: [...problems, ...parsed.traps?.(checkpoint, decisions) ?? []] };
+  const left = lastBlocksLeft(checkpoint, decisions);
+  const last = left ? [problem('dialect/last-blocks', 'warning', left.entry.range, left.sentence)] : [];
+  return { entries: results, decisions, problems: [...problems, ...last, ...parsed.traps?.(checkpoint, decisions) ?? []] };
 }
 
 const byName = new WeakMap<Checkpoint, ReadonlyMap<string, Layer[]>>();

@@ -69,10 +69,10 @@ export interface ReadArgs { quantizer: Quantizer; near: readonly string[] }
 
 /** The same in our terms; undefined where nothing here is like it. */
 export function quantizerOf(args: Fields, of: 'weights' | 'activations'): ReadArgs | undefined {
-  const [bits, size, structure] = [args.scalar('num_bits') ?? 8, args.scalar('group_size'), args.value('block_structure')];
+  const [bits, size] = [args.scalar('num_bits') ?? 8, args.scalar('group_size')];
   const strategy = args.scalar('strategy') ?? (typeof size === 'number' ? size > 0 ? 'group' : 'channel' : 'tensor');
-  const columns = structure?.kind === 'list' && structure.items[1]?.kind === 'scalar' ? structure.items[1].value : undefined;
-  const of2d = strategy === 'block' && typeof columns === 'number';
+  const columns = columnsOf(args);
+  const of2d = strategy === 'block' && columns !== undefined;
   const group: Granularity | undefined = strategy === 'tensor' ? 'tensor' : strategy === 'channel' || strategy === 'token' ? 'row' : of2d ? columns : typeof size === 'number' && size > 0 ? size : undefined;
   const isStatic = of === 'activations' && args.scalar('dynamic') !== true && args.scalar('dynamic') !== 'local';
   const near = of2d ? [blocksOf2d] : [];
@@ -86,6 +86,13 @@ export function quantizerOf(args: Fields, of: 'weights' | 'activations'): ReadAr
   }
   const scale = { 'torch.float16': 'fp16' as const, 'torch.bfloat16': 'bf16' as const, 'torch.float32': 'fp32' as const }[String(args.scalar('scale_dtype'))];
   return bits < 1 || bits > 8 ? undefined : { near, quantizer: int(bits, isStatic ? 'tensor' : group, { symmetric: args.scalar('symmetric') !== false, ...(scale ? { scale } : {}), ...(isStatic ? { range: 'static' as const } : {}) }) };
+}
+
+/** Inputs of a block. */
+export function columnsOf(args: Fields): number | undefined {
+  const structure = args.value('block_structure');
+  const columns = structure?.kind === 'list' && structure.items[1]?.kind === 'scalar' ? structure.items[1].value : undefined;
+  return typeof columns === 'number' && columns > 0 ? columns : undefined;
 }
 
 export const blocksOf2d = 'its scales are for blocks of several rows and columns, these for groups within a row';

@@ -7,9 +7,9 @@ import { describeShare } from './evaluate';
 import type { Fields } from './fields';
 
 /** @param effect what the tool does about it, a sentence. */
-export function widthTraps(code: DialectCode, range: Range, group: number, layers: readonly Layer[], checkpoint: Checkpoint, effect: string, severity: 'error' | 'warning' | 'info' = 'error'): DialectProblem[] {
+export function widthTraps(code: DialectCode, range: Range, group: number, layers: readonly Layer[], checkpoint: Checkpoint, effect: string, severity: 'error' | 'warning' | 'info' = 'error', what = 'Groups'): DialectProblem[] {
   const odd = group > 0 ? layers.filter(({ inFeatures }) => inFeatures % group !== 0) : [];
-  return odd.length === 0 ? [] : [problem(code, severity, range, `Groups of ${group} do not divide the inputs of ${describeShare(odd, checkpoint)}, such as "${odd[0]?.name ?? ''}" (${odd[0]?.inFeatures ?? 0}): ${effect}`)];
+  return odd.length === 0 ? [] : [problem(code, severity, range, `${what} of ${group} do not divide the inputs of ${describeShare(odd, checkpoint)}, such as "${odd[0]?.name ?? ''}" (${odd[0]?.inFeatures ?? 0}): ${effect}`)];
 }
 
 /** A low-rank branch of rank r holds r · (inputs + outputs) numbers: at min(inputs, outputs) it says all that the layer can say. @param layers that get one */

@@ -26,6 +26,8 @@ describe('deepcompressor', () => {
     ['dialect/rank', yaml('dtype: sint4, low_rank: {rank: 128}'), '128', yaml('dtype: sint4, low_rank: {rank: 128, skips: [embed]}')],
     ['deepcompressor/opts', yaml('dtype: sint4', 'dtype: sint8', '  opts: {dtype: sint8}\n'), 'opts', good],
     ['deepcompressor/skips-cleared', yaml('dtype: sint4', 'dtype: null, skips: [embed]'), 'skips', good],
+    ['deepcompressor/pipeline', `${good}pipeline: {name: my-flux}\n`, 'my-flux', `${good}pipeline: {name: my-flux, path: ./my-flux}\n`],
+    ['deepcompressor/pipeline', `${good}pipeline: {name: sana-1.6b}\n`, 'sana-1.6b', `${good}pipeline: {name: flux.1-schnell}\n`],
     besideTrap('deepcompressor/float-model', good, 'wgts', ['model.pt', 'scale.pt', 'wgts.pt'], ['model.pt', 'flux/model.pt', 'scale.pt.bak/a.pt']),
     besideTrap('deepcompressor/float-model', good, 'wgts', ['model/branch.pt', 'model/model.pt', 'model/scale.pt', 'model/smooth.pt', 'model/wgts.pt'], ['cache/wgts.pt']),
     besideTrap('deepcompressor/not-saved', good, 'wgts', ['cache/branch.pt', 'cache/smooth.pt', 'cache/wgts.pt'], ['model/branch.pt', 'model/model.pt', 'model/scale.pt', 'model/smooth.pt', 'model/wgts.pt']),

@@ -6,6 +6,8 @@ const text = (changes: Record<string, unknown>): string => JSON.stringify({ prod
 
 describe('hf_quant_config.json of ModelOpt', () => {
   const flux = publishedCheckpoint('FLUX.1-dev');
+  const [small, large] = [publishedCheckpoint('Wan2.1-1.3B'), publishedCheckpoint('Wan2.1-14B')];
+  const keeping = (...blocks: number[]): string => text({ exclude_modules: [...blocks.map((block) => `blocks.${block}.*`), 'proj_out'] });
   describeTraps('hfquant/', 'modelopt-hf', [
     ['hfquant/deprecated', text({}), '"quant_algo"', config({ load_in_8bit: true })],
     ['hfquant/algorithm', text({ quant_algo: 'NVFP' }), '"NVFP"', text({})],
@@ -14,6 +16,9 @@ describe('hf_quant_config.json of ModelOpt', () => {
     ['hfquant/loaders-differ', text({ exclude_modules: ['norm_out'] }), '"norm_out"', text({ exclude_modules: ['norm_out.*', 'time_text_embed*'] })],
     ['hfquant/loaders-differ', text({ exclude_modules: ['x_embedder', 'proj_out'] }), '"proj_out"', text({ exclude_modules: ['x_embedder', '*proj_out'] })],
     ['hfquant/group-width', text({ quant_algo: 'W4A16_AWQ', group_size: 128 }), '128', text({ quant_algo: 'W4A16_AWQ', group_size: 128, exclude_modules: ['x_embedder'] })],
+    ['dialect/last-blocks', keeping(0, 1, 2), '"blocks.0.*"', keeping(0, 1, 2, 27, 28, 29), small, small],
+    ['dialect/last-blocks', keeping(0, 1, 2), '"blocks.0.*"', keeping(0, 1, 2, 10), small, small],
+    ['dialect/last-blocks', keeping(0, 1, 2), '"blocks.0.*"', keeping(0, 1, 2), large, small],
     ['dialect/matches-nothing', text({ exclude_modules: ['blocks*'] }), '"blocks*"', text({ exclude_modules: ['lm_head', 'single_transformer_blocks*'] })],
   ], flux);
 

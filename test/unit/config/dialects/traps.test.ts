@@ -28,7 +28,7 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
     ['unknown names become FP8', 'modelopt/quant-type', 'modelopt/activation-type'], ['weight_only by default', 'modelopt/weight-only'], ['a list since 0.44', 'modelopt/list-config'], ['its own list', 'modelopt/builtin-skips'], ['saved as pickle', 'modelopt/pickle'],
     ['two generations', 'recipe/legacy-mapping'], ['cfg or enable', 'recipe/entry', 'recipe/empty-cfg'], ['later entries replace', 'recipe/replaces'], ['registered classes', 'recipe/parent-class'], ['numbers of bits', 'recipe/num-bits'],
     ['axis and block_sizes', 'recipe/axis-and-blocks', 'recipe/block-sizes', 'recipe/block-width'], ['imports', 'recipe/import'], ['hf_quant_config.json', 'hfquant/deprecated', 'hfquant/algorithm', 'hfquant/mixed', 'hfquant/group-size', 'hfquant/group-width'],
-    ['three readings of exclude_modules', 'hfquant/loaders-differ'], ['block numbers of its script for Wan', 'modelopt-wan'],
+    ['three readings of exclude_modules', 'hfquant/loaders-differ'], ['block numbers of its script for Wan', 'dialect/last-blocks'],
   ],
   'auto-round': [['backends', 'autoround/backend'], ['spelling', 'autoround/spelling'], ['lists of the exporter', 'autoround/exporter-list', 'exporters'], ['groups', 'autoround/group']],
   nunchaku_lite: [
@@ -37,14 +37,14 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
   sdnq: [['dtypes', 'sdnq/dtype', 'sdnq/codebook'], ['its own list', 'sdnq/builtin-skips'], ['Hadamard groups', 'sdnq/hadamard']],
   deepcompressor: [
     ['fixed vocabulary', 'deepcompressor/role'], ['dtype grammar', 'deepcompressor/dtype'], ['parallel lists', 'deepcompressor/parallel-lists', 'deepcompressor/scale-dtype'], ['skips are cleared', 'deepcompressor/skips-cleared'], ['outputs', 'deepcompressor/opts'],
-    ['static', 'deepcompressor/static'], ['structs', 'deepcompressor/model'], ['extra_wgts', 'deepcompressor/include-skipped'], ['groups', 'deepcompressor/group-width'], ['merged files', 'deepcompressor/merged', 'deepcompressor-merge'], ['floating point results', 'deepcompressor/float-model', 'deepcompressor/not-saved'], ['trouble at run time', 'deepcompressor-run'],
+    ['static', 'deepcompressor/static'], ['structs', 'deepcompressor/model'], ['no config for a fine-tune', 'deepcompressor/pipeline'], ['extra_wgts', 'deepcompressor/include-skipped'], ['groups', 'deepcompressor/group-width'], ['merged files', 'deepcompressor/merged', 'deepcompressor-merge'], ['floating point results', 'deepcompressor/float-model', 'deepcompressor/not-saved'], ['trouble at run time', 'deepcompressor-run'],
   ],
   nunchaku: [
     ['precision does not fit the GPU', 'svdq/gpu'], ['a header from scanned types', 'svdq/tensors'], ['rank', 'svdq/rank'], ['skip_refiners', 'svdq/skip-refiners'], ['four entries', 'svdq/header', 'svdq/model-class', 'svdq/method'], ['types and groups', 'svdq/dtype', 'svdq/group-size'],
     ['the folder form', 'svdq/older-folder'], ['loaders', 'nunchaku-load'],
   ],
   'compressed-tensors': [
-    ['rules between fields', 'ct/args'], ['presets', 'ct/preset'], ['groups of weights and activations', 'ct/group-sizes'], ['widths', 'ct/group-width', 'ct-no-check'], ['mixed precision', 'ct/mixed'], ['recipes', 'ct/several-modifiers', 'ct/targets', 'ct/no-scheme', 'ct/awq'],
+    ['rules between fields', 'ct/args'], ['presets', 'ct/preset'], ['groups of weights and activations', 'ct/group-sizes'], ['widths', 'ct/group-width', 'ct/block-width'], ['mixed precision', 'ct/mixed'], ['recipes', 'ct/several-modifiers', 'ct/targets', 'ct/no-scheme', 'ct/awq'],
     ['rotations', 'ct/transform', 'ct/transform-size'],
   ],
   comfyui: [
