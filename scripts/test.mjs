@@ -4,7 +4,7 @@ import { buildNative, main, root, run, say, setup } from './setup.mjs';
 
 /** Each stage prints what its runner prints and says how many tests passed and failed. */
 const stages = {
-  lint: async () => [await check('Types', 'npx', ['tsc', '-b']), await check('Lint', 'npx', ['eslint', '.'])],
+  lint: () => Promise.all([check('Types', 'npx', ['tsc', '-b']), check('Lint', 'npx', ['eslint', '.'])]),
   native: () => ctest('native/build'),
   // Most of the second half waits for processes that it started: the two share the processors well.
   unit: () => bothAtOnce(['test/unit/**/*.test.ts', 'test/lsp/**/*.test.ts'], ['test/cli/**/*.test.ts', 'test/package/**/*.test.ts']),
