@@ -55,7 +55,7 @@ export const bitsandbytes = backend({
   const builtin = fp32Modules(fields, takes);
   return {
     entries, otherwise, unmatched: 'ignored', builtin,
-    trapsBeside: ({ component }) => (component && otherwise.kind === 'quantize' ? weightTraps(fields, four ? 'load_in_4bit' : 'load_in_8bit', component, (layer) => [...entries, ...builtin(component)].some((entry) => entry.takes(layer))) : []),
+    trapsBeside: ({ component }) => (component && otherwise.kind === 'quantize' ? weightTraps(fields, four ? 'load_in_4bit' : 'load_in_8bit', component, [...entries, ...builtin(component)]) : []),
   };
 });
 

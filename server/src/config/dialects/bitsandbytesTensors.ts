@@ -3,16 +3,16 @@
  * `check_if_quantized_param`; bitsandbytes 2026-08, `QuantState.from_dict`). All of it are names, types and shapes in the file's header.
  */
 import { counted, quoted, sample } from '../../checkpoint/errors';
-import type { Checkpoint, Layer, TensorInfo } from '../../protocol';
+import type { Checkpoint, TensorInfo } from '../../protocol';
 import { problem } from './dialect';
-import type { DialectProblem } from './dialect';
+import type { DialectEntry, DialectProblem } from './dialect';
 import { describeShare } from './evaluate';
 import type { Fields } from './fields';
 
 const storages: Readonly<Record<string, string>> = { uint8: 'U8', int8: 'I8', float16: 'F16', bfloat16: 'BF16', float32: 'F32', float64: 'F64' };
 
-/** @param component the weights beside the file. @param keeps whether the section leaves a layer as it is. */
-export function weightTraps(fields: Fields, width: 'load_in_4bit' | 'load_in_8bit', component: Checkpoint, keeps: (layer: Layer) => boolean): DialectProblem[] {
+/** @param component the weights beside the file. @param keeping what leaves a layer as it is. */
+export function weightTraps(fields: Fields, width: 'load_in_4bit' | 'load_in_8bit', component: Checkpoint, keeping: readonly DialectEntry[]): DialectProblem[] {
   const { tensors, layers } = component;
   const names = new Set(tensors.map(({ name }) => name));
   const four = width === 'load_in_4bit';
@@ -22,7 +22,7 @@ export function weightTraps(fields: Fields, width: 'load_in_4bit' | 'load_in_8bi
     const missing = four ? missingState(name, names) : [name.replaceAll('weight', 'SCB')].filter((each) => !names.has(each));
     return missing.length > 0 ? [missing] : [];
   });
-  const [plain, ...others] = packed.length > 0 ? [] : layers.filter((layer) => !keeps(layer));
+  const [plain, ...others] = packed.length > 0 ? [] : layers.filter((layer) => !keeping.some((entry) => entry.takes(layer)));
   return [
     ...lacking[0] ? [problem('bitsandbytes/quant-state', 'error', fields.keyRange(width),
       `${lacking.length} of ${counted(packed.length, 'packed weight')} beside this file lack what they are unpacked with, such as ${sample(lacking[0])}: diffusers stops (${four ?
