@@ -13,6 +13,7 @@
 #include "device/coder.h"
 #include "device/device.h"
 #include "device/library.h"
+#include "device_attention.h"
 #include "device_linears.h"
 #include "quantizer/codebook.h"
 #include "rotation/rpbh.h"
@@ -148,7 +149,9 @@ int main() {
         }
         rotateAndQuantize(device, copyRate, bytes, turns);
         weightDiagnostics(device, copyRate, bytes / 4, turns);
-        bench::linears(device, emulated, [&](const std::function<void()>& work) { return best(*device, turns, emulated ? 1 : 5, work); }, line);
+        const bench::Best bestOf = [&](const std::function<void()>& work) { return best(*device, turns, emulated ? 1 : 5, work); };
+        const bench::Bf16Rate products = bench::linears(device, emulated, bestOf, line);
+        bench::attention(device, emulated, products, bestOf, line);
     } catch (const Error& error) {
         std::printf("The benchmark failed: %s\n", error.what());
         return 1;

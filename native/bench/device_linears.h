@@ -113,7 +113,14 @@ inline DeviceArray<uint8_t> packedWeights(Device& device, const DeviceLinear& li
 using Best = std::function<double(const std::function<void()>&)>;                    ///< milliseconds of one round
 using Line = std::function<void(const std::string&, double, double, const char*, double, const char*)>;  ///< name, ms, rate, unit, ratio, of what
 
-inline void linears(const std::shared_ptr<Device>& device, bool emulated, const Best& best, const Line& line) {
+/// What other things on tensor cores are compared with.
+struct Bf16Rate {
+    double perSecond;  ///< TFLOP/s
+    const char* name;
+};
+
+/// Gives the fastest product in bfloat16, of cuBLAS where it is there.
+inline Bf16Rate linears(const std::shared_ptr<Device>& device, bool emulated, const Best& best, const Line& line) {
     struct Shape {
         uint64_t rows, outputs, width;
     };
@@ -124,6 +131,7 @@ inline void linears(const std::shared_ptr<Device>& device, bool emulated, const 
     if (!cublas) {
         std::printf("BENCH cuBLAS is not on this machine: ratios to it are missing\n");
     }
+    Bf16Rate fastest{0, "own BF16"};
     for (const auto& [rows, outputs, width] : shapes) {
         const std::string name = std::to_string(rows) + " x " + std::to_string(width) + " -> " + std::to_string(outputs);
         const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(outputs) * static_cast<double>(width);
@@ -162,10 +170,12 @@ inline void linears(const std::shared_ptr<Device>& device, bool emulated, const 
             const double ms = best([&] { linear.run(request); });
             own = own == 0 ? ms : own;
             const double against = reference > 0 ? reference : own;
+            fastest = {std::max(fastest.perSecond, work / against / 1e9), reference > 0 ? "cuBLAS BF16" : "own BF16"};
             line(std::string(kind.name) + ", " + name + ", weights " + std::to_string(linear.weightBytes() >> 20) + " MiB", ms, work / ms / 1e9, "TFLOP/s",
                  against / ms, reference > 0 ? "cuBLAS BF16" : "own BF16");
         }
     }
+    return fastest;
 }
 
 }  // namespace quantscope::bench

@@ -9,7 +9,7 @@
 #include "base/random.h"
 #include "cpu/kernels.h"
 #include "device/coder.h"
-#include "device/self_test.h"
+#include "device/self_test/definitions.h"
 #include "device_support.h"
 #include "quantizer/row_codec.h"
 #include "rotation/rpbh.h"

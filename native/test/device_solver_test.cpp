@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "device/self_test/definitions.h"
 #include "device_support.h"
 #include "support.h"
 
@@ -142,33 +143,6 @@ TEST(DeviceSolver, SweepsAsGptqIsDefined) {
             sides[i] = 0.4f + 0.01f * static_cast<float>(i % 7);
             sides[i + 1] = -3.0f - static_cast<float>(i / 2 % 2);
         }
-        const auto value = [&](size_t row, size_t coordinate, int code) {
-            const float* const side = sides.data() + row * 2 * (n / group) + 2 * (coordinate / group);
-            return (levels[static_cast<size_t>(code)] + side[1]) * side[0];
-        };
-        std::vector<uint8_t> codes(rows * n);
-        std::vector<double> losses(rows);
-        for (size_t row = 0; row < rows; ++row) {
-            std::vector<double> errors(n);
-            for (size_t r = n; r-- > 0;) {
-                const size_t coordinate = problem.order[r];
-                double moved = 0;
-                for (size_t k = r + 1; k < n; ++k) {
-                    moved += errors[k] * lower[k * n + r];
-                }
-                const double w = double(weights[row * n + coordinate]) + moved / lower[r * n + r];
-                int best = 0;
-                for (int code = 1; code < 1 << kBits; ++code) {
-                    if (std::fabs(double(value(row, coordinate, code)) - w) <= std::fabs(double(value(row, coordinate, best)) - w)) {
-                        best = code;
-                    }
-                }
-                codes[row * n + coordinate] = static_cast<uint8_t>(best);
-                errors[r] = double(weights[row * n + coordinate]) - double(value(row, coordinate, best));
-                const double left = (w - double(value(row, coordinate, best))) * lower[r * n + r];
-                losses[row] += problem.dead[coordinate] != 0 ? 0.0 : left * left - kDamping * errors[r] * errors[r];
-            }
-        }
         const auto lowerOnDevice = device->upload(lower), errors = device->allocate<double>(rows * n), sums = device->allocate<double>(rows * 64),
                    lossesOnDevice = device->allocate<double>(rows);
         const auto order = device->upload(problem.order);
@@ -194,10 +168,18 @@ TEST(DeviceSolver, SweepsAsGptqIsDefined) {
         request.errors = errors.data();
         request.sums = sums.data();
         device->check(device->api().solver->sweep(device->context(), &request), "sweep");
-        EXPECT_EQ(codesOnDevice.read(), codes);
+        cuda::SweepRequest plainly = request;
+        plainly.lower = lower.data();
+        plainly.order = problem.order.data();
+        plainly.dead = problem.dead.data();
+        plainly.weights = weights.data();
+        plainly.levels = levels.data();
+        plainly.sides = sides.data();
+        const auto expected = sweepPlainly(plainly);
+        EXPECT_EQ(codesOnDevice.read(), expected.codes);
         const auto found = lossesOnDevice.read();
         for (size_t row = 0; row < rows; ++row) {
-            ASSERT_NEAR(found[row], losses[row], 1e-9 * std::fabs(losses[row]) + 1e-12);
+            ASSERT_NEAR(found[row], expected.losses[row], 1e-9 * std::fabs(expected.losses[row]) + 1e-12);
         }
     }
 }

@@ -29,7 +29,7 @@ host=$(sed -n 's/^set(CUDA_HOST \(.*\))$/\1/p' "$here/src/cuda/sources.cmake")
 [ -n "$kernels" ] && [ -n "$host" ] || give_up "src/cuda/sources.cmake does not name the kernels"
 # What tests and benchmarks need of the core library.
 core="base/memory_posix.cpp base/special.cpp base/thread_pool.cpp cpu/scalar.cpp device/coder.cpp device/device.cpp device/library.cpp device/linear.cpp
-    device/measure.cpp device/self_test.cpp device/slots.cpp measure/measure.cpp quantizer/expected.cpp tensor/dtype.cpp tensor/file_posix.cpp tensor/tensor.cpp
+    device/measure.cpp device/self_test.cpp $(for name in attention definitions linear rotation solver statistics; do echo device/self_test/$name.cpp; done) device/slots.cpp measure/measure.cpp quantizer/expected.cpp tensor/dtype.cpp tensor/file_posix.cpp tensor/tensor.cpp
     integer/operands.cpp integer/plan.cpp integer/scalar.cpp
     quantizer/codebook.cpp quantizer/integer.cpp quantizer/midrise.cpp quantizer/quantizer.cpp quantizer/row_codec.cpp quantizer/small_float.cpp
     quantizer/twin_log.cpp rotation/rpbh.cpp stats/marginal.cpp stats/sphere.cpp"

@@ -9,14 +9,8 @@
 #include <vector>
 
 #include "device/device.h"
-#include "quantizer/row_codec.h"
 
 namespace quantscope {
-
-/// Codes and sides that a device made of `values` [rows, width], which are rotated already, against RowCodec's. Sums of float32 are added up in another
-/// order there, so that a value at a threshold may fall to either side and a norm to the next number of its type. What is beyond that, in words with the
-/// place; nothing when all is well. `packed` [rows, packedBytes(width, bits)], `sides` [rows, codec.sides()].
-std::optional<std::string> compareCodes(const RowCodec& codec, const float* values, size_t rows, const uint8_t* packed, const float* sides);
 
 struct SelfTest {
     const char* group;

@@ -115,32 +115,23 @@ __device__ inline void multiplyKeys(float (&scores)[Tiling<kWidth>::kTiles][Tili
     }
 }
 
-/// O += P v, with P rounded to bfloat16.
+/// O += P v.
 template <int kWidth>
-__device__ inline void multiplyValues(float (&sums)[Tiling<kWidth>::kTiles][kWidth / 8][4], const float (&p)[Tiling<kWidth>::kTiles][Tiling<kWidth>::kKeys / 8][4],
+__device__ inline void multiplyValues(float (&sums)[Tiling<kWidth>::kTiles][kWidth / 8][4], const uint32_t (&p)[Tiling<kWidth>::kTiles][Tiling<kWidth>::kKeys / 16][4],
                                       const uint8_t* values) {
     using T = Tiling<kWidth>;
     const uint32_t lane = threadIdx.x % 32;
     values += lane % 16 * T::kPitch + lane / 16 * 16;
 #pragma unroll
     for (int step = 0; step < T::kKeys / 16; ++step) {
-        uint32_t a[T::kTiles][4];
-#pragma unroll
-        for (int m = 0; m < T::kTiles; ++m) {
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                const float* const pair = p[m][2 * step + i / 2] + i % 2 * 2;
-                a[m][i] = bf16PairOf(pair[0], pair[1]);
-            }
-        }
 #pragma unroll
         for (int n = 0; n < kWidth / 8; n += 2) {
             uint32_t b[4];
             loadMatrices4Transposed(b, values + step * 16 * T::kPitch + n * 16);
 #pragma unroll
             for (int m = 0; m < T::kTiles; ++m) {
-                mmaBf16(sums[m][n], a[m], {b[0], b[1]});
-                mmaBf16(sums[m][n + 1], a[m], {b[2], b[3]});
+                mmaBf16(sums[m][n], p[m][step], {b[0], b[1]});
+                mmaBf16(sums[m][n + 1], p[m][step], {b[2], b[3]});
             }
         }
     }
@@ -164,8 +155,8 @@ struct State {
     float most[T::kTiles][2];              ///< greatest score so far, in units of q kᵀ
     float weights[T::kTiles][2];           ///< Σ p, this lane's part of it
 
-    /// Scores to probabilities in units of the greatest one so far; what was summed up in units of an earlier one is brought to those.
-    __device__ void takeScores(float (&scores)[T::kTiles][T::kKeys / 8][4], float scale) {
+    /// Scores to probabilities p in units of the greatest one so far, rounded to bfloat16; what was summed up in units of an earlier one is brought to those.
+    __device__ void takeScores(const float (&scores)[T::kTiles][T::kKeys / 8][4], float scale, uint32_t (&p)[T::kTiles][T::kKeys / 16][4]) {
 #pragma unroll
         for (int m = 0; m < T::kTiles; ++m) {
 #pragma unroll
@@ -183,11 +174,10 @@ struct State {
                 float added = 0.0f;
 #pragma unroll
                 for (int n = 0; n < T::kKeys / 8; ++n) {
-#pragma unroll
-                    for (int i = 2 * h; i < 2 * h + 2; ++i) {
-                        scores[m][n][i] = exp2Approximate(fmaf(scores[m][n][i], scale, -shift));
-                        added += scores[m][n][i];
-                    }
+                    const float low = exp2Approximate(fmaf(scores[m][n][2 * h], scale, -shift));
+                    const float high = exp2Approximate(fmaf(scores[m][n][2 * h + 1], scale, -shift));
+                    added += low + high;
+                    p[m][n / 2][n % 2 * 2 + h] = bf16PairOf(low, high);
                 }
                 weights[m][h] = fmaf(weights[m][h], correction, added);
                 if (__any_sync(kFullWarp, correction != 1.0f)) {  // rarely, once the greatest are found
@@ -277,11 +267,12 @@ __global__ void __launch_bounds__(kThreads) attend(const __grid_constant__ Flash
                 }
             }
         }
-        state.takeScores(scores, p.scale * kLog2E);
+        uint32_t probabilities[T::kTiles][T::kKeys / 16][4];
+        state.takeScores(scores, p.scale * kLog2E, probabilities);
         waitCopies<0>();
         __syncthreads();  // the values are there, and everybody has left the keys
         requestKeys(first + T::kKeys);
-        multiplyValues<kWidth>(state.sums, scores, values);
+        multiplyValues<kWidth>(state.sums, probabilities, values);
     }
     state.store(p, firstRow + warpRow, headAt);
 }
