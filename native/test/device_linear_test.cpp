@@ -228,7 +228,7 @@ void expectTwin(const IntegerCase& c) {
     const Coded x = code(c.activations, plan.x, xValues, c.width);
     const Coded w = code(c.weights, plan.w, wValues, c.width);
     const auto bias = c.bias ? random.floats(c.outputs) : std::vector<float>();
-    LinearShape shape{c.outputs, c.width, w.side, x.side, Element::F32, 0, 0, c.bias ? 1 : 0};
+    LinearShape shape{c.outputs, c.width, w.side, x.side, Element::F32, 0, 0, c.bias ? 1 : 0, 0};
     const LinearWeights weights{w.packed.data(), w.sides.data(), nullptr, nullptr, nullptr, bias.data()};
     const auto wanted = expected(plan, x, w, c.rows, c.outputs, bias);
     const auto xCodes = test::testedDevice()->upload(x.packed);
@@ -372,7 +372,7 @@ TEST(IntegerLinears, AddTailAndBranch) {
         for (size_t i = 0; i < wanted.size(); ++i) {
             wanted[i] += ofTail[i] + ofBranch[i];
         }
-        const LinearShape shape{kOutputs, kWidth, w.side, x.side, Element::F32, kTail, kRank, 1};
+        const LinearShape shape{kOutputs, kWidth, w.side, x.side, Element::F32, kTail, kRank, 1, 0};
         const LinearWeights weights{w.packed.data(), w.sides.data(), nullptr, wTail.data(), up.data(), bias.data()};
         const auto codes = device->upload(x.packed);
         const auto sides = device->upload(x.sides);
@@ -412,6 +412,29 @@ TEST(WeightOnlyLinear, DecodesToBfloat16) {
     }
 }
 
+TEST(DecodedLinears, MultiplyWhatCodesOfBothSidesStandFor) {
+    const auto device = test::testedDevice();
+    constexpr size_t kOutputs = 40, kWidth = 192, kTokens = 21;
+    const std::pair<Quantizer, Quantizer> sides[] = {{CodebookQuantizer{4}, CodebookQuantizer{3}}, {integers(4, 32), integers(8, 64, false)}, {MidRiseQuantizer{4}, CodebookQuantizer{8}},
+                                                     {integers(4, 0, false), integers(4)}, {KeepQuantizer{}, CodebookQuantizer{4}}, {KeepQuantizer{}, integers(5, 48, false)}};
+    for (const auto& [weightsAs, activationsAs] : sides) {
+        test::Gaussian random(19);
+        const DeviceLinear linear(device, {kOutputs, kWidth, weightsAs, activationsAs, 0, 0, false, true});
+        const bool keeps = std::holds_alternative<KeepQuantizer>(weightsAs);
+        const auto wValues = random.floats(kOutputs * kWidth);
+        const Coded w = keeps ? Coded{} : code(weightsAs, {}, wValues, kWidth);
+        const Coded x = code(activationsAs, {}, random.floats(kTokens * kWidth), kWidth);
+        const LinearWeights weights{w.packed.data(), w.sides.data(), wValues.data(), nullptr, nullptr, nullptr};
+        const auto codes = device->upload(x.packed);
+        const auto xSides = device->upload(x.sides);
+        LinearRequest request{};
+        request.rows = kTokens;
+        request.x = codes.data();
+        request.xSides = xSides.data();
+        expectNear(run(linear.shape(), weights, request), plainly(throughBF16(x.decoded), throughBF16(keeps ? wValues : w.decoded), kTokens, kOutputs, kWidth), 1e-5, 2e-4);
+    }
+}
+
 TEST(IntegerLinears, ARowWithoutCodesShows) {
     const size_t width = 64;
     const auto found = planInteger(integers(4, 32, false), integers(8, 0, false), width, scalarProductKernels());
@@ -421,7 +444,7 @@ TEST(IntegerLinears, ARowWithoutCodesShows) {
     values[width + 5] = std::numeric_limits<float>::infinity();
     const Coded x = code(integers(8, 0, false), plan.x, values, width);
     const Coded w = code(integers(4, 32, false), plan.w, random.floats(4 * width), width);
-    const LinearShape shape{4, width, w.side, x.side, Element::F32, 0, 0, 0};
+    const LinearShape shape{4, width, w.side, x.side, Element::F32, 0, 0, 0, 0};
     const LinearWeights weights{w.packed.data(), w.sides.data(), nullptr, nullptr, nullptr, nullptr};
     const auto codes = test::testedDevice()->upload(x.packed);
     const auto sides = test::testedDevice()->upload(x.sides);

@@ -11,30 +11,8 @@ namespace quantscope {
 namespace {
 
 using test::Model;
+using test::buildBlock;
 using test::rpbh;
-
-/// A network with every op of a transformer block, so that a difference anywhere shows.
-void buildBlock(Model& model, uint64_t tokens, uint64_t width, uint64_t heads) {
-    const Buffer x = model.input({tokens, width});
-    const Buffer t = model.input({1}, {311.0f});
-    const Buffer cos = model.input({tokens, width / heads / 2});
-    const Buffer sin = model.input({tokens, width / heads / 2});
-    const auto linear = [&](const std::string& name, Buffer from, Shape shape, uint64_t inputs) {
-        return model.add(LinearOp{name, from, model.tensor({shape.back(), inputs}), model.tensor({shape.back()}), 0}, shape);
-    };
-    const Buffer c = linear(
-        "modulation", model.add(UnaryOp{UnaryKind::Silu, model.add(TimestepOp{t, 64, 0, 1, 0}, {64}), 0}, {64}), {3 * width}, 64);
-    const auto chunk = [&](uint64_t i) { return model.add(SliceOp{c, 0, i * width, (i + 1) * width, 0}, {width}); };
-    const Buffer y = model.add(ModulateOp{model.add(LayerNormOp{x, 1e-6, {}, {}, 0}, {tokens, width}), chunk(0), chunk(1), 0},
-                               {tokens, width});
-    const Buffer q = model.add(RopeOp{linear("q", y, {tokens, width}, width), cos, sin, heads, 0}, {tokens, width});
-    const Buffer k = model.add(RopeOp{linear("k", y, {tokens, width}, width), cos, sin, heads, 0}, {tokens, width});
-    const Buffer o = model.add(AttentionOp{q, k, linear("v", y, {tokens, width}, width), heads, {}, 0}, {tokens, width});
-    const Buffer z = model.add(GateAddOp{x, chunk(2), linear("out", o, {tokens, width}, width), 0}, {tokens, width});
-    const Buffer up =
-        model.add(UnaryOp{UnaryKind::GeluTanh, linear("up", z, {tokens, 4 * width}, width), 0}, {tokens, 4 * width});
-    model.add(BinaryOp{BinaryKind::Add, z, linear("down", up, {tokens, width}, 4 * width), 0}, {tokens, width});
-}
 
 TEST(GraphRun, DoesNotDependOnTheNumberOfThreads) {
     for (const bool quantized : {false, true}) {

@@ -7,6 +7,7 @@
 #include "addon/cuda.h"
 #include "addon/fields.h"
 #include "addon/fit.h"
+#include "addon/job_graph.h"
 #include "addon/jobs.h"
 #include "addon/layer.h"
 #include "addon/program.h"
@@ -26,6 +27,7 @@ namespace {
 struct State {
     std::shared_ptr<JobQueue> jobs;
     std::shared_ptr<JobDevice> device = std::make_shared<JobDevice>();
+    std::shared_ptr<GraphsOnDevice> graphs = std::make_shared<GraphsOnDevice>();
 };
 
 JobQueue& jobsOf(Napi::Env env) { return *env.GetInstanceData<State>()->jobs; }
@@ -150,6 +152,22 @@ Napi::Value toJs(Napi::Env env, const CapturedLayer& layer) {
     return object;
 }
 
+Napi::Value toJs(Napi::Env env, const DeviceUse& use) {
+    Napi::Array processor = Napi::Array::New(env, use.processor.size());
+    for (uint32_t i = 0; i < use.processor.size(); ++i) {
+        Napi::Object entry = Napi::Object::New(env);
+        entry.Set("name", Napi::String::New(env, use.processor[i].name));
+        entry.Set("reason", Napi::String::New(env, use.processor[i].reason));
+        processor.Set(i, entry);
+    }
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("name", Napi::String::New(env, use.name));
+    object.Set("processor", processor);
+    object.Set("weightBytes", number(env, use.weightBytes));
+    object.Set("residentBytes", number(env, use.residentBytes));
+    return object;
+}
+
 Napi::Value toJs(Napi::Env env, const RunResult& result) {
     Napi::Object outputs = Napi::Object::New(env);
     for (const auto& [name, values] : result.outputs) {
@@ -175,6 +193,7 @@ Napi::Value toJs(Napi::Env env, const RunResult& result) {
     }
     object.Set("integers", integers);
     object.Set("flops", number(env, result.flops));
+    object.Set("device", result.device ? toJs(env, *result.device) : env.Null());
     return object;
 }
 
@@ -293,28 +312,33 @@ Napi::Value reconstructBlockJob(const Napi::CallbackInfo& info) {
 Napi::Value openGraph(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     return guarded(env, [&] {
-        const auto holder = std::make_shared<std::shared_ptr<Graph>>(std::make_shared<Graph>(toProgram(info[0])));
+        const State& state = *env.GetInstanceData<State>();
+        const auto holder = std::make_shared<std::shared_ptr<JobGraph>>(
+            std::make_shared<JobGraph>(std::make_shared<Graph>(toProgram(info[0])), state.device, state.graphs));
+        const auto opened = [](const std::shared_ptr<JobGraph>& graph) -> JobGraph& {
+            if (graph == nullptr) {
+                failArgument("This graph was closed.");
+            }
+            return *graph;
+        };
         Napi::Object object = Napi::Object::New(env);
-        object.Set("run", Napi::Function::New(env, [holder](const Napi::CallbackInfo& call) {
-                       return submit(call, toRunRequest, [graph = *holder](const RunRequest& request, ThreadPool& pool,
-                                                                           const Cancellation& cancellation, const Progress& progress) {
-                           if (graph == nullptr) {
-                               failArgument("This graph was closed.");
-                           }
-                           return graph->run(request, pool, cancellation, progress, kernels());
+        object.Set("run", Napi::Function::New(env, [holder, opened](const Napi::CallbackInfo& call) {
+                       return submit(call, toRunRequest, [graph = *holder, opened](const JobRunRequest& request, ThreadPool& pool, const Cancellation& cancellation,
+                                                                                   const Progress& progress) {
+                           return opened(graph).run(request, pool, cancellation, progress);
                        });
                    }));
-        object.Set("takeSecondMoments", Napi::Function::New(env, [holder](const Napi::CallbackInfo& call) {
+        object.Set("takeSecondMoments", Napi::Function::New(env, [holder, opened](const Napi::CallbackInfo& call) {
                        const auto parse = +[](const Napi::Value& value) { return Fields(value, "").string("folder"); };
-                       return submit(call, parse, [graph = *holder](const std::string& folder, ThreadPool& pool,
-                                                                    const Cancellation& cancellation, const Progress& progress) {
-                           if (graph == nullptr) {
-                               failArgument("This graph was closed.");
-                           }
-                           return graph->takeSecondMoments(folder, pool, cancellation, progress);
+                       return submit(call, parse, [graph = *holder, opened](const std::string& folder, ThreadPool& pool, const Cancellation& cancellation,
+                                                                            const Progress& progress) {
+                           return opened(graph).graph()->takeSecondMoments(folder, pool, cancellation, progress);
                        });
                    }));
-        object.Set("close", Napi::Function::New(env, [holder](const Napi::CallbackInfo&) { holder->reset(); }));
+        object.Set("close", Napi::Function::New(env, [holder, graphs = state.graphs](const Napi::CallbackInfo& call) {
+                       holder->reset();
+                       jobsOf(call.Env()).afterwards([graphs] { graphs->freeClosed(); });
+                   }));
         return object;
     });
 }

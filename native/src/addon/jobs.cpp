@@ -85,6 +85,17 @@ Napi::Object JobQueue::submit(Napi::Env env, const Napi::Function& progress, Wor
     return handle;
 }
 
+void JobQueue::afterwards(std::function<void()> work) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (!thread_.joinable()) {
+            return;
+        }
+        afterwards_.push_back(std::move(work));
+    }
+    wake_.notify_one();
+}
+
 void JobQueue::cancel(Napi::Env env, const std::shared_ptr<Job>& job) {
     job->cancellation.cancel();
     {
@@ -139,9 +150,16 @@ void JobQueue::runJobs() {
         std::shared_ptr<Job> job;
         {
             std::unique_lock lock(mutex_);
-            wake_.wait(lock, [this] { return stop_ || !waiting_.empty(); });
+            wake_.wait(lock, [this] { return stop_ || !waiting_.empty() || !afterwards_.empty(); });
             if (stop_) {
                 return;
+            }
+            if (!afterwards_.empty()) {
+                const std::function<void()> work = std::move(afterwards_.front());
+                afterwards_.pop_front();
+                lock.unlock();
+                work();
+                continue;
             }
             job = waiting_.front();
             waiting_.pop_front();

@@ -38,6 +38,9 @@ public:
     /// The Job<T> of engine/addon.ts: { promise, cancel() }. JavaScript thread.
     Napi::Object submit(Napi::Env env, const Napi::Function& progress, Work work);
 
+    /// Runs on the job thread behind the job that is running, without a promise; not at all when no job ever ran. Must not throw.
+    void afterwards(std::function<void()> work);
+
     /// Cancels everything and joins the job thread. Promises that are still open stay open: the environment is going away.
     void shutdown();
 
@@ -60,6 +63,7 @@ private:
     std::mutex mutex_;
     std::condition_variable wake_;
     std::deque<std::shared_ptr<Job>> waiting_;
+    std::deque<std::function<void()>> afterwards_;
     std::shared_ptr<Job> running_;
     bool stop_ = false;
     std::thread thread_;

@@ -62,6 +62,8 @@ public:
 };
 
 constexpr const char* kBinaryNames[] = {"add", "sub", "mul"};
+/// In the order of cuda::Element.
+constexpr const char* kElementNames[] = {"float32", "bfloat16"};
 constexpr const char* kUnaryNames[] = {"silu", "gelu_tanh", "tanh", "relu"};
 
 Op toOp(const OpFields& f) {
@@ -162,9 +164,10 @@ Program toProgram(const Napi::Value& value) {
     return program;
 }
 
-RunRequest toRunRequest(const Napi::Value& value) {
-    const Fields fields(value, "");
-    RunRequest request;
+JobRunRequest toRunRequest(const Napi::Value& value) {
+    const OpFields fields(value, "");
+    JobRunRequest result;
+    RunRequest& request = result.run;
     eachField(fields.get("inputs"), "inputs",
               [&](const std::string& name, const Napi::Value& data) { request.inputs[name] = toFloats(data, "inputs." + name); });
     eachField(fields.get("recipes"), "recipes", [&](const std::string& layer, const Napi::Value& recipe) {
@@ -186,7 +189,10 @@ RunRequest toRunRequest(const Napi::Value& value) {
             request.capture->secondMoments = Fields(capture.get("secondMoments"), "capture.secondMoments").integer("maxBytes", 0, kMaxSafeInteger);
         }
     }
-    return request;
+    if (!fields.get("device").IsNull()) {
+        result.element = fields.oneOf<cuda::Element>("device", kElementNames);
+    }
+    return result;
 }
 
 }  // namespace quantscope

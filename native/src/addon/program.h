@@ -3,12 +3,12 @@
 
 #include <napi.h>
 
-#include "graph/graph.h"
+#include "addon/job_graph.h"
 
 namespace quantscope {
 
 /// Copies the program's data. What the fields mean together is for Graph to check. Throws Error(Argument).
 Program toProgram(const Napi::Value& value);
-RunRequest toRunRequest(const Napi::Value& value);
+JobRunRequest toRunRequest(const Napi::Value& value);
 
 }  // namespace quantscope

@@ -35,6 +35,6 @@ extern "C" __attribute__((visibility("default"))) const quantscope::cuda::Api* q
     constexpr int32_t kEmulated = 0;
 #endif
     static const Api table{kApiVersion, kEmulated, QUANTSCOPE_TEXT_OF(__CUDA_ARCH_LIST__), lastMessage, &deviceCalls(), &rotateCalls(), &linearCalls(),
-                           &solverCalls(), &statisticsCalls(), &attentionCalls()};
+                           &solverCalls(), &statisticsCalls(), &attentionCalls(), &opCalls()};
     return version == kApiVersion ? &table : nullptr;
 }

@@ -11,7 +11,7 @@
 namespace quantscope::cuda {
 
 /// Goes up with every change of what stands below: the core library refuses another one.
-inline constexpr uint32_t kApiVersion = 5;
+inline constexpr uint32_t kApiVersion = 6;
 
 enum class Status : int32_t {
     Ok,
@@ -135,6 +135,7 @@ struct LinearSide {
 /// The weights decide the arithmetic:
 ///   codes x codes    sums of integers, exact; groups are added in order in float32 (cuda/linear/product.cuh says how)
 ///   codes x floats   weights are decoded to bfloat16, as W4A16 deployments do, activations rounded to it; sums in float32 on tensor cores
+///   decoded          codes on one side or both are what they decode to, rounded to bfloat16; likewise
 ///   BF16  x floats   likewise
 ///   F32   x floats   float32 throughout, inputs in ascending order, each by a fused multiply-add
 struct LinearShape {
@@ -146,6 +147,7 @@ struct LinearShape {
     uint64_t tail;         ///< inputs behind these, bfloat16 on both sides; not with F32 weights
     uint64_t rank;         ///< of the low-rank branch, bfloat16 on both sides; likewise
     int32_t bias;          ///< 0 or 1
+    int32_t decoded;       ///< 1: codes are multiplied as the floats that they decode to, the true levels of codebooks among them
 };
 
 /// One layer's weights as a checkpoint has them, on the host.
@@ -318,6 +320,162 @@ struct AttentionCalls {
     Status (*run)(Context* context, const AttentionShape* shape, const AttentionRequest* request);
 };
 
+// ---- ops: what a model computes beside linears (graph/program.h and graph/ops.h say what each op means) ----
+
+/// Activations are float32 or bfloat16, the same on all sides of an op; arithmetic is in float32, as on the processor, and rounded once at the end. Outputs
+/// lie row by row without gaps, and overlap no input. NaN goes through as it does there.
+
+inline constexpr int32_t kMaxAxes = 8;
+
+enum class Combination : int32_t {
+    Add,       ///< a + b
+    Sub,       ///< a - b
+    Mul,       ///< a b
+    Modulate,  ///< a (1 + b) + c
+    GateAdd,   ///< a + b c
+};
+
+struct CombineRequest {
+    Combination kind;
+    Element element;
+    int32_t axes;                  ///< 1..kMaxAxes
+    uint64_t sizes[kMaxAxes];      ///< of out, outermost first; all but the last multiply to less than 2^32
+    uint64_t steps[3][kMaxAxes];   ///< elements between neighbours of each operand; 0 repeats them
+    const void* operands[3];       ///< a, b, c; c null where the kind has none
+    void* out;
+};
+
+enum class Map : int32_t { Silu, GeluTanh, Tanh, Relu, Affine };
+
+struct MapRequest {
+    Map kind;
+    Element element;
+    const void* x;
+    uint64_t count;
+    float mul;             ///< Affine: clamp(mul x + add, low, high)
+    float add;
+    float low;
+    float high;
+    void* out;
+};
+
+/// Each row by itself: (x - mean) / sqrt(variance + eps), or x / sqrt(mean of squares + eps), times weight plus bias.
+struct RowNormRequest {
+    const void* x;         ///< [rows, width]
+    Element element;
+    int32_t centred;       ///< 1: layernorm, 0: rmsnorm
+    uint64_t rows;
+    uint64_t width;
+    double eps;
+    const float* weight;   ///< [width] or null
+    const float* bias;     ///< [width] or null
+    void* out;
+};
+
+/// Pieces of a group whose moments are taken at once.
+inline constexpr uint64_t kNormParts = 64;
+
+struct GroupNormRequest {
+    const void* x;         ///< [channels, size]
+    Element element;
+    uint64_t groups;       ///< of consecutive channels; divides them
+    uint64_t channels;
+    uint64_t size;
+    double eps;
+    const float* weight;   ///< [channels]
+    const float* bias;     ///< [channels]
+    double* moments;       ///< [groups, 2 kNormParts], scratch
+    void* out;
+};
+
+struct ChannelNormRequest {
+    const void* x;         ///< [channels, size]
+    Element element;
+    uint64_t channels;
+    uint64_t size;
+    const float* weight;   ///< [channels], times the root of their number
+    void* out;
+};
+
+struct RopeRequest {
+    const void* x;         ///< [tokens, heads, 2 pairs]
+    Element element;
+    uint64_t tokens;
+    uint64_t heads;
+    uint64_t pairs;
+    const void* cos;       ///< [tokens, pairs]
+    const void* sin;
+    Element angles;        ///< of both
+    void* out;
+};
+
+struct TimestepRequest {
+    const void* t;             ///< one number
+    Element tElement;
+    float scale;
+    const float* frequencies;  ///< [half]
+    uint64_t half;
+    Element element;
+    void* out;                 ///< [2 half]: cosines, sines
+};
+
+/// out[i] = x[i] with steps of their own on both sides: permutes, slices and concatenations. Nothing is computed.
+struct MoveRequest {
+    int32_t elementBytes;      ///< 2 or 4
+    int32_t axes;              ///< 1..kMaxAxes
+    uint64_t sizes[kMaxAxes];  ///< as in CombineRequest
+    uint64_t xSteps[kMaxAxes];
+    uint64_t outSteps[kMaxAxes];
+    const void* x;
+    void* out;
+};
+
+/// Nearest neighbour along every axis: source index = floor(i from / to).
+struct ResizeRequest {
+    int32_t elementBytes;     ///< 2 or 4
+    int32_t axes;             ///< 1..kMaxAxes
+    uint64_t from[kMaxAxes];  ///< shape of x
+    uint64_t to[kMaxAxes];    ///< of out; all but the last multiply to less than 2^32
+    const void* x;
+    void* out;
+};
+
+/// Stride 1, zeros around height and width, none around frames. Bfloat16 runs on tensor cores, float32 as F32 linears do.
+struct ConvRequest {
+    const void* x;         ///< [channels, frames, height, width]
+    Element element;       ///< of x, weights and out
+    uint64_t channels, frames, height, width;
+    uint64_t outputs, kernelT, kernelH, kernelW;
+    /// [outputs, convPitch(patch)]: channel, kernelT, kernelH, kernelW in that order, then three numbers whose sum is the bias, then zeros.
+    const void* weight;
+    void* out;             ///< [outputs, frames - kernelT + 1, height, width]
+    void* scratch;         ///< aligned to 256. The more, the fewer products
+    uint64_t scratchBytes; ///< at least convPitch(patch) elements
+};
+/// Elements of a row of a convolution's weights: patch = channels kernelT kernelH kernelW.
+inline constexpr uint64_t convPitch(uint64_t patch) { return (patch + 3 + 7) / 8 * 8; }
+
+struct NonFiniteRequest {
+    const void* x;
+    Element element;
+    uint64_t count;
+    uint32_t* found;  ///< becomes 1 where there is a NaN or an infinity, and stays as it is otherwise
+};
+
+struct OpCalls {
+    Status (*combine)(Context* context, const CombineRequest* request);
+    Status (*map)(Context* context, const MapRequest* request);
+    Status (*rowNorm)(Context* context, const RowNormRequest* request);
+    Status (*groupNorm)(Context* context, const GroupNormRequest* request);
+    Status (*channelNorm)(Context* context, const ChannelNormRequest* request);
+    Status (*rope)(Context* context, const RopeRequest* request);
+    Status (*timestep)(Context* context, const TimestepRequest* request);
+    Status (*move)(Context* context, const MoveRequest* request);
+    Status (*resize)(Context* context, const ResizeRequest* request);
+    Status (*conv)(Context* context, const ConvRequest* request);
+    Status (*findNonFinite)(Context* context, const NonFiniteRequest* request);
+};
+
 struct Api {
     uint32_t version;
     int32_t emulated;           ///< 1 when the "device" is the processor
@@ -329,6 +487,7 @@ struct Api {
     const SolverCalls* solver;
     const StatisticsCalls* statistics;
     const AttentionCalls* attention;
+    const OpCalls* ops;
 };
 
 /// The one exported symbol. Null when the library does not speak that version.

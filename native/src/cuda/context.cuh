@@ -32,5 +32,6 @@ const LinearCalls& linearCalls();
 const SolverCalls& solverCalls();
 const StatisticsCalls& statisticsCalls();
 const AttentionCalls& attentionCalls();
+const OpCalls& opCalls();
 
 }  // namespace quantscope::cuda

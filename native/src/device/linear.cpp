@@ -52,6 +52,7 @@ std::optional<std::string> DeviceLinear::describe(const DeviceLinearShape& shape
     s.tail = shape.tail;
     s.rank = shape.rank;
     s.bias = shape.bias ? 1 : 0;
+    s.decoded = shape.decoded ? 1 : 0;
     s.element = cuda::Element::BF16;
     if (const auto* keep = std::get_if<KeepQuantizer>(&shape.weights); keep != nullptr && keep->type == FloatType::Fp32) {
         s.element = cuda::Element::F32;
@@ -65,7 +66,7 @@ std::optional<std::string> DeviceLinear::describe(const DeviceLinearShape& shape
     if (shape.width == 0) {
         return std::nullopt;
     }
-    const bool integers = s.weights.code != cuda::Code::None && s.activations.code != cuda::Code::None;
+    const bool integers = s.weights.code != cuda::Code::None && s.activations.code != cuda::Code::None && !shape.decoded;
     std::optional<IntegerPlan> plan;
     if (integers) {
         auto found = planInteger(shape.weights, shape.activations, shape.width, scalarProductKernels());

@@ -19,6 +19,7 @@ struct DeviceLinearShape {
     uint64_t tail = 0;              ///< inputs behind `width` in high precision
     uint64_t rank = 0;              ///< of the low-rank branch
     bool bias = false;
+    bool decoded = false;           ///< codes are multiplied as the floats that they decode to, rounded to BF16
 };
 
 /// A layer's shape as the library takes it, with the tables that it points to. Immutable, thread-safe.

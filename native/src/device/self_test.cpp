@@ -25,7 +25,8 @@ const std::vector<SelfTest>& selfTests() {
                                              {"statistics", selfTest::statistics},
                                              {"linear", selfTest::linear},
                                              {"solver", selfTest::solver},
-                                             {"attention", selfTest::attention}};
+                                             {"attention", selfTest::attention},
+                                             {"graph", selfTest::graph}};
     return tests;
 }
 

@@ -18,7 +18,7 @@ struct SelfTest {
     std::function<std::optional<std::string>(const std::shared_ptr<Device>&)> run;
 };
 
-/// One for each group of api.h.
+/// For all groups of api.h; attention and ops are tested as one graph.
 const std::vector<SelfTest>& selfTests();
 
 /// What is wrong with the library on this device, as half a sentence; nothing when all tests passed.

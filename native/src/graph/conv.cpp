@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "graph/conv_geometry.h"
 #include "graph/ops.h"
 #include "linear/gemm.h"
 
@@ -9,27 +10,9 @@ namespace quantscope {
 
 namespace {
 
-/// Images are videos of one frame.
-struct Geometry {
-    uint64_t channels, frames, height, width;     // of x
-    uint64_t outputs, kernelT, kernelH, kernelW;  // of the weight
-
-    uint64_t outFrames() const { return frames - kernelT + 1; }
-    uint64_t area() const { return height * width; }
-    uint64_t patch() const { return channels * kernelT * kernelH * kernelW; }
-    double flops(uint64_t positions) const {
-        return 2.0 * static_cast<double>(positions) * static_cast<double>(outputs) * static_cast<double>(patch());
-    }
-};
-
-Geometry geometryOf(const Shape& x, const Shape& weight) {
-    return x.size() == 3 ? Geometry{x[0], 1, x[1], x[2], weight[0], 1, weight[2], weight[3]}
-                         : Geometry{x[0], x[1], x[2], x[3], weight[0], weight[2], weight[3], weight[4]};
-}
-
 /// Row `row` of the patch matrix, (channel, kt, kh, kw) in the weight's order, for positions first..first+count of one output
 /// frame.
-void gatherRow(const Geometry& g, const float* x, uint64_t row, uint64_t frame, uint64_t first, uint64_t count, float* target) {
+void gatherRow(const ConvGeometry& g, const float* x, uint64_t row, uint64_t frame, uint64_t first, uint64_t count, float* target) {
     const uint64_t kw = row % g.kernelW;
     const uint64_t kh = row / g.kernelW % g.kernelH;
     const uint64_t kt = row / (g.kernelW * g.kernelH) % g.kernelT;
@@ -66,7 +49,7 @@ void check(ConvOp& op, Checks& to) {
     to.require(weight.size() == x.size() + 1 && weight[1] == x[0] && weight[0] >= 1,
                "weight is " + describe(weight) + ", which does not fit x " + describe(x));
     to.open(op.weight, "weight");
-    const Geometry g = geometryOf(x, weight);
+    const ConvGeometry g = geometryOf(x, weight);
     to.require(g.kernelH % 2 == 1 && g.kernelW % 2 == 1,
                "weight: the kernel's height and width must be odd, found " + describe(weight));
     to.require(g.kernelT >= 1 && g.kernelT <= g.frames,
@@ -84,7 +67,7 @@ void check(ConvOp& op, Checks& to) {
 }
 
 void run(const ConvOp& op, Run& in) {
-    const Geometry g = geometryOf(in.shape(op.x), op.weight.ref.shape);
+    const ConvGeometry g = geometryOf(in.shape(op.x), op.weight.ref.shape);
     const auto weight = load(*op.weight.tensor, in.kernels);
     const auto bias = op.bias ? load(*op.bias->tensor, in.kernels) : std::vector<float>(g.outputs, 0.0f);
     const float* x = in.in(op.x);

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "graph/ops.h"
+#include "graph/strides.h"
 
 namespace quantscope {
 
@@ -30,18 +31,6 @@ std::optional<Shape> broadcast(const Shape& a, const Shape& b) {
         result[result.size() - 1 - i] = std::max(fromA, fromB);
     }
     return result;
-}
-
-/// Steps of a broadcast operand along the axes of the result; 0 where it repeats.
-std::vector<uint64_t> broadcastSteps(const Shape& shape, const Shape& result) {
-    std::vector<uint64_t> steps(result.size(), 0);
-    uint64_t step = 1;
-    for (size_t i = 0; i < shape.size(); ++i) {
-        const uint64_t size = shape[shape.size() - 1 - i];
-        steps[result.size() - 1 - i] = size == 1 ? 0 : step;
-        step *= size;
-    }
-    return steps;
 }
 
 template <class Combine>

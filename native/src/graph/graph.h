@@ -24,12 +24,28 @@ struct RunRequest {
     std::optional<CaptureRequest> capture;
 };
 
+/// An op that a device left to the processor.
+struct ProcessorOp {
+    std::string name;    ///< of a linear, or of the op
+    std::string reason;  ///< half a sentence after the name
+    bool operator==(const ProcessorOp&) const = default;
+};
+
+/// How a run used a device.
+struct DeviceUse {
+    std::string name;
+    std::vector<ProcessorOp> processor;  ///< each once
+    uint64_t weightBytes = 0;            ///< of all linears on the device, packed
+    uint64_t residentBytes = 0;          ///< of those that stayed there; the others were copied during the run
+};
+
 struct RunResult {
     std::map<std::string, std::vector<float>> outputs;
     std::vector<CapturedLayer> captured;
     std::optional<std::string> firstNonFinite;  ///< the first linear whose output held a NaN or an infinity
     std::vector<IntegerExecution> integers;     ///< of the layers whose recipe asks for integers
     double flops = 0;
+    std::optional<DeviceUse> device{};          ///< none for a run on the processor
 };
 
 class Graph {
@@ -49,13 +65,22 @@ public:
     RunResult run(const RunRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress,
                   const Kernels& kernels);
 
+    // What DeviceGraph (device/graph.h) needs to run the same program elsewhere.
+    const Program& program() const { return program_; }
+    const std::map<std::string, Captures::Expected>& linears() const { return linears_; }
+    const std::vector<MemoryPlan::Place>& places() const { return plan_; }
+    uint64_t arenaElements() const { return arenaSize_; }
+    SecondMomentsStore& secondMoments() { return secondMoments_; }
+    std::mutex& oneRun() { return oneRun_; }
+    /// Throws Error(Argument).
+    void checkRequest(const RunRequest& request) const;
+
     /// Writes the second moments that runs added up into the folder, which exists, and forgets them. Runs without an error only: one
     /// that fails or is cancelled forgets everything before it too. Throws Error: Io, Argument, Cancelled.
     std::vector<SecondMomentsFile> takeSecondMoments(const std::string& folder, ThreadPool& pool, const Cancellation& cancellation,
                                                      const Progress& progress);
 
 private:
-    void checkRequest(const RunRequest& request) const;
     /// Allocates the block and finds every buffer's address in it.
     void allocate();
 

@@ -4,27 +4,11 @@
 #include <numeric>
 
 #include "graph/ops.h"
+#include "graph/strides.h"
 
 namespace quantscope {
 
 namespace {
-
-/// Product of the sizes after `axis`.
-uint64_t innerOf(const Shape& shape, uint64_t axis) {
-    return elementsOf(Shape(shape.begin() + static_cast<std::ptrdiff_t>(axis) + 1, shape.end()));
-}
-
-uint64_t outerOf(const Shape& shape, uint64_t axis) {
-    return elementsOf(Shape(shape.begin(), shape.begin() + static_cast<std::ptrdiff_t>(axis)));
-}
-
-std::vector<uint64_t> stepsOf(const Shape& shape) {
-    std::vector<uint64_t> steps(shape.size(), 1);
-    for (size_t i = shape.size(); i-- > 1;) {
-        steps[i - 1] = steps[i] * shape[i];
-    }
-    return steps;
-}
 
 /// True when the shape, which nobody has looked at yet, has this many elements.
 bool hasElements(const Shape& shape, uint64_t elements) {
@@ -64,13 +48,7 @@ void run(const PermuteOp& op, Run& in) {
     if (isIdentity(op.axes)) {
         return;
     }
-    const auto steps = stepsOf(op.shape);
-    Shape sizes;
-    std::vector<uint64_t> sourceSteps;
-    for (const uint64_t axis : op.axes) {
-        sizes.push_back(op.shape[axis]);
-        sourceSteps.push_back(steps[axis]);
-    }
+    const auto [sizes, sourceSteps] = PermuteWalk(op);
     const uint64_t width = sizes.back();
     const uint64_t step = sourceSteps.back();
     in.workers.rows(elementsOf(sizes) / width, width, [&](uint64_t begin, uint64_t end) {

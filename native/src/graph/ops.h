@@ -41,4 +41,7 @@ QUANTSCOPE_OP(ConvOp)
 
 #undef QUANTSCOPE_OP
 
+/// [dim / 2], in float32 step by step, like the models it must agree with (DDPM's sinusoidal embedding).
+std::vector<float> frequenciesOf(const TimestepOp& op);
+
 }  // namespace quantscope

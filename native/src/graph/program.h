@@ -174,6 +174,12 @@ inline constexpr const char* kOpNames[] = {"linear",   "constant", "tensor", "ro
                                            "attention", "rope", "permute", "slice", "concat", "resize", "conv"};
 static_assert(std::size(kOpNames) == std::variant_size_v<Op>);
 
+/// Buffers that an op reads, in the order of its fields.
+std::vector<Buffer> inputsOf(const Op& op);
+inline Buffer outOf(const Op& op) {
+    return std::visit([](const auto& each) { return each.out; }, op);
+}
+
 struct Program {
     std::vector<Shape> buffers;
     std::map<std::string, Buffer> inputs;

@@ -76,17 +76,24 @@ void check(TimestepOp& op, Checks& to) {
     to.require(op.shift < static_cast<double>(op.dim / 2), "shift: expected less than half of dim");
 }
 
-/// In float32 step by step, like the models it must agree with (DDPM's sinusoidal embedding).
-void run(const TimestepOp& op, Run& in) {
-    const uint64_t half = op.dim / 2;
-    const float t = static_cast<float>(op.scale) * *in.in(op.t);
+std::vector<float> frequenciesOf(const TimestepOp& op) {
     const float logPeriod = static_cast<float>(-std::log(10000.0));
-    const float count = static_cast<float>(static_cast<double>(half) - op.shift);
+    const float count = static_cast<float>(static_cast<double>(op.dim / 2) - op.shift);
+    std::vector<float> frequencies(op.dim / 2);
+    for (uint64_t k = 0; k < frequencies.size(); ++k) {
+        frequencies[k] = std::exp(logPeriod * static_cast<float>(k) / count);
+    }
+    return frequencies;
+}
+
+void run(const TimestepOp& op, Run& in) {
+    const std::vector<float> frequencies = frequenciesOf(op);
+    const float t = static_cast<float>(op.scale) * *in.in(op.t);
     float* out = in.out(op.out);
-    for (uint64_t k = 0; k < half; ++k) {
-        const float argument = t * std::exp(logPeriod * static_cast<float>(k) / count);
+    for (size_t k = 0; k < frequencies.size(); ++k) {
+        const float argument = t * frequencies[k];
         out[k] = static_cast<float>(std::cos(static_cast<double>(argument)));
-        out[half + k] = static_cast<float>(std::sin(static_cast<double>(argument)));
+        out[frequencies.size() + k] = static_cast<float>(std::sin(static_cast<double>(argument)));
     }
 }
 

@@ -77,6 +77,9 @@ public:
     /// The same before they are quantized. Their bits do not depend on `first` and `count`.
     void readUnquantized(uint64_t first, uint64_t count, float* panel, TileMemory& memory) const;
 
+    /// The whole matrix as codes, from a file, the cache or made now. Not for weights that are kept, and without a plan.
+    std::shared_ptr<const CodedWeight> codes(Workers& workers, std::vector<TileMemory>& memory) const { return coded_ != nullptr ? coded_ : encodeAll(workers, memory); }
+
     /// Rows as integers, and where in `weight` they start.
     struct Integers {
         std::shared_ptr<const IntegerWeight> weight;

@@ -45,10 +45,6 @@ std::vector<Buffer> dataInputs(const Op& op) {
     return attention != nullptr && attention->bias ? std::vector<Buffer>{*attention->bias} : std::vector<Buffer>{};
 }
 
-Buffer outOf(const Op& op) {
-    return std::visit([](const auto& each) { return each.out; }, op);
-}
-
 }  // namespace
 
 Tape::Tape(Program program, const Recipes& recipes, const Bench& bench) : program_(std::move(program)), saved_(program_.ops.size()) {

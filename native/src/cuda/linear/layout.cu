@@ -50,7 +50,7 @@ LinearPlan planLinear(const LinearShape& shape, std::string& reason) {
     if (reason.empty() && shape.width > uint64_t{1} << 20) {
         reason = std::to_string(shape.width) + " inputs are too many";
     }
-    if (reason.empty() && w.code == Code::None && x.code != Code::None) {
+    if (reason.empty() && w.code == Code::None && x.code != Code::None && (shape.decoded == 0 || shape.element == Element::F32)) {
         reason = "weights are floats, activations codes: decode them first";
     }
     if (reason.empty() && (shape.outputs >= uint64_t{1} << 31 || shape.tail + shape.rank >= uint64_t{1} << 20)) {
@@ -60,8 +60,8 @@ LinearPlan planLinear(const LinearShape& shape, std::string& reason) {
         return plan;
     }
     plan.arithmetic = w.code == Code::None ? (shape.element == Element::F32 ? Arithmetic::F32 : Arithmetic::Bf16)
-                      : x.code == Code::None ? Arithmetic::Bf16
-                                             : Arithmetic::Integers;
+                      : x.code == Code::None || shape.decoded != 0 ? Arithmetic::Bf16
+                                                                   : Arithmetic::Integers;
     if (plan.arithmetic == Arithmetic::F32 && shape.tail + shape.rank > 0) {
         reason = "a linear in float32 has neither tail nor low-rank branch";
         return plan;
@@ -93,9 +93,11 @@ LinearPlan planLinear(const LinearShape& shape, std::string& reason) {
         plan.expandActivations = !plan.nibbles && (!isBytes(x) || plan.offsets);
     } else {
         plan.expandWeights = w.code != Code::None;
-        if (hasLevels(w.code) && w.levels == nullptr) {
-            reason = "the codebook of the weights has no levels";
-            return plan;
+        for (const LinearSide* side : {&w, &x}) {
+            if (hasLevels(side->code) && side->levels == nullptr) {
+                reason = std::string("the codebook of the ") + (side == &w ? "weights" : "activations") + " has no levels";
+                return plan;
+            }
         }
     }
     Places places;
@@ -146,6 +148,10 @@ LinearScratch planScratch(const LinearShape& shape, const LinearPlan& plan, uint
         // x is used as it is where it is bfloat16 already and rows are aligned; the place is kept for when it is not.
         scratch.xPitch = roundUp(2 * shape.width, 16);
         scratch.x = places.take(rows * scratch.xPitch);
+        if (shape.activations.code != Code::None) {
+            scratch.scales = places.take(plan.groups * scratch.scaleStride * 4);
+            scratch.offsets = places.take(plan.groups * scratch.scaleStride * 4);
+        }
         if (plan.expandWeights) {
             scratch.wPitch = roundUp(2 * shape.width, 16);
             scratch.w = places.take(shape.outputs * scratch.wPitch);

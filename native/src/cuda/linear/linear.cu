@@ -164,13 +164,35 @@ struct Run {
         return {weights<uint8_t>(plan.codes), plan.codePitch, static_cast<uint32_t>(shape.outputs), width(), static_cast<uint32_t>(shape.weights.bits)};
     }
 
+    PackedRows packedActivations() const {
+        const LinearSide& side = shape.activations;
+        return {static_cast<const uint8_t*>(request.x), packedBytes(shape.width, side.bits), rows(), width(), static_cast<uint32_t>(side.bits)};
+    }
+
+    /// Scales and offsets of the activations by group.
+    SideRequest arrangeActivations(float unit) {
+        const LinearSide& side = shape.activations;
+        SideRequest sides{};
+        sides.sides = request.xSides;
+        sides.rows = rows();
+        sides.groups = static_cast<uint32_t>(plan.groups);
+        sides.sideGroups = isInteger(side.code) ? static_cast<uint32_t>(shape.width / side.group) : 0;
+        sides.unit = unit;
+        sides.half = halfOf(side);
+        sides.scales = scratch<float>(layout.scales);
+        sides.offsets = side.code == Code::Asymmetric ? scratch<int32_t>(layout.offsets) : nullptr;
+        sides.stride = static_cast<uint32_t>(layout.scaleStride);
+        launches(arrangeSides(sides, stream));
+        return sides;
+    }
+
     /// Both sides' integers, scales and offsets.
     void integers() {
         const auto group = static_cast<uint32_t>(plan.group);
         const auto groups = static_cast<uint32_t>(plan.groups);
         const auto padded = static_cast<uint32_t>(plan.padded);
         const LinearSide& side = shape.activations;
-        const PackedRows x{static_cast<const uint8_t*>(request.x), packedBytes(shape.width, side.bits), rows(), width(), static_cast<uint32_t>(side.bits)};
+        const PackedRows x = packedActivations();
         p.x = {x.at, x.pitch};
         p.flip = plan.expandActivations || plan.nibbles ? 0 : 0x80808080u;
         if (plan.expandActivations) {
@@ -189,17 +211,7 @@ struct Run {
         p.groups = groups;
         p.groupPieces = divideUp(plan.padded, product::kPiece);
         p.groupLength = group;
-        SideRequest sides{};
-        sides.sides = request.xSides;
-        sides.rows = rows();
-        sides.groups = groups;
-        sides.sideGroups = isInteger(side.code) ? static_cast<uint32_t>(shape.width / side.group) : 0;
-        sides.unit = side.unit;
-        sides.half = halfOf(side);
-        sides.scales = scratch<float>(layout.scales);
-        sides.offsets = side.code == Code::Asymmetric ? scratch<int32_t>(layout.offsets) : nullptr;
-        sides.stride = static_cast<uint32_t>(layout.scaleStride);
-        launches(arrangeSides(sides, stream));
+        const SideRequest sides = arrangeActivations(side.unit);
         p.xScales = sides.scales;
         p.xScaleStride = sides.stride;
         p.xOffsets = sides.offsets;
@@ -217,26 +229,31 @@ struct Run {
     FloatPanel floats() {
         FloatPanel panel{};
         panel.bytes = 2 * width();
-        if (request.xElement == Element::BF16 && isAligned(request.x) && request.xStride % 8 == 0) {
+        panel.x = {scratch<uint8_t>(layout.x), layout.xPitch};
+        if (shape.activations.code != Code::None) {
+            const SideRequest sides = arrangeActivations(1.0f);
+            decode(packedActivations(), shape.activations, sides.scales, sides.offsets, sides.stride, layout.x, layout.xPitch);
+        } else if (request.xElement == Element::BF16 && isAligned(request.x) && request.xStride % 8 == 0) {
             panel.x = {static_cast<const uint8_t*>(request.x), 2 * request.xStride};
         } else {
             launches(roundToBf16(request.x, request.xElement == Element::BF16, request.xStride, rows(), width(), scratch<uint16_t>(layout.x), layout.xPitch / 2,
                                  stream));
-            panel.x = {scratch<uint8_t>(layout.x), layout.xPitch};
         }
         panel.w = {weights<uint8_t>(plan.codes), plan.codePitch};
         if (plan.expandWeights) {
-            const LinearSide& side = shape.weights;
-            FloatLevels levels{};
-            for (int code = 0; code < 1 << side.bits; ++code) {
-                levels.at[code] = isInteger(side.code) ? static_cast<float>(code - halfOf(side)) : side.levels[code];
-            }
-            launches(decodeToBf16(packedWeights(), static_cast<uint32_t>(plan.group), levels, weights<float>(plan.scales),
-                                  plan.wOffsets == kNowhere ? nullptr : weights<int32_t>(plan.wOffsets), static_cast<uint32_t>(plan.scaleStride),
-                                  scratch<uint16_t>(layout.w), layout.wPitch / 2, stream));
+            decode(packedWeights(), shape.weights, weights<float>(plan.scales), plan.wOffsets == kNowhere ? nullptr : weights<int32_t>(plan.wOffsets),
+                   static_cast<uint32_t>(plan.scaleStride), layout.w, layout.wPitch);
             panel.w = {scratch<uint8_t>(layout.w), layout.wPitch};
         }
         return panel;
+    }
+
+    void decode(const PackedRows& from, const LinearSide& side, const float* scales, const int32_t* offsets, uint32_t stride, uint64_t to, uint64_t pitch) {
+        FloatLevels levels{};
+        for (int code = 0; code < 1 << side.bits; ++code) {
+            levels.at[code] = isInteger(side.code) ? static_cast<float>(code - halfOf(side)) : side.levels[code];
+        }
+        launches(decodeToBf16(from, static_cast<uint32_t>(plan.group), levels, scales, offsets, stride, scratch<uint16_t>(to), pitch / 2, stream));
     }
 
     /// Tail and branch beside each other.

@@ -1,4 +1,4 @@
-// One test for each group of api.h; each says what is wrong, or nothing, and throws Error.
+// One test for each group of api.h, ops as a whole graph; each says what is wrong, or nothing, and throws Error.
 #pragma once
 
 #include <memory>
@@ -14,5 +14,6 @@ std::optional<std::string> statistics(const std::shared_ptr<Device>& device);
 std::optional<std::string> linear(const std::shared_ptr<Device>& device);
 std::optional<std::string> solver(const std::shared_ptr<Device>& device);
 std::optional<std::string> attention(const std::shared_ptr<Device>& device);
+std::optional<std::string> graph(const std::shared_ptr<Device>& device);
 
 }  // namespace quantscope::selfTest

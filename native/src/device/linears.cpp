@@ -1,0 +1,396 @@
+#include "device/linears.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "graph/run.h"
+#include "linear/weights.h"
+#include "packed/codes.h"
+#include "rotation/rpbh.h"
+
+namespace quantscope {
+
+namespace {
+
+/// Host memory for streamed weights that need not be coded again.
+constexpr uint64_t kMostKept = uint64_t{2} << 30;
+/// What reading a weight and coding it takes, in multiply-adds of one value.
+constexpr double kWorkOfReading = 256;
+
+uint64_t rowBytes(const DeviceCoder& coder, uint64_t rows) { return rows * coder.rowBytes(); }
+
+/// Codes one by one to rows of packed bits.
+std::vector<uint8_t> packRows(const CodedWeight& weight, uint64_t outputs) {
+    const size_t width = weight.codec.width();
+    const size_t bytes = packedBytes(width, weight.codec.bits());
+    std::vector<uint8_t> packed(outputs * bytes);
+    for (uint64_t i = 0; i < outputs; ++i) {
+        packCodes(weight.codes.data() + i * width, width, weight.codec.bits(), packed.data() + i * bytes);
+    }
+    return packed;
+}
+
+std::vector<float> floatsOf(const std::vector<uint16_t>& bf16) {
+    std::vector<float> values;
+    for (const uint16_t bits : bf16) {
+        values.push_back(std::bit_cast<float>(static_cast<uint32_t>(bits) << 16));
+    }
+    return values;
+}
+
+template <class T>
+void growTo(Device& device, DeviceArray<T>& array, size_t size) {
+    if (array.size() < size) {
+        array = {};
+        array = device.allocate<T>(size);
+    }
+}
+
+}  // namespace
+
+DeviceLinears::DeviceLinears(std::shared_ptr<Device> device, const Program& program, cuda::Element element, uint64_t otherScratch, uint64_t reserve)
+    : device_(std::move(device)), program_(program), element_(element), layers_(program.ops.size()), otherScratch_(otherScratch), reserve_(reserve) {
+    for (size_t i = 0; i < program.ops.size(); ++i) {
+        if (const auto* op = std::get_if<LinearOp>(&program.ops[i])) {
+            layers_[i] = std::make_unique<Layer>(*op);
+            layers_[i]->inputs = lastOf(program.buffers[op->x]);
+            layers_[i]->outputs = lastOf(program.buffers[op->out]);
+            layers_[i]->rows = elementsOf(program.buffers[op->x]) / layers_[i]->inputs;
+        }
+    }
+}
+
+double DeviceLinears::workFor(const Recipes& recipes) const {
+    double work = 0;
+    for (const auto& layer : layers_) {
+        work += layer != nullptr && recipes_ != recipes ? static_cast<double>(layer->inputs * layer->outputs) * kWorkOfReading : 0;
+    }
+    return work;
+}
+
+void DeviceLinears::prepare(const Recipes& recipes, const DeviceBench& bench) {
+    if (recipes_ == recipes) {
+        return;
+    }
+    weights_.reset();
+    pieces_.clear();
+    kept_.clear();
+    keptBytes_ = 0;
+    recipes_.reset();
+    Recipes own = recipes;  // layers point into it; moved below without moving its entries
+    for (size_t i = 0; i < layers_.size(); ++i) {
+        if (layers_[i] == nullptr) {
+            continue;
+        }
+        Layer& layer = *layers_[i];
+        decide(layer, own);
+        if (layer.reason) {
+            bench.workers.advance(static_cast<double>(layer.inputs * layer.outputs) * kWorkOfReading);
+            continue;
+        }
+        // A layer that stands in the program more than once has its weights once.
+        const auto same = std::find_if(pieces_.begin(), pieces_.end(), [&](const Weight& weight) {
+            const LinearOp& other = weight.layer->op;
+            const auto refOf = [](const std::optional<Stored>& stored) { return stored ? std::optional(stored->ref) : std::nullopt; };
+            return other.name == layer.op.name && weight.layer->outputs == layer.outputs && refOf(other.weight) == refOf(layer.op.weight) &&
+                   refOf(other.bias) == refOf(layer.op.bias);
+        });
+        if (same != pieces_.end()) {
+            layer.weights = same->layer->weights;
+            bench.workers.advance(static_cast<double>(layer.inputs * layer.outputs) * kWorkOfReading);
+            continue;
+        }
+        layer.weights = pieces_.size();
+        if (layer.branch) {
+            pieces_.push_back({&layer, true});
+        }
+        pieces_.push_back({&layer, false});
+    }
+    std::vector<uint64_t> bytes;
+    for (const Weight& piece : pieces_) {
+        bytes.push_back(piece.bytes());
+    }
+    makeRoom();
+    kept_.resize(pieces_.size());
+    bench_ = &bench;
+    loading_ = true;
+    weights_ = std::make_unique<DeviceWeights>(device_, bytes, [this](size_t index, std::byte* target) { readWeight(index, target); }, reserve_);
+    loading_ = false;
+    recipes_ = std::move(own);
+}
+
+void DeviceLinears::decide(Layer& layer, const Recipes& recipes) const {
+    const auto found = recipes.find(layer.op.name);
+    layer.recipe = found == recipes.end() ? nullptr : &found->second;
+    layer.reason.reset();
+    layer.integers.reset();
+    layer.rotate.reset();
+    layer.coder.reset();
+    layer.product.reset();
+    layer.branch.reset();
+    layer.reason = decideProduct(layer);
+}
+
+std::optional<std::string> DeviceLinears::decideProduct(Layer& layer) const {
+    static const LinearRecipe kNone{{}, KeepQuantizer{}, KeepQuantizer{}};
+    const LinearRecipe& recipe = layer.recipe == nullptr ? kNone : *layer.recipe;
+    const bool wide = element_ == cuda::Element::F32;
+    const auto* keep = std::get_if<KeepQuantizer>(&recipe.activations);
+    if (recipe.transforms.size() > 1 || (recipe.transforms.size() == 1 && !std::holds_alternative<RpbhTransform>(recipe.transforms[0]))) {
+        return "has transforms that are not one RPBH rotation";
+    }
+    if (wide && keep != nullptr && keep->type && *keep->type != FloatType::Fp32) {
+        return "rounds activations to another type of floats";
+    }
+    const uint64_t quantized = layer.inputs - recipe.tail;
+    const uint64_t rank = recipe.lowRank ? recipe.lowRank->down.shape[0] : 0;
+    std::shared_ptr<const Rpbh> rotation;
+    if (!recipe.transforms.empty()) {
+        rotation = rotationFor(layer.inputs, std::get<RpbhTransform>(recipe.transforms[0]).seed);
+        if (const auto reason = DeviceCoder::unsupported(KeepQuantizer{}, layer.inputs, rotation.get(), *device_)) {
+            return "has inputs that are prepared on the processor: " + *reason;
+        }
+    }
+    // Codes are made in one reading of x unless something else needs what is rotated.
+    const bool alone = keep == nullptr && recipe.tail == 0 && rank == 0;
+    if (rotation != nullptr && !alone) {
+        layer.rotate.emplace(device_, KeepQuantizer{}, layer.inputs, rotation.get());
+    }
+    if (keep == nullptr) {
+        const Rpbh* const within = alone ? rotation.get() : nullptr;
+        if (const auto reason = DeviceCoder::unsupported(recipe.activations, quantized, within, *device_)) {
+            return "has inputs that are prepared on the processor: " + *reason;
+        }
+        layer.coder.emplace(device_, recipe.activations, quantized, within);
+    }
+    DeviceLinearShape shape{layer.outputs, quantized, recipe.weights, recipe.activations, recipe.tail, rank, layer.op.bias.has_value(), true};
+    if (keep != nullptr) {
+        shape.activations = KeepQuantizer{};
+    }
+    layer.codedWeights = !std::holds_alternative<KeepQuantizer>(recipe.weights) && !DeviceLinear::unsupported(shape, *device_);
+    if (!layer.codedWeights) {  // what they decode to
+        shape.weights = KeepQuantizer{wide && keep != nullptr && rank == 0 ? FloatType::Fp32 : FloatType::Bf16};
+        if (keep != nullptr) {
+            shape.width = layer.inputs;
+            shape.tail = 0;
+        }
+    }
+    if (const auto reason = DeviceLinear::unsupported(shape, *device_)) {
+        return *reason;
+    }
+    layer.product.emplace(device_, shape);
+    if (layer.codedWeights && keep == nullptr) {
+        shape.decoded = false;
+        const auto reason = DeviceLinear::unsupported(shape, *device_);
+        if (!reason) {
+            DeviceLinear integers(device_, shape);
+            const bool exact = integers.weightSurrogate() == 0 && integers.activationSurrogate() == 0;
+            if (recipe.execution == Execution::Integer) {
+                layer.integers = {layer.op.name, std::nullopt, integers.weightSurrogate(), integers.activationSurrogate()};
+            }
+            if (exact || recipe.execution == Execution::Integer) {
+                layer.product.emplace(std::move(integers));
+            }
+        } else if (recipe.execution == Execution::Integer) {
+            layer.integers = {layer.op.name, *reason};
+        }
+    } else if (recipe.execution == Execution::Integer) {
+        layer.integers = {layer.op.name, "has weights or activations that are no codes here"};
+    }
+    if (rank > 0) {
+        const KeepQuantizer as{wide ? FloatType::Fp32 : FloatType::Bf16};
+        layer.branch.emplace(device_, DeviceLinearShape{rank, layer.inputs, as, KeepQuantizer{}});
+    }
+    return std::nullopt;
+}
+
+void DeviceLinears::makeRoom() {
+    uint64_t scratch = otherScratch_, rotated = 0, codes = 0, sides = 0, branch = 0;
+    prepared_.reset();
+    for (const auto& layer : layers_) {
+        if (layer == nullptr || layer->reason) {
+            continue;
+        }
+        scratch = std::max(scratch, layer->product->scratchBytes(layer->rows));
+        if (layer->rotate) {
+            rotated = std::max(rotated, layer->rows * layer->inputs * (layer->coder ? sizeof(float) : bytesOf(element_)));
+        }
+        if (layer->coder) {
+            codes = std::max(codes, rowBytes(*layer->coder, layer->rows));
+            sides = std::max(sides, layer->rows * layer->coder->sides());
+        }
+        if (layer->branch) {
+            scratch = std::max(scratch, layer->branch->scratchBytes(layer->rows));
+            branch = std::max(branch, layer->rows * layer->branch->shape().outputs);
+        }
+    }
+    growTo(*device_, scratch_, scratch);
+    growTo(*device_, rotated_, rotated);
+    growTo(*device_, codes_, codes);
+    growTo(*device_, sides_, sides);
+    growTo(*device_, branch_, branch);
+}
+
+void DeviceLinears::readWeight(size_t index, std::byte* target) {
+    std::vector<std::byte>& kept = kept_[index];
+    if (!kept.empty()) {
+        std::copy(kept.begin(), kept.end(), target);
+        return;
+    }
+    const Weight& piece = pieces_[index];
+    const Layer& layer = *piece.layer;
+    pack(piece, target);
+    if (loading_) {
+        bench_->workers.advance(piece.down ? 0 : static_cast<double>(layer.inputs * layer.outputs) * kWorkOfReading);
+        return;
+    }
+    const uint64_t bytes = piece.bytes();
+    if (layer.recipe != nullptr && keptBytes_ + bytes <= kMostKept) {
+        kept.assign(target, target + bytes);
+        keptBytes_ += bytes;
+    }
+}
+
+void DeviceLinears::pack(const Weight& weight, std::byte* target) const {
+    if (!weight.down) {
+        packProduct(*weight.layer, target);
+        return;
+    }
+    const Layer& layer = *weight.layer;
+    const LowRankFactors factors = load(*layer.recipe->lowRank, layer.outputs, layer.inputs, layer.op.name, bench_->kernels);
+    layer.branch->pack({nullptr, nullptr, factors.down.data(), nullptr, nullptr, nullptr}, target);
+}
+
+void DeviceLinears::packProduct(const Layer& layer, std::byte* target) const {
+    const auto& [workers, memory, kernels] = *bench_;
+    std::optional<LowRankFactors> factors;
+    std::optional<Transforms> transforms;
+    std::optional<WeightRows::Parts> parts;
+    if (layer.recipe != nullptr) {
+        if (layer.recipe->lowRank) {
+            factors = load(*layer.recipe->lowRank, layer.outputs, layer.inputs, layer.op.name, kernels);
+        }
+        transforms.emplace(layer.recipe->transforms, layer.inputs, workers, kernels);
+        parts.emplace(WeightRows::Parts{*layer.recipe, *transforms, factors ? &*factors : nullptr});
+    }
+    WeightCache none(0);
+    const WeightRows rows(layer.op.name, layer.op.weight ? layer.op.weight->tensor.get() : nullptr, layer.outputs, layer.inputs, parts ? &*parts : nullptr, none,
+                          workers, memory, kernels);
+    const std::vector<float> bias = layer.op.bias ? load(*layer.op.bias->tensor, kernels) : std::vector<float>();
+    cuda::LinearWeights weights{};
+    weights.bias = bias.data();
+    weights.up = factors ? factors->up.data() : nullptr;
+    if (layer.codedWeights) {
+        const std::shared_ptr<const CodedWeight> coded = rows.codes(workers, memory);
+        const std::vector<uint8_t> codes = packRows(*coded, layer.outputs);
+        const std::vector<float> tail = floatsOf(coded->tail);
+        weights.codes = codes.data();
+        weights.sides = coded->sides.data();
+        weights.tail = tail.data();
+        layer.product->pack(weights, target);
+        return;
+    }
+    const uint64_t width = layer.product->shape().width;
+    const uint64_t tailWidth = layer.product->shape().tail;
+    std::vector<float> values(layer.outputs * width);
+    std::vector<float> tail(layer.outputs * tailWidth);
+    const uint64_t each = std::clamp<uint64_t>((uint64_t{1} << 18) / layer.inputs, 1, 256);
+    workers.tiles((layer.outputs + each - 1) / each, [&](size_t piece, unsigned worker) {
+        const uint64_t first = piece * each;
+        const uint64_t count = std::min(each, layer.outputs - first);
+        float* const panel = memory[worker].panel.get<float>(count * layer.inputs);
+        rows.read(first, count, panel, memory[worker]);
+        for (uint64_t i = 0; i < count; ++i) {
+            std::copy_n(panel + i * layer.inputs, width, values.data() + (first + i) * width);
+            std::copy_n(panel + i * layer.inputs + width, tailWidth, tail.data() + (first + i) * tailWidth);
+        }
+    });
+    weights.values = values.data();
+    weights.tail = tail.data();
+    layer.product->pack(weights, target);
+}
+
+DeviceRows DeviceLinears::prepareInput(const Layer& layer, const DeviceBuffers& buffers) {
+    const DeviceRows x{buffers.at(layer.op.x), buffers.element(layer.op.x), layer.rows, layer.inputs};
+    DeviceRows floats = x;
+    if (layer.rotate) {
+        floats.data = rotated_.data();
+        floats.element = layer.coder ? cuda::Element::F32 : element_;
+    }
+    if (!layer.rotate && !layer.coder) {
+        return floats;
+    }
+    Prepared wanted{layer.op.x, layer.recipe->transforms, layer.recipe->activations, layer.recipe->tail, layer.rotate.has_value()};
+    if (prepared_ != wanted) {
+        prepared_.reset();
+        if (layer.rotate) {
+            layer.rotate->rotate(x, rotated_.data(), floats.element, layer.inputs);
+        }
+        if (layer.coder) {
+            layer.coder->encode(floats, codes_.data(), sides_.data());
+        }
+        prepared_ = std::move(wanted);
+    }
+    return floats;
+}
+
+void DeviceLinears::run(size_t op, const DeviceBuffers& buffers, const DeviceBench& bench) {
+    const Layer& layer = *layers_[op];
+    bench_ = &bench;
+    const DeviceRows floats = prepareInput(layer, buffers);
+    cuda::LinearRequest request{};
+    request.rows = layer.rows;
+    request.scratch = scratch_.data();
+    request.scratchBytes = scratch_.bytes();
+    size_t weight = layer.weights;
+    if (layer.branch) {
+        request.weights = weights_->acquire(weight);
+        request.x = floats.data;
+        request.xElement = floats.element;
+        request.xStride = floats.stride;
+        request.y = branch_.data();
+        request.yElement = cuda::Element::F32;
+        request.yStride = layer.branch->shape().outputs;
+        layer.branch->run(request);
+        weights_->release(weight++);
+        request.branch = branch_.data();
+    }
+    request.weights = weights_->acquire(weight);
+    if (layer.coder) {
+        request.x = codes_.data();
+        request.xSides = sides_.data();
+    } else {
+        request.x = floats.data;
+        request.xElement = floats.element;
+        request.xStride = floats.stride;
+    }
+    const uint64_t before = layer.inputs - layer.product->shape().tail;
+    request.xTail = static_cast<const std::byte*>(floats.data) + before * bytesOf(floats.element);
+    request.tailElement = floats.element;
+    request.tailStride = floats.stride;
+    request.y = buffers.at(layer.op.out);
+    request.yElement = buffers.element(layer.op.out);
+    request.yStride = layer.outputs;
+    layer.product->run(request);
+    weights_->release(weight);
+    weights_->prefetch(weight + 1);
+}
+
+uint64_t DeviceLinears::weightBytes() const {
+    uint64_t bytes = 0;
+    for (const Weight& piece : pieces_) {
+        bytes += piece.bytes();
+    }
+    return bytes;
+}
+
+uint64_t DeviceLinears::residentBytes() const {
+    uint64_t bytes = 0;
+    for (size_t i = 0; weights_ != nullptr && i < weights_->resident(); ++i) {
+        bytes += pieces_[i].bytes();
+    }
+    return bytes;
+}
+
+}  // namespace quantscope

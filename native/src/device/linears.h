@@ -1,0 +1,118 @@
+// The linears of a program on a device: which of them run there, their weights, and their inputs as recipes leave them.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/workers.h"
+#include "device/buffers.h"
+#include "device/coder.h"
+#include "device/linear.h"
+#include "device/slots.h"
+#include "graph/graph.h"
+
+namespace quantscope {
+
+/// What of the processor reads and codes weights.
+struct DeviceBench {
+    Workers& workers;
+    std::vector<TileMemory>& memory;
+    const Kernels& kernels;
+};
+
+/// Codes are those that the processor's linears make. They are multiplied as integers where the recipe asks for that, and also where it does not but the
+/// integers are the values: sums are exact then. Otherwise both sides are decoded to bfloat16 and multiplied as floats, as are kept values; float32 graphs
+/// multiply kept values in float32. Tail and low-rank branch are bfloat16.
+class DeviceLinears {
+public:
+    /// `element` is that of activations; others need so much scratch memory, too. So much of the device's memory is left free.
+    DeviceLinears(std::shared_ptr<Device> device, const Program& program, cuda::Element element, uint64_t otherScratch, uint64_t reserve);
+
+    /// What prepare() advances the workers by.
+    double workFor(const Recipes& recipes) const;
+    /// Decides how each layer runs and reads weights, as many as stay on the device. Nothing is to do for the recipes of the last call. Throws DeviceError
+    /// OutOfMemory when not even the largest weights pass through, Error.
+    void prepare(const Recipes& recipes, const DeviceBench& bench);
+
+    /// Of a linear of the program, by its place there: why it runs on the processor, as half a sentence after its name; nothing when it runs here.
+    const std::optional<std::string>& reason(size_t op) const { return layers_[op]->reason; }
+    /// How the layer runs whose recipe asks for integers.
+    const std::optional<IntegerExecution>& integers(size_t op) const { return layers_[op]->integers; }
+
+    /// Inputs that were prepared are forgotten.
+    void startRun() { prepared_.reset(); }
+    /// Queues the layer, for which reason() has none. Reads weights that do not stay.
+    void run(size_t op, const DeviceBuffers& buffers, const DeviceBench& bench);
+    /// Memory for the time of one op.
+    std::byte* scratch() const { return scratch_.data(); }
+
+    uint64_t weightBytes() const;
+    uint64_t residentBytes() const;
+
+private:
+    struct Layer {
+        explicit Layer(const LinearOp& linear) : op(linear) {}
+        const LinearOp& op;
+        uint64_t rows = 0;
+        uint64_t inputs = 0;
+        uint64_t outputs = 0;
+        const LinearRecipe* recipe = nullptr;
+        std::optional<std::string> reason{};
+        std::optional<IntegerExecution> integers{};
+        bool codedWeights = false;
+        std::optional<DeviceCoder> rotate{};   ///< of inputs that something else than the codes needs, too
+        std::optional<DeviceCoder> coder{};    ///< none: activations are floats
+        std::optional<DeviceLinear> product{};
+        std::optional<DeviceLinear> branch{};  ///< the down matrix
+        size_t weights = 0;                    ///< in weights_: the down matrix where there is one, then the product's
+    };
+    /// The inputs that lie in rotated_, codes_ and sides_.
+    struct Prepared {
+        Buffer x;
+        std::vector<Transform> transforms;
+        Quantizer activations;
+        uint64_t tail;
+        bool rotated;
+        bool operator==(const Prepared&) const = default;
+    };
+    /// One piece of memory on the device.
+    struct Weight {
+        const Layer* layer;
+        bool down;
+        uint64_t bytes() const { return down ? layer->branch->weightBytes() : layer->product->weightBytes(); }
+    };
+
+    void decide(Layer& layer, const Recipes& recipes) const;
+    std::optional<std::string> decideProduct(Layer& layer) const;
+    void makeRoom();
+    void readWeight(size_t index, std::byte* target);
+    void pack(const Weight& weight, std::byte* target) const;
+    void packProduct(const Layer& layer, std::byte* target) const;
+    DeviceRows prepareInput(const Layer& layer, const DeviceBuffers& buffers);
+
+    std::shared_ptr<Device> device_;
+    const Program& program_;
+    cuda::Element element_;
+    std::vector<std::unique_ptr<Layer>> layers_;  ///< by op
+    std::optional<Recipes> recipes_;
+    uint64_t otherScratch_;
+    uint64_t reserve_;
+
+    DeviceArray<std::byte> scratch_;
+    DeviceArray<std::byte> rotated_;
+    DeviceArray<uint8_t> codes_;
+    DeviceArray<float> sides_;
+    DeviceArray<float> branch_;
+    std::optional<Prepared> prepared_;
+
+    const DeviceBench* bench_ = nullptr;  ///< of the call that is under way
+    bool loading_ = false;                ///< the weights that stay are being read
+    std::vector<Weight> pieces_;
+    std::vector<std::vector<std::byte>> kept_;  ///< on the host: weights that are streamed and took long to make
+    uint64_t keptBytes_ = 0;
+    std::unique_ptr<DeviceWeights> weights_;
+};
+
+}  // namespace quantscope

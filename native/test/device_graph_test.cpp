@@ -1,0 +1,256 @@
+// Whole programs on a device against the same on the processor.
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "base/error.h"
+#include "device_graph_support.h"
+#include "graph_linear_support.h"
+
+namespace quantscope {
+namespace {
+
+using cuda::Element;
+using test::distance;
+using test::Linear;
+using test::Model;
+using test::OnDevice;
+using test::rpbh;
+
+Quantizer integers(int bits, uint64_t group = 0, bool symmetric = true) {
+    return IntQuantizer{bits, symmetric, group == 0 ? Granularity::Row : Granularity::Group, group};
+}
+
+void quantize(Model& model, const LinearRecipe& recipe) {
+    for (const char* name : {"q", "k", "v", "out", "up"}) {
+        model.request.recipes[name] = recipe;
+    }
+}
+
+TEST(DeviceGraph, ABlockGivesWhatTheProcessorGives) {
+    Model model;
+    test::buildBlock(model, 37, 64, 4);
+    for (const bool quantized : {false, true}) {
+        if (quantized) {
+            quantize(model, {rpbh(1), integers(8), integers(8)});
+        }
+        const auto expected = model.runAll();
+        const auto wide = OnDevice(model.program, Element::F32).run(model.request);
+        // A value at a threshold may get the other code.
+        EXPECT_LT(distance(wide.outputs.at("y"), expected.outputs.at("y")), quantized ? 2e-3 : 2e-6);
+        const auto narrow = OnDevice(model.program, Element::BF16).run(model.request);
+        EXPECT_LT(distance(narrow.outputs.at("y"), expected.outputs.at("y")), 0.02);
+        EXPECT_GT(distance(narrow.outputs.at("y"), expected.outputs.at("y")), 1e-4);
+        for (const RunResult& found : {wide, narrow}) {
+            ASSERT_TRUE(found.device.has_value());
+            EXPECT_EQ(found.device->name, test::testedDevice()->description().name);
+            EXPECT_TRUE(found.device->processor.empty());
+            EXPECT_EQ(found.device->residentBytes, found.device->weightBytes);
+            EXPECT_EQ(found.flops, expected.flops);
+            EXPECT_EQ(found.firstNonFinite, std::nullopt);
+        }
+        EXPECT_EQ(expected.device, std::nullopt);
+    }
+}
+
+TEST(DeviceGraph, RunsEveryKindOfRecipe) {
+    constexpr uint64_t kWidth = 192, kOutputs = 72;
+    struct Case {
+        const char* name;
+        LinearRecipe recipe;
+        double tolerance;  ///< of float32 graphs; bfloat16 adds what it rounds
+    };
+    // Integers are exact, up to codes at thresholds; what is decoded, tails and branches are bfloat16.
+    const Case cases[] = {{"W8A8", {{}, integers(8), integers(8)}, 1e-4},
+                          {"W4A4, rotated, groups", {rpbh(2), integers(4, 32), integers(4, 64)}, 1e-3},
+                          {"W4A8, asymmetric", {rpbh(2), integers(4, 64, false), integers(8, 0, false)}, 1e-3},
+                          {"mid-rise", {rpbh(3), MidRiseQuantizer{4}, MidRiseQuantizer{4}}, 1e-3},
+                          {"codebooks", {rpbh(3), CodebookQuantizer{4}, CodebookQuantizer{4}}, 6e-3},
+                          {"W4A16", {rpbh(3), integers(4, 64), KeepQuantizer{}}, 6e-3},
+                          {"W16A8", {{}, KeepQuantizer{}, integers(8)}, 6e-3},
+                          {"FP8 weights, decoded", {{}, FloatQuantizer{FloatFormat::Fp8, Granularity::Row, 0}, integers(8)}, 6e-3},
+                          {"one scale for the weights", {{}, IntQuantizer{8, true, Granularity::Tensor}, KeepQuantizer{}}, 1e-4},
+                          {"rotated, kept", {rpbh(5), KeepQuantizer{}, KeepQuantizer{}}, 1e-4}};
+    for (const Case& c : cases) {
+        for (const uint64_t tail : {0, 64}) {
+            for (const bool branch : {false, true}) {
+                SCOPED_TRACE(std::string(c.name) + (tail > 0 ? ", tail" : "") + (branch ? ", branch" : ""));
+                Linear linear({29, kWidth}, kOutputs, true);
+                linear.model.valuesOf(linear.input) = test::throughBf16(linear.model.valuesOf(linear.input));
+                const Stored down = linear.model.tensor({3, kWidth}), up = linear.model.tensor({kOutputs, 3});
+                LinearRecipe recipe = c.recipe;
+                recipe.tail = tail;
+                if (branch) {
+                    recipe.lowRank = LowRank{down.ref, up.ref};
+                }
+                linear.model.request.recipes["layer"] = recipe;
+                const auto expected = linear.model.runAll();
+                for (const Element element : {Element::F32, Element::BF16}) {
+                    const auto found = OnDevice(linear.model.program, element).run(linear.model.request);
+                    EXPECT_TRUE(found.device->processor.empty());
+                    EXPECT_TRUE(found.integers.empty());
+                    const double extra = (tail > 0 || branch ? 8e-3 : 0) + (element == Element::BF16 ? 6e-3 : 0);
+                    EXPECT_LT(distance(found.outputs.at("y"), expected.outputs.at("y")), c.tolerance + extra);
+                }
+            }
+        }
+    }
+}
+
+TEST(DeviceGraph, MultipliesIntegersWhereTheyAreAskedFor) {
+    for (const auto& [weights, activations, tolerance] : {std::tuple{integers(4, 32), integers(4, 64), 1e-3}, {CodebookQuantizer{4}, CodebookQuantizer{4}, 1e-3}}) {
+        Linear linear({29, 192}, 72, true);
+        linear.model.request.recipes["layer"] = {rpbh(3), weights, activations};
+        const auto fake = OnDevice(linear.model.program, Element::F32).run(linear.model.request).outputs.at("y");
+        linear.model.request.recipes["layer"].execution = Execution::Integer;
+        const auto expected = linear.model.runAll();
+        const auto found = OnDevice(linear.model.program, Element::F32).run(linear.model.request);
+        EXPECT_LT(distance(found.outputs.at("y"), expected.outputs.at("y")), tolerance);
+        EXPECT_EQ(found.outputs.at("y") == fake, std::holds_alternative<IntQuantizer>(weights));  // codebooks have surrogates
+        ASSERT_EQ(found.integers.size(), 1u);
+        EXPECT_EQ(found.integers[0].layer, "layer");
+        EXPECT_EQ(found.integers[0].reason, std::nullopt);
+        EXPECT_EQ(found.integers[0].weightSurrogate, expected.integers[0].weightSurrogate);
+    }
+    Linear linear({5, 64}, 8, false);
+    linear.model.request.recipes["layer"] = {{}, integers(4), KeepQuantizer{}};
+    linear.model.request.recipes["layer"].execution = Execution::Integer;
+    const auto found = OnDevice(linear.model.program, Element::BF16).run(linear.model.request);
+    ASSERT_EQ(found.integers.size(), 1u);
+    EXPECT_NE(found.integers[0].reason, std::nullopt);
+}
+
+TEST(DeviceGraph, LeavesToTheProcessorWhatItDoesNotTake) {
+    struct Case {
+        const char* reason;
+        LinearRecipe recipe;
+    };
+    const Case cases[] = {{"transforms", {{HadamardTransform{1}}, integers(4), integers(4)}},
+                          {"small floats", {{}, integers(4), FloatQuantizer{FloatFormat::Fp8, Granularity::Row, 0}}},
+                          {"scale for the whole tensor", {{}, integers(8), IntQuantizer{8, true, Granularity::Tensor}}}};
+    for (const Case& c : cases) {
+        SCOPED_TRACE(c.reason);
+        Linear linear({29, 64}, 40, true);
+        linear.model.request.recipes["layer"] = c.recipe;
+        const auto expected = linear.model.runAll().outputs.at("y");
+        const auto found = OnDevice(linear.model.program, Element::F32).run(linear.model.request);
+        ASSERT_EQ(found.device->processor.size(), 1u);
+        EXPECT_EQ(found.device->processor[0].name, "layer");
+        EXPECT_NE(found.device->processor[0].reason.find(c.reason), std::string::npos) << found.device->processor[0].reason;
+        EXPECT_EQ(found.outputs.at("y"), expected);
+        EXPECT_EQ(found.device->weightBytes, 0u);
+    }
+    Model model;
+    Shape many(18, 1), a(18, 1), b(18, 1);
+    for (size_t i = 0; i < 9; ++i) {
+        a[2 * i] = many[2 * i] = 2;
+        b[2 * i + 1] = many[2 * i + 1] = 2;
+    }
+    many.resize(16), a.resize(16), b.resize(16);
+    a[0] = many[0] = 3;
+    model.add(BinaryOp{BinaryKind::Mul, model.input(a), model.input(b), 0}, many);
+    const auto found = OnDevice(model.program, Element::F32).run(model.request);
+    EXPECT_EQ(found.device->processor, (std::vector<ProcessorOp>{{"binary", "broadcasts along more axes than kernels take"}}));
+    EXPECT_EQ(found.outputs.at("y"), model.run());
+}
+
+TEST(DeviceGraph, ResidentAndStreamedWeightsGiveTheSameBits) {
+    Model model;
+    Buffer x = model.input({5, 128});
+    for (int i = 0; i < 6; ++i) {
+        const std::string name = "layer" + std::to_string(i);
+        x = model.add(LinearOp{name, x, model.tensor({128, 128}), model.tensor({128}), 0}, {5, 128});
+        if (i % 2 == 1) {
+            model.request.recipes[name] = {rpbh(2), CodebookQuantizer{4}, CodebookQuantizer{4}, 16};
+        }
+    }
+    const Stored down = model.tensor({4, 128}), up = model.tensor({128, 4});
+    model.request.recipes["layer4"] = {rpbh(2), integers(4), integers(4), 0, LowRank{down.ref, up.ref}};
+    OnDevice resident(model.program, Element::BF16);
+    const auto expected = resident.run(model.request);
+    EXPECT_EQ(expected.device->residentBytes, expected.device->weightBytes);
+    for (const uint64_t room : {uint64_t{145000}, uint64_t{110000}}) {  // for one weight beside those that pass through, and for none
+        const uint64_t before = test::testedDevice()->freeBytes();
+        {
+            OnDevice streamed(model.program, Element::BF16, before - room);
+            for (int run = 0; run < 3; ++run) {
+                const auto found = streamed.run(model.request);
+                EXPECT_EQ(found.outputs, expected.outputs) << room;
+                EXPECT_EQ(found.device->weightBytes, expected.device->weightBytes);
+                EXPECT_LT(found.device->residentBytes, found.device->weightBytes);
+            }
+            auto plain = model.request;  // other weights, then the first again
+            plain.recipes.clear();
+            EXPECT_NE(streamed.run(plain).outputs, expected.outputs);
+            EXPECT_EQ(streamed.run(model.request).outputs, expected.outputs);
+        }
+        test::expectFreeAgain(*test::testedDevice(), before);
+    }
+}
+
+TEST(DeviceGraph, OutOfMemoryIsAnErrorOfItsOwn) {
+    const auto device = test::testedDevice();
+    const uint64_t before = device->freeBytes();
+    constexpr uint64_t kLeft = uint64_t{32} << 20;
+    const auto rest = device->allocate<std::byte>(before - kLeft);
+    Model activations;
+    activations.add(UnaryOp{UnaryKind::Relu, activations.input({kLeft / 4}, std::vector<float>(kLeft / 4)), 0}, {kLeft / 4});
+    Model weights;
+    weights.add(LinearOp{"layer", weights.input({1, 1024}), weights.tensor({8192, 1024}, std::vector<float>(uint64_t{8192} * 1024)), {}, 0}, {1, 8192});
+    for (const Model* model : {&activations, &weights}) {
+        try {
+            OnDevice(model->program, Element::F32).run(model->request);
+            ADD_FAILURE() << "it fitted";
+        } catch (const DeviceError& error) {
+            EXPECT_EQ(error.status(), cuda::Status::OutOfMemory);
+            EXPECT_NE(std::string(error.what()).find("choose a smaller size"), std::string::npos) << error.what();
+        }
+    }
+    EXPECT_LE(device->freeBytes(), before - rest.bytes());
+}
+
+TEST(DeviceGraph, CanBeCancelledAndRunsAgain) {
+    Model model;
+    test::buildBlock(model, 37, 64, 4);
+    quantize(model, {rpbh(1), integers(4), integers(4)});
+    OnDevice graph(model.program, Element::BF16);
+    for (const double at : {0.0, 0.3, 0.7}) {
+        Cancellation cancellation;
+        if (at == 0) {
+            cancellation.cancel();
+        }
+        test::expectError(ErrorCode::Cancelled, "cancelled", [&] {
+            graph.run(model.request, cancellation, [&](double done) {
+                if (done >= at) {
+                    cancellation.cancel();
+                }
+            });
+        });
+    }
+    std::atomic<double> last{0};
+    const auto again = graph.run(model.request, {}, [&](double done) { last = done; });
+    EXPECT_EQ(again.outputs, OnDevice(model.program, Element::BF16).run(model.request).outputs);
+    EXPECT_NEAR(last.load(), 1.0, 1e-9);
+    EXPECT_EQ(again.outputs, graph.run(model.request).outputs);
+}
+
+TEST(DeviceGraph, DescribesInputsAndFindsTheFirstValueThatIsNotFinite) {
+    Model model;
+    test::buildBlock(model, 37, 64, 4);
+    model.request.capture = CaptureRequest{{"q", "down"}, 3, 24, 5};
+    const auto expected = model.runAll();
+    OnDevice graph(model.program, Element::F32);
+    const auto found = graph.run(model.request);
+    ASSERT_EQ(found.captured.size(), 2u);
+    for (size_t i = 0; i < 2; ++i) {
+        EXPECT_EQ(found.captured[i].name, expected.captured[i].name);
+        EXPECT_LT(distance(found.captured[i].sample, expected.captured[i].sample), 1e-5);
+        EXPECT_LT(distance(found.captured[i].meanSquare, expected.captured[i].meanSquare), 1e-5);
+    }
+    model.request.capture.reset();
+    model.valuesOf(0)[70] = std::numeric_limits<float>::infinity();
+    EXPECT_EQ(graph.run(model.request).firstNonFinite, model.runAll().firstNonFinite);
+}
+
+}  // namespace
+}  // namespace quantscope
