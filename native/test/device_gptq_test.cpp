@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "device_support.h"
 #include "linear/second_moments.h"
@@ -138,6 +139,29 @@ TEST(DeviceGptq, DampsMoreWhenTheFactorisationFails) {
     test::expectError(ErrorCode::Argument, "not finite", [&] {
         gptqOnDevice(test::testedDevice(), weights, moments.data(), 3, quantizer, codec, options, pool.workers);
     });
+}
+
+TEST(DeviceGptq, RunsOnTheProcessorWhatDoesNotFit) {
+    const auto device = test::testedDevice();
+    Pool pool;
+    const Moments moments = momentsOf(64, 200, 1);
+    const auto weights = test::Gaussian(5).floats(40 * 64);
+    const Quantizer quantizer = IntQuantizer{4, true, Granularity::Row, 0};
+    const RowCodec codec(quantizer, 64, {}, scalarKernels());
+    const auto solve = [&](const GptqOptions& options, std::optional<std::string>& onProcessor) {
+        return gptqWhereItFits(device, weights, moments.values.data(), 64, quantizer, codec, options, pool.workers, onProcessor).rounding.codes;
+    };
+    std::optional<std::string> onProcessor;
+    const auto codes = solve({}, onProcessor);
+    EXPECT_FALSE(onProcessor);
+    {
+        const auto taken = device->allocate<uint8_t>(device->freeBytes() - 60000);  // the factor fits, the sweep does not
+        EXPECT_EQ(solve({}, onProcessor), codes);
+        ASSERT_TRUE(onProcessor);
+        EXPECT_NE(onProcessor->find("out of memory"), std::string::npos) << *onProcessor;
+    }
+    solve({}, onProcessor);
+    EXPECT_FALSE(onProcessor);
 }
 
 TEST(DeviceGptq, SaysWhatItDoesNotTake) {

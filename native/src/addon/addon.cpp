@@ -13,6 +13,7 @@
 #include "addon/program.h"
 #include "addon/reconstruct.h"
 #include "base/error.h"
+#include "device/gptq.h"
 #include "device/measure.h"
 #include "quantizer/codebook.h"
 #include "quantizer/expected.h"
@@ -299,7 +300,19 @@ Napi::Value applyTransformsJob(const Napi::CallbackInfo& info) {
     return fitJob<TransformRequest, TransformSummary>(info, toTransformRequest, runJob);
 }
 
-Napi::Value quantizeLayerJob(const Napi::CallbackInfo& info) { return fitJob<QuantizeLayerRequest, LayerFit>(info, toQuantizeLayerRequest, quantizeLayer); }
+Napi::Value quantizeLayerJob(const Napi::CallbackInfo& info) {
+    const auto run = [chosen = deviceOf(info.Env())](const QuantizeLayerRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress) {
+        SolvedLayer solved;
+        const SolveGptq solve = [&](std::vector<float> weights, const float* moments, size_t stride, const RowCodec& codec, const GptqOptions& options, Workers& workers) {
+            const std::shared_ptr<Device> device = chosen->get();
+            return device == nullptr ? gptq(std::move(weights), moments, stride, codec, options, workers)
+                                     : gptqWhereItFits(device, std::move(weights), moments, stride, request.recipe.weights, codec, options, workers, solved.onProcessor);
+        };
+        solved.fit = quantizeLayer(request, pool, cancellation, progress, kernels(), solve);
+        return solved;
+    };
+    return submit(info, toQuantizeLayerRequest, run);
+}
 Napi::Value dequantizeLayerJob(const Napi::CallbackInfo& info) {
     return fitJob<DequantizeLayerRequest, DequantizedLayer>(info, toDequantizeLayerRequest, dequantizeLayer);
 }

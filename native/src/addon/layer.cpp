@@ -51,7 +51,8 @@ DequantizeLayerRequest toDequantizeLayerRequest(const Napi::Value& value) {
     return {fields.string("layer"), toTensorRef(fields.get("weight"), "weight"), toLinearRecipe(fields.get("recipe"), "recipe"), toPath(fields)};
 }
 
-Napi::Value toJs(Napi::Env env, const LayerFit& fit) {
+Napi::Value toJs(Napi::Env env, const SolvedLayer& solved) {
+    const LayerFit& fit = solved.fit;
     Napi::Object object = Napi::Object::New(env);
     object.Set("relativeMse", number(env, fit.relativeMse));
     object.Set("proxyLoss", env.Null());
@@ -64,6 +65,7 @@ Napi::Value toJs(Napi::Env env, const LayerFit& fit) {
     object.Set("damping", fit.damping ? number(env, *fit.damping) : env.Null());
     object.Set("retries", number(env, fit.retries));
     object.Set("lowRankIterations", number(env, fit.lowRankIterations));
+    object.Set("onProcessor", solved.onProcessor ? Napi::Value(Napi::String::New(env, *solved.onProcessor)) : env.Null());
     return object;
 }
 

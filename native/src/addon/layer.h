@@ -10,7 +10,12 @@ namespace quantscope {
 QuantizeLayerRequest toQuantizeLayerRequest(const Napi::Value& value);
 DequantizeLayerRequest toDequantizeLayerRequest(const Napi::Value& value);
 
-Napi::Value toJs(Napi::Env env, const LayerFit& fit);
+struct SolvedLayer {
+    LayerFit fit;
+    std::optional<std::string> onProcessor;  ///< why its solver did not use the device, when there is one
+};
+
+Napi::Value toJs(Napi::Env env, const SolvedLayer& solved);
 Napi::Value toJs(Napi::Env env, const DequantizedLayer& layer);
 
 }  // namespace quantscope

@@ -239,7 +239,7 @@ double meanDiagonal(const std::vector<float>& moments, uint64_t stride, uint64_t
 }  // namespace
 
 LayerFit quantizeLayer(const QuantizeLayerRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress,
-                       const Kernels& kernels) {
+                       const Kernels& kernels, const SolveGptq& solve) {
     const LinearRecipe& recipe = request.recipe;
     const auto* solver = std::get_if<GptqSolver>(&request.solver);
     if (std::holds_alternative<KeepQuantizer>(recipe.weights)) {
@@ -292,7 +292,7 @@ LayerFit quantizeLayer(const QuantizeLayerRequest& request, ThreadPool& pool, co
         options.damping = {solver->damping, std::max(1.0, meanDiagonal(moments, d, d) / std::max(meanDiagonal(moments, d, n), 1e-300))};
         options.actOrder = solver->actOrder;
         options.staticGroups = solver->staticGroups;
-        Gptq solved = gptq(weights, low, d, codec, options, workers);
+        Gptq solved = solve(weights, low, d, codec, options, workers);
         rounding = std::move(solved.rounding);
         fit.loss = solved.loss;
         fit.damping = solved.damping;

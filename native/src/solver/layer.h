@@ -1,6 +1,7 @@
 // Jobs on one layer: find codes that are worth keeping in a file, and write out what a recipe makes of a weight.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <variant>
@@ -43,10 +44,13 @@ struct LayerFit {
     unsigned lowRankIterations = 0;  ///< branches tried
 };
 
+/// gptq(), or what does the same elsewhere.
+using SolveGptq = std::function<Gptq(std::vector<float> weights, const float* moments, size_t stride, const RowCodec& codec, const GptqOptions& options, Workers& workers)>;
+
 /// Throws Error: Argument when the request does not fit together, the weight holds NaN or infinities or the moments are none; Io,
 /// Memory, Cancelled. A file appears only when all went well.
 LayerFit quantizeLayer(const QuantizeLayerRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress,
-                       const Kernels& kernels);
+                       const Kernels& kernels, const SolveGptq& solve = gptq);
 
 struct DequantizeLayerRequest {
     std::string layer;

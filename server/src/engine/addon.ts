@@ -81,6 +81,8 @@ export interface LayerFit {
   damping: number | null;
   retries: number;
   lowRankIterations: number;
+  /** gptq: as in Measurement. */
+  onProcessor: string | null;
 }
 
 /** Writes `weight` BF16 in the weight's shape and original coordinates: what computes in full precision what the recipe's weights compute. */

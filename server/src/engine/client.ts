@@ -111,7 +111,7 @@ export class EngineClient implements Engine {
   private readonly adding = new Set<string>();
   /** Of the last start. */
   private cuda: CudaInfo | undefined;
-  /** What a job said of the processor, once for each reason. */
+  /** Lines of explain(). */
   private readonly said = new Set<string>();
 
   constructor(private readonly options: EngineOptions) {}
@@ -126,7 +126,11 @@ export class EngineClient implements Engine {
   fitOutlierRotation(request: OutlierRotationRequest, options?: JobOptions): Promise<OutlierRotationFit> { return this.job(OutlierRotationJob, request, options); }
   fitBasis(request: BasisRequest, options?: JobOptions): Promise<BasisFit> { return this.job(BasisJob, request, options); }
   applyTransforms(request: TransformRequest, options?: JobOptions): Promise<TransformedSample> { return this.job(TransformJob, request, options); }
-  quantizeLayer(request: QuantizeLayerRequest, options?: JobOptions): Promise<LayerFit> { return this.job(QuantizeLayerJob, request, options); }
+  async quantizeLayer(request: QuantizeLayerRequest, options?: JobOptions): Promise<LayerFit> {
+    const fit = await this.job(QuantizeLayerJob, request, options);
+    this.explain('GPTQ', fit.onProcessor);
+    return fit;
+  }
   dequantizeLayer(request: DequantizeLayerRequest, options?: JobOptions): Promise<DequantizedLayer> { return this.job(DequantizeLayerJob, request, options); }
   reconstructBlock(request: ReconstructBlockRequest, options?: JobOptions): Promise<ReconstructedBlock> { return this.job(ReconstructBlockJob, request, options); }
   async info(): Promise<EngineInfo> { return (await this.start()).info; }
@@ -198,9 +202,10 @@ export class EngineClient implements Engine {
 
   /** One line for each reason why work stays on the processor beside a device. */
   private explain(job: CudaJob, onProcessor: string | null): void {
-    if (onProcessor !== null && !this.said.has(onProcessor)) {
-      this.said.add(onProcessor);
-      this.options.log(`engine: some ${job} stay on the processor: ${onProcessor}`);
+    const line = `engine: ${job} on the processor: ${onProcessor}`;
+    if (onProcessor !== null && !this.said.has(line)) {
+      this.said.add(line);
+      this.options.log(line);
     }
   }
 

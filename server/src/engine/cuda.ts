@@ -11,6 +11,7 @@ import type { CudaState } from './addon';
 /** Jobs that a device does when there is one, and what of them stays on the processor. */
 export const cudaJobs = {
   'weight diagnostics': 'errors of quantizers other than codebooks, and F64 weights',
+  GPTQ: 'groups that take their scales while they are decided, shifted codes and codes without common levels',
 } as const;
 export type CudaJob = keyof typeof cudaJobs;
 

@@ -15,7 +15,7 @@ import type { LinearRecipe, Transform } from '../engine/graph';
 import { ModelError } from '../models/builder';
 import { fittedParts, seededRecipe } from '../models/forward';
 import type { LayerPlan, Permutation, Rotation, Smoothing } from '../protocol';
-import { once, refOf, tensorIn, tensorsIn, valuesIn, withFit, writeTensor } from './files';
+import { foundBefore, once, refOf, tensorIn, tensorsIn, valuesIn, withFit, writeTensor } from './files';
 import { searchFactors, weightSalience } from './smooth';
 
 export interface PrepareRequest {
@@ -42,8 +42,17 @@ export async function prepareLayer(request: PrepareRequest, engine: Engine): Pro
   if (fittedParts(plan).length === 0) {
     return { recipe: seededRecipe(plan), fit: null, rotation: plan.recipe.rotate?.kind ?? null };
   }
-  const identity = [1, engine.identity(), revision, refOf(plan.tensor), peers.map((peer) => [refOf(peer.tensor), peer.recipe]), plan.recipe, plan.heads, statistics?.key ?? null, ...(smoothing ? [smoothing] : [])];
-  return once(request.folder, identity, (folder) => new Preparation(request, engine, folder).run().catch((error: unknown) => { throw naming(plan.name, error); }));
+  const solved = plan.recipe.solver.kind === 'gptq';
+  const identities = (): unknown[] => (solved ? engine.devices('GPTQ') : ['']).map((device) =>
+    [1, `${engine.identity()}${device}`, revision, refOf(plan.tensor), peers.map((peer) => [refOf(peer.tensor), peer.recipe]), plan.recipe, plan.heads, statistics?.key ?? null, ...(smoothing ? [smoothing] : [])]);
+  for (const identity of identities()) {
+    const known = await foundBefore<PreparedLayer>(request.folder, identity);
+    if (known) {
+      return known;
+    }
+  }
+  await (solved && engine.info()); // started, it knows its devices
+  return once(request.folder, identities()[0], (folder) => new Preparation(request, engine, folder).run().catch((error: unknown) => { throw naming(plan.name, error); }));
 }
 
 /** The engine knows samples and moments by file; people know layers. */

@@ -127,7 +127,7 @@ async function learn(block: Block, boundaries: Boundaries, request: ReconstructR
       const check = join(home, `check-${i}.safetensors`);
       const { relativeMse } = await engine.dequantizeLayer({ layer: layer.name, weight: refOf(layer.tensor), recipe, out: check }, { cancellation });
       await rm(check);
-      return [layer.name, { ...fitted, recipe, fit: { relativeMse, proxyLoss: null, damping: null, retries: 0, lowRankIterations: 0 } }];
+      return [layer.name, { ...fitted, recipe, fit: { relativeMse, proxyLoss: null, damping: null, retries: 0, lowRankIterations: 0, onProcessor: null } }];
     }));
   });
 }

@@ -1,6 +1,6 @@
 /** CUDA as the engine finds it: the library of the tests, which runs kernels on the processor, and one that fails in every way there is. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { EngineClient, describeCuda } from '../../../server/src/engine/client';
@@ -8,6 +8,9 @@ import type { MeasureRequest, Measurement } from '../../../server/src/engine/add
 import { selfTest } from '../../../server/src/engine/cuda';
 import type { CudaInfo, EngineDevice, Quantizer } from '../../../server/src/protocol';
 import { writeTensor } from '../../../server/src/quantize/files';
+import { prepareLayer } from '../../../server/src/quantize/prepare';
+import type { PreparedLayer } from '../../../server/src/quantize/prepare';
+import { glyphRequest } from '../../fixtures/plans';
 
 const root = resolve(__dirname, '../../..');
 const hostPath = join(root, 'dist/engine.js');
@@ -45,15 +48,15 @@ describe('CUDA', () => {
     const cuda = await found(emulated);
     assert.deepEqual({ available: cuda.available, reason: cuda.reason, device: cuda.device, library: cuda.library }, { available: true, reason: '', device: 0, library: emulated });
     assert.deepEqual(cuda.devices.map(({ name, computeCapability, reason }) => ({ name, computeCapability, reason })), [{ name: 'emulated device', computeCapability: '9.0', reason: null }]);
-    assert.deepEqual(cuda.jobs, ['weight diagnostics']);
-    assert.ok(log.some((line) => line.includes('CUDA runs weight diagnostics on emulated device')), log.join('\n'));
+    assert.deepEqual(cuda.jobs, ['weight diagnostics', 'GPTQ']);
+    assert.ok(log.some((line) => line.includes('CUDA runs weight diagnostics, GPTQ on emulated device')), log.join('\n'));
   });
 
-  describe('measures weights', () => {
+  describe('does jobs', () => {
     const folder = mkdtempSync(join(tmpdir(), 'quantscope-cuda-'));
     const engines: EngineClient[] = [];
     const codebook: Quantizer = { kind: 'codebook', bits: 4, norm: 'bf16' };
-    const rtn: Quantizer = { kind: 'int', bits: 4, symmetric: true, group: 64, scale: 'fp16' };
+    const int4: Quantizer = { kind: 'int', bits: 4, symmetric: true, group: 64, scale: 'fp16' };
     let request: MeasureRequest;
 
     before(async () => {
@@ -78,7 +81,7 @@ describe('CUDA', () => {
       assert.ok(Math.abs(a.after.ks - b.after.ks) <= 1e-3);
     }
 
-    it('with the numbers of the processor', async () => {
+    it('measures weights with the numbers of the processor', async () => {
       const [onDevice, onProcessor] = await Promise.all((['auto', 'cpu'] as const).map((device) => client(device).measure(request)));
       assert.ok(onDevice && onProcessor);
       assert.equal(onDevice.onProcessor, null);
@@ -86,15 +89,52 @@ describe('CUDA', () => {
       assert.notEqual(onDevice.relativeMse, onProcessor.relativeMse, 'float32 sums of another order: equal bits would mean that both came from the processor');
     });
 
-    it('and says what stays on the processor, once', async () => {
+    it('says what stays on the processor, once', async () => {
       const engine = client('auto');
-      const measured = [await engine.measure({ ...request, rotate: null, weights: rtn }), await engine.measure({ ...request, weights: rtn })];
+      const measured = [await engine.measure({ ...request, rotate: null, weights: int4 }), await engine.measure({ ...request, weights: int4 })];
       assert.deepEqual(measured.map(({ onProcessor }) => onProcessor), Array(2).fill('only the error of codebooks is measured on a device'));
-      assert.equal(log.filter((line) => line === 'engine: some weight diagnostics stay on the processor: only the error of codebooks is measured on a device').length, 1, log.join('\n'));
-      assert.equal((await client('cpu').measure({ ...request, weights: rtn })).onProcessor, null);
+      assert.equal(log.filter((line) => line === 'engine: weight diagnostics on the processor: only the error of codebooks is measured on a device').length, 1, log.join('\n'));
+      assert.equal((await client('cpu').measure({ ...request, weights: int4 })).onProcessor, null);
     });
 
-    it('under an identity of their own, which needs no start of the engine', async () => {
+    /** A layer of the example, solved with second moments of made-up inputs: the plan's prepared layer and its codes. */
+    async function solve(engine: EngineClient, place: string, solver = ''): Promise<{ prepared: PreparedLayer; codes: Buffer }> {
+      const { plan, checkpoint } = await glyphRequest(`defaults: { method: { name: rtn, weights: { group: 16 }, solver: { kind: gptq${solver} } }, scheme: W4A16 }`);
+      const layer = plan.layers.find(({ recipe }) => recipe.solver.kind === 'gptq');
+      assert.ok(layer);
+      const width = layer.inFeatures;
+      const moments = Float32Array.from({ length: width * width }, (_, i) => 0.6 ** Math.abs(Math.floor(i / width) - i % width));
+      const secondMoments = await writeTensor(folder, 'moments', 'F32', [width, width], moments);
+      const statistics = { key: 'made up', absMax: [], rms: 1, peakToRms: 1, sample: null, secondMoments };
+      const prepared = await prepareLayer({ plan: layer, peers: [layer], revision: checkpoint.revision, statistics, folder: join(folder, place), job: {} }, engine);
+      assert.ok(prepared.recipe.packed);
+      return { prepared, codes: readFileSync(prepared.recipe.packed.codes.file) };
+    }
+
+    it('solves layers with the codes of the processor', async () => {
+      const [onDevice, onProcessor] = [await solve(client('auto'), 'device'), await solve(client('cpu'), 'processor')];
+      assert.equal(onDevice.prepared.fit?.onProcessor, null);
+      assert.ok(onDevice.codes.equals(onProcessor.codes));
+      const { proxyLoss } = onDevice.prepared.fit;
+      assert.ok(proxyLoss && proxyLoss.solver < proxyLoss.rtn);
+      assert.notEqual(proxyLoss.rtn, onProcessor.prepared.fit?.proxyLoss?.rtn, 'float64 sums of another order: equal bits would mean that both came from the processor');
+    });
+
+    it('keeps what a device solved apart, and finds what the processor solved before', async () => {
+      const kept = async (device: EngineDevice, place: string): Promise<string | undefined> => (await solve(client(device), place)).prepared.recipe.packed?.codes.file;
+      const [onDevice, onProcessor] = [await kept('cuda', 'kept'), await kept('cpu', 'kept')];
+      assert.notEqual(onDevice, onProcessor);
+      assert.deepEqual([await kept('auto', 'kept'), await kept('cpu', 'kept')], [onDevice, onProcessor]);
+      assert.equal(await kept('cpu', 'processor first'), await kept('auto', 'processor first'));
+    });
+
+    it('solves on the processor what a device does not take, and says so', async () => {
+      const { prepared } = await solve(client('auto'), 'groups', ', actOrder: false, staticGroups: false');
+      assert.equal(prepared.fit?.onProcessor, 'groups take their scales while they are decided');
+      assert.ok(log.includes('engine: GPTQ on the processor: groups take their scales while they are decided'), log.join('\n'));
+    });
+
+    it('goes by an identity that needs no start of the engine', async () => {
       const engine = client('auto');
       const [cuda = '', ...others] = engine.devices('weight diagnostics');
       assert.match(cuda, /^cuda \d+-\d+$/);
