@@ -8,6 +8,7 @@
 #include <limits>
 #include <optional>
 
+#include "device/either.h"
 #include "device_support.h"
 #include "linear/second_moments.h"
 #include "support.h"
@@ -149,7 +150,10 @@ TEST(DeviceGptq, RunsOnTheProcessorWhatDoesNotFit) {
     const Quantizer quantizer = IntQuantizer{4, true, Granularity::Row, 0};
     const RowCodec codec(quantizer, 64, {}, scalarKernels());
     const auto solve = [&](const GptqOptions& options, std::optional<std::string>& onProcessor) {
-        return gptqWhereItFits(device, weights, moments.values.data(), 64, quantizer, codec, options, pool.workers, onProcessor).rounding.codes;
+        return onEither(gptqUnsupported(quantizer, options), onProcessor,
+                        [&] { return gptqOnDevice(device, weights, moments.values.data(), 64, quantizer, codec, options, pool.workers); },
+                        [&] { return gptq(weights, moments.values.data(), 64, codec, options, pool.workers); })
+            .rounding.codes;
     };
     std::optional<std::string> onProcessor;
     const auto codes = solve({}, onProcessor);

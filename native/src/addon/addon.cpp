@@ -13,6 +13,7 @@
 #include "addon/program.h"
 #include "addon/reconstruct.h"
 #include "base/error.h"
+#include "device/either.h"
 #include "device/gptq.h"
 #include "device/measure.h"
 #include "quantizer/codebook.h"
@@ -266,9 +267,11 @@ Napi::Value submit(const Napi::CallbackInfo& info, Request (*parse)(const Napi::
 Napi::Value measureJob(const Napi::CallbackInfo& info) {
     const auto run = [chosen = deviceOf(info.Env())](const MeasureRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress) {
         const std::shared_ptr<Device> device = chosen->get();
-        std::optional<std::string> onProcessor = device == nullptr ? std::nullopt : notMeasuredOnDevice(request, *device);
-        return device == nullptr || onProcessor ? MeasuredWeight{measure(request, pool, cancellation, progress, kernels()), std::move(onProcessor)}
-                                                : MeasuredWeight{measureOnDevice(request, device, cancellation, progress, kernels()), std::nullopt};
+        const auto onProcessor = [&] { return measure(request, pool, cancellation, progress, kernels()); };
+        const auto onDevice = [&] { return measureOnDevice(request, device, cancellation, progress, kernels()); };
+        MeasuredWeight measured;
+        measured.measurement = device == nullptr ? onProcessor() : onEither(notMeasuredOnDevice(request, *device), measured.onProcessor, onDevice, onProcessor);
+        return measured;
     };
     return submit(info, toMeasureRequest, run);
 }
@@ -305,8 +308,10 @@ Napi::Value quantizeLayerJob(const Napi::CallbackInfo& info) {
         SolvedLayer solved;
         const SolveGptq solve = [&](std::vector<float> weights, const float* moments, size_t stride, const RowCodec& codec, const GptqOptions& options, Workers& workers) {
             const std::shared_ptr<Device> device = chosen->get();
-            return device == nullptr ? gptq(std::move(weights), moments, stride, codec, options, workers)
-                                     : gptqWhereItFits(device, std::move(weights), moments, stride, request.recipe.weights, codec, options, workers, solved.onProcessor);
+            const Quantizer& quantizer = request.recipe.weights;
+            const auto onProcessor = [&] { return gptq(std::move(weights), moments, stride, codec, options, workers); };
+            const auto onDevice = [&] { return gptqOnDevice(device, weights, moments, stride, quantizer, codec, options, workers); };
+            return device == nullptr ? onProcessor() : onEither(gptqUnsupported(quantizer, options), solved.onProcessor, onDevice, onProcessor);
         };
         solved.fit = quantizeLayer(request, pool, cancellation, progress, kernels(), solve);
         return solved;

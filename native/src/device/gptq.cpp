@@ -192,22 +192,6 @@ Gptq gptqOnDevice(const std::shared_ptr<Device>& device, std::vector<float> weig
     return result;
 }
 
-Gptq gptqWhereItFits(const std::shared_ptr<Device>& device, std::vector<float> weights, const float* moments, size_t stride, const Quantizer& quantizer,
-                     const RowCodec& codec, const GptqOptions& options, Workers& workers, std::optional<std::string>& onProcessor) {
-    onProcessor = gptqUnsupported(quantizer, options);
-    if (!onProcessor) {
-        try {
-            return gptqOnDevice(device, weights, moments, stride, quantizer, codec, options, workers);
-        } catch (const DeviceError& error) {
-            if (error.status() != cuda::Status::OutOfMemory) {
-                throw;
-            }
-            onProcessor = error.what();
-        }
-    }
-    return gptq(std::move(weights), moments, stride, codec, options, workers);
-}
-
 DeviceMoments::DeviceMoments(std::shared_ptr<Device> device, uint64_t width)
     : device_(std::move(device)), width_(width), sums_(device_->allocate<double>(width * width)), counted_(device_->allocate<uint64_t>(1)) {
     sums_.clear();

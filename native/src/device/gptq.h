@@ -18,10 +18,6 @@ std::optional<std::string> gptqUnsupported(const Quantizer& quantizer, const Gpt
 Gptq gptqOnDevice(const std::shared_ptr<Device>& device, std::vector<float> weights, const float* moments, size_t stride, const Quantizer& quantizer,
                   const RowCodec& codec, const GptqOptions& options, Workers& workers);
 
-/// gptqOnDevice(), or gptq() where that does not take it or the device has not the memory: `onProcessor` says why then, as half a sentence.
-Gptq gptqWhereItFits(const std::shared_ptr<Device>& device, std::vector<float> weights, const float* moments, size_t stride, const Quantizer& quantizer,
-                     const RowCodec& codec, const GptqOptions& options, Workers& workers, std::optional<std::string>& onProcessor);
-
 /// Mean x xᵀ of rows on a device. Calls are queued.
 class DeviceMoments {
 public:

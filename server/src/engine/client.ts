@@ -250,10 +250,22 @@ export class EngineClient implements Engine {
         throw error;
       }
       if (error instanceof ResponseError && error.data) {
-        throw new EngineError((error.data as JobErrorData).code, error.message);
+        const { code } = error.data as JobErrorData;
+        if (code === 'DEVICE') {
+          await this.leave(engine);
+          throw new EngineError(code, `${error.message.replace(/\.$/, '')}. The next job starts the engine again, which leaves the device alone if its self-test fails.`);
+        }
+        throw new EngineError(code, error.message);
       }
       // A message that could not be written: the channel broke a moment before the exit was seen.
       throw engine.child.exitCode !== null || !engine.child.connected ? await engine.died : new EngineError('INTERNAL', error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** What failed on a device cannot be used further: another process opens it anew. */
+  private async leave(engine: Running): Promise<void> {
+    if (await this.running?.catch(() => undefined) === engine) {
+      await this.stop();
     }
   }
 

@@ -79,6 +79,14 @@ describe('engine client', () => {
     assert.ok(log.some((line) => line.includes('fake addon fell over')));
   });
 
+  it('leaves a process whose device failed', async () => {
+    const engine = client();
+    const { pid } = await engine.info();
+    await assert.rejects(engine.measure(request('device.bin')), failsWith('DEVICE', /device\.bin: refused\. The next job starts the engine again, which leaves the device alone if its self-test fails\.$/));
+    assert.notEqual((await engine.info()).pid, pid);
+    assert.deepEqual(states, ['starting', 'running', 'stopped', 'starting', 'running']);
+  });
+
   it('fails every job that was under way when the engine is killed', async () => {
     const engine = client();
     const { pid } = await engine.info();
