@@ -1,6 +1,6 @@
 /**
  * Whether CUDA is used, and why not. Nothing runs on a device before its self-test passed in a process of its own: a driver or a kernel that crashes takes
- * that process with it, not the engine. Runs in the engine's host and loads no addon itself.
+ * that process with it, not the engine. Finding out runs in the engine's host; nothing here loads the addon.
  */
 import { fork } from 'node:child_process';
 import { statSync } from 'node:fs';
