@@ -124,6 +124,7 @@ export class Documents {
     if (model?.plan && await isUnchanged(model.plan)) {
       return model;
     }
+    this.store.lookAgain();
     this.models.delete(uri);
     const now = await this.model(uri);
     if (now?.plan?.revision !== model?.plan?.revision) {
@@ -195,6 +196,7 @@ export class Documents {
 
   /** A file changed on disk: every open document looks again. */
   private refreshAll(): void {
+    this.store.lookAgain();
     this.models.clear();
     this.refreshDialects();
     this.open.all().filter(isConfig).forEach(({ uri }) => this.changed(uri));

@@ -21,9 +21,10 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   return (await open(path)).checkpoint;
 }
 
-interface Opened { checkpoint: Checkpoint; files: Files }
+/** `looked`: when the look at the files began that found them like this. */
+interface Opened { checkpoint: Checkpoint; files: Files; looked: number }
 
-async function open(path: string): Promise<Opened> {
+async function open(path: string): Promise<Omit<Opened, 'looked'>> {
   if (!isAbsolute(path) || path.includes('\0')) {
     throw new CheckpointError('checkpoint/relative-path', path, `${quoted(path)} is not an absolute path. `
       + `Resolve it against the folder of the file that names it.`);
@@ -96,19 +97,39 @@ async function locate(path: string, files: Files): Promise<{ kind: Checkpoint['k
   return { kind: path.endsWith('.json') ? 'sharded' : 'safetensors', weights: path, problems: [] };
 }
 
+/** How long a look at the files holds for `recent`, in milliseconds. */
+const recently = 2000;
+
 /** Keeps the most recently used checkpoints. Every `get` looks at the files again, so an answer is never stale. */
 export class CheckpointStore {
   /** In order of use, the latest last. */
   private readonly kept = new Map<string, Opened>();
   private readonly pending = new Map<string, Promise<Opened>>();
   private readonly listeners = new Set<(path: string) => void>();
+  /** When somebody said so last. */
+  private changed = -Infinity;
 
-  constructor(private readonly capacity = 8) {}
+  /** @param now in milliseconds, from anywhere on. */
+  constructor(private readonly capacity = 8, private readonly now: () => number = () => performance.now()) {}
 
   /** The checkpoint as it is on the disk now. Concurrent calls share one reading. @throws CheckpointError */
   async get(path: string): Promise<Checkpoint> {
     const running = this.pending.get(path) ?? this.start(path);
     return (await running).checkpoint;
+  }
+
+  /**
+   * The same for what is asked at every keystroke: a look at the files within the last two seconds still holds, until `lookAgain`. A change right after a keystroke is
+   * not seen by `get` either; whoever hears of changes says so. @throws CheckpointError
+   */
+  async recent(path: string): Promise<Checkpoint> {
+    const known = this.kept.get(path);
+    return known && known.looked > this.changed && this.now() - known.looked < recently ? known.checkpoint : this.get(path);
+  }
+
+  /** Something may have changed on the disk. */
+  lookAgain(): void {
+    this.changed = this.now();
   }
 
   /** What the last `get` gave, without a look at the disk. */
@@ -134,15 +155,16 @@ export class CheckpointStore {
   }
 
   private start(path: string): Promise<Opened> {
+    const looked = this.now();
     const running = this.current(path).then(
-      opened => { this.settle(path, running, opened); return opened; },
+      found => { const opened = { ...found, looked }; this.settle(path, running, opened); return opened; },
       (error: unknown) => { this.settle(path, running, undefined); throw error; },
     );
     this.pending.set(path, running);
     return running;
   }
 
-  private async current(path: string): Promise<Opened> {
+  private async current(path: string): Promise<Omit<Opened, 'looked'>> {
     const known = this.kept.get(path);
     return known !== undefined && await known.files.unchanged() ? known : open(path);
   }

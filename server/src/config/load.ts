@@ -31,7 +31,7 @@ export async function loadConfig(document: TextDocument, path: string | undefine
     return { ...none, problems: [...parsed.problems, unsaved] };
   }
   try {
-    const checkpoint = await store.get(checkpointPath);
+    const checkpoint = await store.recent(checkpointPath);
     const plan = resolvePlan(parsed.config, checkpoint);
     return { parsed, checkpointPath, checkpoint, plan, problems: [...parsed.problems, ...checkpoint.problems.map((problem) => ({ ...problem, range: named.range })), ...plan.problems] };
   } catch (error) {

@@ -114,6 +114,44 @@ describe('CheckpointStore', () => {
     assert.deepEqual(changed, [path, path]);
   });
 
+  it('takes a look of the last two seconds for good at a keystroke, until somebody says that something changed', async () => {
+    const path = join(makeFolder({ 'm.safetensors': matrix }), 'm.safetensors');
+    let now = 1000;
+    const store = new CheckpointStore(8, () => now);
+    const names = async (): Promise<string[]> => (await store.recent(path)).layers.map(layer => layer.name);
+    const write = (name: string): void => writeFileSync(path, safetensors({ [`${name}.weight`]: { dtype: 'F32', shape: [4, 4] } }));
+    assert.deepEqual(await names(), ['a']);
+    write('b');
+    now += 1999;
+    assert.deepEqual(await names(), ['a']);
+    now += 1;
+    assert.deepEqual(await names(), ['b']);
+    write('c');
+    store.lookAgain();
+    assert.deepEqual(await names(), ['c']);
+    assert.deepEqual(await names(), ['c'], 'of a look in the moment of the change');
+    write('d');
+    assert.equal((await store.get(path)).layers[0]?.name, 'd');
+    now += 1;
+    assert.deepEqual(await names(), ['d']);
+    store.invalidate();
+    rmSync(path);
+    await assert.rejects(store.recent(path), /not found/);
+  });
+
+  it('is not fooled by a look that began before the change', async () => {
+    const path = join(makeFolder({ 'm.safetensors': matrix }), 'm.safetensors');
+    let now = 1000;
+    const store = new CheckpointStore(8, () => now);
+    await store.get(path);
+    const before = store.get(path);
+    now += 5;
+    store.lookAgain();
+    await before;
+    writeFileSync(path, safetensors({ 'b.weight': { dtype: 'F32', shape: [4, 4] } }));
+    assert.equal((await store.recent(path)).layers[0]?.name, 'b');
+  });
+
   it('notices a config.json and better weights that appear later', async () => {
     const folder = makeFolder({ 'diffusion_pytorch_model.fp16.safetensors': matrix });
     const store = new CheckpointStore();

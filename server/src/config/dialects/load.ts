@@ -69,7 +69,7 @@ async function open(path: string | undefined, store: CheckpointStore, { ofPacked
     return { problems: [problem('dialect/no-checkpoint', 'info', top, `No checkpoint stands beside this file, so nothing says what its entries take. Name one: ${naming}.`)] };
   }
   try {
-    const checkpoint = await store.get(path);
+    const checkpoint = await store.recent(path);
     const packed = !ofPacked && isPacked(checkpoint);
     return { checkpoint, problems: packed ? [problem('dialect/packed-checkpoint', 'warning', top,
       `Weights of ${path} are packed already, so only ${checkpoint.layers.length} layers can be seen. Name the unquantized original: ${naming}.`)] : [] };
@@ -83,7 +83,7 @@ async function open(path: string | undefined, store: CheckpointStore, { ofPacked
 
 /** undefined where nothing there can be read. */
 async function readable(path: string, store: CheckpointStore): Promise<Checkpoint | undefined> {
-  return store.get(path).catch((error: unknown) => {
+  return store.recent(path).catch((error: unknown) => {
     if (error instanceof CheckpointError) {
       return undefined;
     }

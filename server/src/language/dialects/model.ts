@@ -59,7 +59,7 @@ async function checkpointFor({ name, root }: DialectFile, { chosen, beside }: So
   if (chosen === undefined || own === undefined) {
     return chosen ?? beside;
   }
-  const architecture = await store.get(chosen).then((checkpoint) => checkpoint.architecture, (error: unknown) => {
+  const architecture = await store.recent(chosen).then((checkpoint) => checkpoint.architecture, (error: unknown) => {
     if (error instanceof CheckpointError) {
       return own; // its message is wanted
     }
