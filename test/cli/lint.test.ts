@@ -29,7 +29,7 @@ describe('lint of other tools\' files', function () {
     assert.deepEqual(found.entries[0]?.range, { start: { line: 11, character: 6 }, end: { line: 11, character: 16 } });
     assert.deepEqual([found.uncovered.layers, found.uncovered.names], [1, ['norm_out.linear']]);
     assert.deepEqual(found.layers.map(({ name, kind, entry }) => [name, kind, entry]), [['blocks.0.proj_out', 'keep', 'proj_out'], ['blocks.1.proj_out', 'keep', 'proj_out'], ['norm_out.linear', 'quantize', null], ['proj_out', 'keep', 'proj_out']]);
-    assert.deepEqual(found.problems.map((problem) => problem.code), ['dialect/takes-more', 'dialect/matches-nothing']);
+    assert.deepEqual(found.problems.map((problem) => problem.code), ['torchao/not-quantized', 'dialect/takes-more', 'dialect/matches-nothing']);
     assert.match(err, /config\.json:12:7: warning dialect\/takes-more: /);
   });
 

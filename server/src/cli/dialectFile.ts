@@ -27,7 +27,7 @@ export async function openDialect(context: CommandContext, path: string): Promis
 async function headerDocument(context: CommandContext, path: string): Promise<TextDocument> {
   const text = await headerOf(path, context.store);
   if (text === undefined) {
-    throw new UnknownFile(`${path}: holds no quantization metadata (no _quantization_metadata or quantization_config in its header, no .comfy_quant or scaled_fp8 tensors).`);
+    throw new UnknownFile(`${path}: holds no quantization metadata (no _quantization_metadata or quantization_config in its header, no .comfy_quant, .comfy_attention.config or scaled_fp8 tensors).`);
   }
   return TextDocument.create(URI.file(path).toString(), 'json', 1, text);
 }

@@ -1,6 +1,6 @@
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import type { Checkpoint, Layer, Range, Recipe } from '../../protocol';
-import type { DialectProblem, Treatment } from './dialect';
+import type { DialectEntry, DialectProblem, Treatment } from './dialect';
 import { kept, problem, quantized } from './dialect';
 import { describeShare } from './evaluate';
 import { named } from './field';
@@ -78,18 +78,30 @@ export const torchao = backend({
   const group = config && groupOf(config);
   const fits = ({ inFeatures, outFeatures }: Layer): boolean => (group ? inFeatures % group.size === 0 && (!group.both || outFeatures % group.size === 0) : true);
   const entries = skipList(fields.names('modules_to_not_convert', true), takesParameter, (entry) => (/[*?[]/.test(entry) ? 'torchao knows no wildcards.' : undefined));
+  const builtin = fp32Modules(fields, takesParameter);
   return {
-    entries, otherwise, unmatched: 'ignored', builtin: fp32Modules(fields, takesParameter),
+    entries, otherwise, unmatched: 'ignored', builtin,
     decide: (layer, [first]) => (first ? { entry: first, treatment: first.treatment } : { entry: null, treatment: group?.skips && !fits(layer) ? { ...kept, label: 'kept: its width does not fit' } : otherwise }),
     traps: (checkpoint, decisions) => (group ? widths(group, decisions.filter(({ entry, layer }) => entry === null && !fits(layer)).map(({ layer }) => layer), checkpoint) : []),
     trapsBeside: ({ component, files }) => [
-      ...component?.tensors.some(({ name }) => name.endsWith('._weight_qdata')) ? [problem('torchao/safetensors', 'info', fields.keyRange('quant_method'),
-        'The weights beside this file are torchao tensors in safetensors: loading them needs torchao 0.16 or later.')] : [],
+      ...component ? stored(fields, component, [...entries, ...builtin(component)]) : [],
       ...pickledWeights(files).slice(0, 1).map((name) => problem('torchao/pickle', 'warning', fields.keyRange('quant_method'),
         `"${name}" is a Python pickle of torchao's tensors: only torchao reads it (from_pretrained with use_safetensors=False), and reading a pickle can run code. Save the model again with torchao 0.16 or later and save_pretrained(folder, safe_serialization=True).`)),
     ],
   };
 });
+
+/** What the weights beside the section are: as torchao saves them, or as they were. @param keeping what leaves a layer as it is */
+function stored(fields: Fields, component: Checkpoint, keeping: readonly DialectEntry[]): DialectProblem[] {
+  const range = fields.keyRange('quant_method');
+  if (component.tensors.some(({ name }) => name.endsWith('._weight_qdata'))) {
+    return [problem('torchao/safetensors', 'info', range, 'The weights beside this file are torchao tensors in safetensors: loading them needs torchao 0.16 or later.')];
+  }
+  const [plain, ...others] = component.layers.filter((layer) => !keeping.some((entry) => entry.takes(layer)));
+  return plain ? [problem('torchao/not-quantized', 'warning', range,
+    `With this section in config.json diffusers takes the weights beside it for quantized ones and loads them as they are: ${describeShare([plain, ...others], component)}, such as "${plain.name}" (${plain.tensor.dtype}), stay unquantized without a word. ` +
+    'Take the section out and pass TorchAoConfig to from_pretrained, which a section in config.json would override; save_pretrained then writes quantized weights with it.')] : [];
+}
 
 /** What a config wants of a layer's width. `both`: of its outputs too. `skips`: torchao leaves a layer alone that does not fit, and says so in the log; otherwise it stops. */
 interface Group { size: number; both: boolean; skips: boolean; range: Range }

@@ -2,7 +2,7 @@
 export interface UnseenTrap { id: string; tool: string; trap: string; why: string }
 
 export const unseenTraps: readonly UnseenTrap[] = [
-  { id: 'argument', tool: 'diffusers', trap: 'A config passed to `from_pretrained` is ignored, with a warning, when `config.json` already holds one (AutoRound\'s fields excepted).', why: 'The argument is in Python. A section that its weights contradict gets `bitsandbytes/not-quantized`.' },
+  { id: 'argument', tool: 'diffusers', trap: 'A config passed to `from_pretrained` is ignored, with a warning, when `config.json` already holds one (AutoRound\'s fields excepted).', why: 'The argument is in Python. A section that the weights beside it contradict gets `bitsandbytes/not-quantized` or `torchao/not-quantized`.' },
   { id: 'pipeline', tool: 'diffusers', trap: '`PipelineQuantizationConfig`: `quant_backend` and `quant_mapping` exclude each other; empty `quant_kwargs` is an error; the short form needs equal signatures in transformers and diffusers; a component name that the pipeline does not have is only warned about, so a typo loads an unquantized model; text encoders need the class of transformers, the transformer that of diffusers.',
     why: 'diffusers 0.40 writes it nowhere: neither `model_index.json` nor a saved pipeline holds it. What it did to a component stands in that component\'s `config.json` after saving and is read there, with `dialect/unknown-method` for a method that only transformers has.' },
   { id: 'hardware', tool: 'bitsandbytes', trap: '"No GPU found"; layers on the processor or the disk without `llm_int8_enable_fp32_cpu_offload`.', why: 'The machine and `device_map` are in no file.' },

@@ -21,6 +21,8 @@ describe('torchao in diffusers', () => {
     ['torchao/group-width', text({ quant_type: type('Float8DynamicActivationFloat8WeightConfig') }), '"Float8DynamicActivationFloat8WeightConfig"', text({ quant_type: type('Float8DynamicActivationFloat8WeightConfig') }), flux, layersNamed('a')],
     ['torchao/fqn', text({ quant_type: type('FqnToConfig', { fqn_to_config: {} }) }), '"FqnToConfig"', text({})],
     besideTrap('torchao/safetensors', text({}), '"quant_method"', stored, flux),
+    besideTrap('torchao/not-quantized', text({ modules_to_not_convert: ['norm'] }), '"quant_method"', layersNamed('norm.linear', 'a'), layersNamed('norm.linear')),
+    besideTrap('torchao/not-quantized', text({}), '"quant_method"', flux, stored),
     besideTrap('torchao/pickle', text({}), '"quant_method"', ['diffusion_pytorch_model.bin'], ['diffusion_pytorch_model.bin', 'diffusion_pytorch_model.safetensors']),
     besideTrap('torchao/pickle', text({}), '"quant_method"', ['diffusion_pytorch_model-00001-of-00002.bin', 'other/model.safetensors'], ['optimizer.bin', 'other/model.bin']),
     ['dialect/missing-key', config({ quant_method: 'torchao' }), '{', text({})],

@@ -13,7 +13,7 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
     ['earlier or later entries decide', 'dialect/shadowed', 'dialect/repeated'], ['a rank above what a layer can have', 'dialect/rank'], ['broken text', 'dialect/json', 'dialect/duplicate-key', 'dialect/type', 'dialect/value', 'dialect/missing-key', 'dialect/unknown-key'],
     ['broken patterns', 'dialect/pattern', 'dialect/pattern-not-read'], ['no layers to compare with', 'dialect/no-checkpoint', 'dialect/checkpoint', 'dialect/packed-checkpoint'],
   ],
-  diffusers: [['a method that no loader knows', 'dialect/unknown-method'], ['an argument beside a config in the file', 'argument'], ['PipelineQuantizationConfig', 'pipeline']],
+  diffusers: [['a method that no loader knows', 'dialect/unknown-method'], ['an argument beside a config in the file', 'argument', 'torchao/not-quantized'], ['PipelineQuantizationConfig', 'pipeline']],
   bitsandbytes: [
     ['4 and 8 bit exclude each other', 'bitsandbytes/both-widths', 'bitsandbytes/no-width'], ['6 is no float', 'bitsandbytes/threshold'], ['any quant type passes', 'bitsandbytes/quant-type'], ['fp4 by default', 'bitsandbytes/default-fp4'],
     ['float32 by default', 'bitsandbytes/compute-dtype', 'bitsandbytes/compute-dtype-key'], ['8 bit beside a skip list', 'bitsandbytes/int8-skip'], ['no GPU, offloading', 'hardware'], ['shapes and states', 'bitsandbytes/quant-state', 'bitsandbytes/not-quantized'],
