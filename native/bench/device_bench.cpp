@@ -14,6 +14,7 @@
 #include "device/device.h"
 #include "device/library.h"
 #include "device_attention.h"
+#include "device_forward.h"
 #include "device_linears.h"
 #include "quantizer/codebook.h"
 #include "rotation/rpbh.h"
@@ -152,6 +153,7 @@ int main() {
         const bench::Best bestOf = [&](const std::function<void()>& work) { return best(*device, turns, emulated ? 1 : 5, work); };
         const bench::Bf16Rate products = bench::linears(device, emulated, bestOf, line);
         bench::attention(device, emulated, products, bestOf, line);
+        bench::forward(device, emulated, line);
     } catch (const Error& error) {
         std::printf("The benchmark failed: %s\n", error.what());
         return 1;

@@ -28,12 +28,12 @@ kernels=$(sed -n 's/^set(CUDA_KERNELS \(.*\))$/\1/p' "$here/src/cuda/sources.cma
 host=$(sed -n 's/^set(CUDA_HOST \(.*\))$/\1/p' "$here/src/cuda/sources.cmake")
 [ -n "$kernels" ] && [ -n "$host" ] || give_up "src/cuda/sources.cmake does not name the kernels"
 # What tests and benchmarks need of the core library.
-core="base/memory_posix.cpp base/special.cpp base/thread_pool.cpp cpu/scalar.cpp device/coder.cpp device/device.cpp device/library.cpp device/linear.cpp
-    device/measure.cpp device/self_test.cpp $(for name in attention definitions linear rotation solver statistics; do echo device/self_test/$name.cpp; done) device/slots.cpp measure/measure.cpp quantizer/expected.cpp tensor/dtype.cpp tensor/file_posix.cpp tensor/tensor.cpp
-    integer/operands.cpp integer/plan.cpp integer/scalar.cpp
-    quantizer/codebook.cpp quantizer/integer.cpp quantizer/midrise.cpp quantizer/quantizer.cpp quantizer/row_codec.cpp quantizer/small_float.cpp
-    quantizer/twin_log.cpp rotation/rpbh.cpp stats/marginal.cpp stats/sphere.cpp"
-tests="device_test.cpp device_attention_test.cpp device_linear_test.cpp device_rotate_test.cpp device_slots_test.cpp device_solver_test.cpp device_statistics_test.cpp"
+core="base/memory_posix.cpp base/special.cpp base/thread_pool.cpp cpu/scalar.cpp integer/operands.cpp integer/plan.cpp integer/scalar.cpp measure/measure.cpp
+    packed/packed_weight.cpp packed/safetensors_writer.cpp rotation/rpbh.cpp stats/marginal.cpp stats/sphere.cpp tensor/dtype.cpp tensor/file_posix.cpp tensor/tensor.cpp
+    transform/hadamard.cpp transform/orthogonal.cpp transform/transform.cpp
+    $(cd "$here/src" && ls device/*.cpp device/self_test/*.cpp graph/*.cpp linear/*.cpp quantizer/*.cpp | grep -v '^device/gptq.cpp$')"
+tests="device_test.cpp device_attention_graph_test.cpp device_attention_test.cpp device_graph_test.cpp device_linear_test.cpp device_ops_test.cpp device_rotate_test.cpp
+    device_slots_test.cpp device_solver_test.cpp device_statistics_test.cpp"
 
 mkdir -p "$build" || exit 2
 plan=$build/plan
@@ -72,9 +72,9 @@ fi
 # Without a device nobody waits for the speed of what is built.
 if [ $emulate = no ]; then optimize=-O2; else optimize=-O1; fi
 for file in $core; do
-    echo "$cxx $common $optimize -ffp-contract=off -c $here/src/$file -o $build/core.$(echo "$file" | tr / .).o" >> "$plan"
+    echo "$cxx $common -I$here/test/standalone $optimize -ffp-contract=off -c $here/src/$file -o $build/core.$(echo "$file" | tr / .).o" >> "$plan"
 done
-for file in $tests standalone/main.cpp; do
+for file in $tests standalone/levels.cpp standalone/main.cpp; do
     echo "$cxx $common -I$here/test/standalone -O1 -ffp-contract=off -c $here/test/$file -o $build/test.$(echo "$file" | tr / .).o" >> "$plan"
 done
 echo "$cxx $common -O1 -c $here/bench/device_bench.cpp -o $build/bench.device.o" >> "$plan"
@@ -88,7 +88,7 @@ elif [ -z "${LIBRARY:-}" ]; then
     $cxx -shared "$build"/*.emulated.o -o "$library" -lpthread || give_up "linking the library failed"  # of ThreadSanitizer the program has one
 fi
 $cxx "$build"/core.*.o "$build"/test.*.o ${watched:-} -o "$build/tests" -ldl -lpthread || give_up "linking the tests failed"
-$cxx "$build"/core.*.o "$build"/bench.*.o -o "$build/bench" -ldl -lpthread || give_up "linking the benchmark failed"
+$cxx "$build"/core.*.o "$build"/test.standalone.levels.cpp.o "$build"/bench.*.o -o "$build/bench" -ldl -lpthread || give_up "linking the benchmark failed"
 built=$(date +%s)
 
 QUANTSCOPE_CUDA_LIBRARY=$library

@@ -189,7 +189,7 @@ JobRunRequest toRunRequest(const Napi::Value& value) {
             request.capture->secondMoments = Fields(capture.get("secondMoments"), "capture.secondMoments").integer("maxBytes", 0, kMaxSafeInteger);
         }
     }
-    if (!fields.get("device").IsNull()) {
+    if (!fields.get("device").IsUndefined()) {
         result.element = fields.oneOf<cuda::Element>("device", kElementNames);
     }
     return result;

@@ -8,6 +8,7 @@ import type { Given } from '../models/builder';
 import { prepare, runForward } from '../models/forward';
 import type { Model } from '../models/model';
 import type { Checkpoint } from '../protocol';
+import { deviceText } from '../preview/device';
 import { deployedText, describeDeployed } from '../preview/deployed';
 import { relativeMse } from '../preview/metrics';
 import { engineRecipes, prepareRecipes, requestFor, withWorkFolder } from '../quantize/recipes';
@@ -55,16 +56,16 @@ async function runOnce(context: CommandContext, find: (checkpoint: Checkpoint) =
   const unbatched = withoutBatch(model, given);
   const prepared = prepare(model, checkpoint, unbatched);
   const run = (asDeployed: boolean): ReturnType<typeof runForward> => runForward(prepared, unbatched, context.engine, {
-    recipes, asDeployed, cancellation: context.cancel.token, progress: (fraction) => context.progress(fraction, model.classes[0] ?? ''),
+    recipes, asDeployed, device: 'float32', cancellation: context.cancel.token, progress: (fraction) => context.progress(fraction, model.classes[0] ?? ''),
   });
   const fake = context.values['as-deployed'] === true ? await run(false) : undefined;
-  const { sample, firstNonFinite, flops, integers } = await run(fake !== undefined);
+  const { sample, firstNonFinite, flops, integers, device } = await run(fake !== undefined);
   const deployed = fake && describeDeployed(integers, relativeMse(sample.data, fake.sample.data));
   await requireUnchanged(checkpoint);
   const shape = withBatch(model, sample.shape);
   await writeSafetensors(resolve(out), { sample: { shape, data: sample.data } });
   const quantizedLayers = Object.keys(recipes).length;
-  context.print({ out: resolve(out), shape, architecture: model.classes[0], quantizedLayers, flops, firstNonFinite, ...(deployed ? { deployed } : {}) }, () =>
-    `${model.classes[0] ?? ''}: sample [${shape.join(', ')}] written to ${out}; ${significant(flops / 1e9)} GFLOP, ${quantizedLayers} layers quantized${firstNonFinite ? `; first non-finite output: ${firstNonFinite}` : ''}${deployed ? `\n${deployedText(deployed)}` : ''}`);
+  context.print({ out: resolve(out), shape, architecture: model.classes[0], quantizedLayers, flops, firstNonFinite, device, ...(deployed ? { deployed } : {}) }, () =>
+    `${model.classes[0] ?? ''}: sample [${shape.join(', ')}] written to ${out}; ${significant(flops / 1e9)} GFLOP, ${quantizedLayers} layers quantized${device ? `, on ${deviceText(device)}` : ''}${firstNonFinite ? `; first non-finite output: ${firstNonFinite}` : ''}${deployed ? `\n${deployedText(deployed)}` : ''}`);
   return firstNonFinite === null ? 0 : 1;
 }

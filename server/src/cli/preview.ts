@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { URI } from 'vscode-uri';
 import { replaceFile } from '../analysis/evidence';
+import { deviceText } from '../preview/device';
 import { deployedText } from '../preview/deployed';
 import { pictureName } from '../preview/png';
 import type { PreviewAgreement, PreviewFrame, PreviewResult, PreviewSettings, PreviewStep } from '../protocol';
@@ -57,7 +58,7 @@ function fileName(frame: PreviewFrame, { candidates, settings }: PreviewResult):
   return pictureName(frame.candidate < 0 ? 'reference' : candidates.length > 1 ? `quantized-${frame.candidate + 1}` : 'quantized', frame, settings.frames);
 }
 
-function describe({ candidates, settings, items, frames }: PreviewResult, folder: string): string {
+function describe({ candidates, settings, items, frames, device }: PreviewResult, folder: string): string {
   const db = (value: number | null): string => (value === null ? 'equal' : value.toFixed(2));
   const steps = (perStep: readonly PreviewStep[]): string => table(['step', 't', 'output error ↓', 'latent cosine ↑', 'latent PSNR dB ↑', 'PSNR dB ↑', 'SSIM ↑'],
     perStep.map((each) => [String(each.step), each.timestep.toFixed(0), significant(each.outputRelativeMse), each.latentCosine.toFixed(5), db(each.latentPsnrDb), db(each.psnrDb), each.ssim.toFixed(4)]));
@@ -68,6 +69,7 @@ function describe({ candidates, settings, items, frames }: PreviewResult, folder
       `${label}: ${scope.quantizedLayers} of ${scope.layers} layers quantized, ${scope.paramsPercent.toFixed(2)} % of the weights, ${scope.averageBits.toFixed(3)} bits on average\n\n${numbers(perStep, metrics)}${
         deployed ? `${deployedText(deployed)}\n\nBeside fake quantization:\n${numbers(deployed.perStep, deployed.metrics)}` : ''}`),
     `${frames.length} pictures of ${items.length} items in ${folder} (${settings.width} × ${settings.height}${settings.frames > 1 ? `, ${settings.frames} frames` : ''}, ${settings.mode}, ${settings.steps} steps, guidance ${settings.guidance}, seed ${settings.seed}).`,
+    ...(device ? [`The model ran on ${deviceText(device)}. Activations are bfloat16 there.`] : []),
   ].join('\n');
 }
 

@@ -12,7 +12,7 @@ import type { CudaInfo, EngineDevice, EngineInfo, StatusParams } from '../protoc
 import { cudaIdentity } from './cuda';
 import type { CudaJob } from './cuda';
 import type { BasisFit, BasisRequest, ColumnRange, DequantizeLayerRequest, DequantizedLayer, LayerFit, Measurement, MeasureRequest, OutlierRotationFit, OutlierRotationRequest, QuantizeLayerRequest, ReconstructBlockRequest, ReconstructedBlock, SecondMomentsFile, StatsRequest, StatsResult, TensorRef, TransformRequest, TransformedSample } from './addon';
-import type { Program, RunRequest, RunResult } from './graph';
+import type { DeviceUse, Program, RunRequest, RunResult } from './graph';
 import { BasisJob, CloseGraphRequest, ColumnRangeJob, DequantizeLayerJob, InfoRequest, JobProgress, MeasureJob, OpenGraphRequest, OutlierRotationJob, QuantizeLayerJob, ReconstructBlockJob, RunJob, StatsJob, TakeSecondMomentsJob, TransformJob } from './rpc';
 import type { JobErrorData, JobParams } from './rpc';
 
@@ -99,6 +99,15 @@ export function describeCuda({ available, reason, devices, device, jobs }: CudaI
   return available ? `CUDA runs ${jobs.join(', ')} on ${devices[device ?? -1]?.name ?? 'a device'}` : `CUDA is not used: ${reason}`;
 }
 
+/** One text for each reason, with the first layer that has it. */
+function reasonsIn(device: DeviceUse | null): string[] {
+  const byReason = new Map<string, string[]>();
+  for (const { name, reason } of device?.processor ?? []) {
+    byReason.set(reason, [...byReason.get(reason) ?? [], name]);
+  }
+  return [...byReason].map(([reason, [first = '', ...more]]) => `${first}${more.length > 0 ? ` and ${more.length} more` : ''} ${reason}`);
+}
+
 const maxRestarts = 4;
 const restartWindow = 3 * 60_000;
 
@@ -151,6 +160,7 @@ export class EngineClient implements Engine {
       run: async (run, options) => {
         const attempt = async (): Promise<RunResult> => {
           const result = await this.job(RunJob, { key, run }, options);
+          reasonsIn(result.device).forEach((reason) => this.explain('forward passes', reason));
           if (run.capture?.secondMoments) {
             this.adding.add(key);
           }

@@ -97,6 +97,8 @@ export interface RunRequest {
   recipes: Record<string, LinearRecipe>;
   /** Layers whose inputs are to be described; empty for none. */
   capture: CaptureRequest | null;
+  /** Runs on the device that the engine uses, if it uses one, with activations of this type; what a device does not take runs on the processor. Without it: the processor, float32. */
+  device?: 'float32' | 'bfloat16';
 }
 
 export interface CaptureRequest { layers: string[]; /** Seed of the RPBH rotation that the marginal is taken after. */ seed: number; histogramBins: number; /** Rows kept per layer, evenly spread. */ sampleRows: number; /** Adds the rows to the second moments of the layers as well, which together may take so much memory. They stay with the graph until taken; a run that fails forgets them. */ secondMoments: { maxBytes: number } | null }
@@ -128,6 +130,16 @@ export interface IntegerLayer {
   activationSurrogate: number;
 }
 
+/** How a run used a device. */
+export interface DeviceUse {
+  name: string;
+  /** Linears and ops that ran on the processor, each once. reason: the end of a sentence that begins with the name. */
+  processor: { name: string; reason: string }[];
+  /** Of the linears on the device, packed, and of those that stay there; the others are copied in every run. */
+  weightBytes: number;
+  residentBytes: number;
+}
+
 export interface RunResult {
   outputs: Record<string, Float32Array>;
   captured: CapturedLayer[];
@@ -137,4 +149,6 @@ export interface RunResult {
   integers: IntegerLayer[];
   /** Multiply-adds of all linears, attentions and convolutions, times two. */
   flops: number;
+  /** Null when it ran on the processor. */
+  device: DeviceUse | null;
 }

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { packedLayers } from '../checkpoint/packed';
 import type { Engine, JobOptions } from '../engine/client';
-import type { CaptureRequest, LinearRecipe, Program, RunResult, Transform } from '../engine/graph';
+import type { CaptureRequest, LinearRecipe, Program, RunRequest, RunResult, Transform } from '../engine/graph';
 import type { Checkpoint, LayerPlan, Plan } from '../protocol';
 import type { Given } from './builder';
 import { buildProgram } from './index';
@@ -39,15 +39,21 @@ export function seededRecipe({ recipe: { rotate, weights, activations }, tail }:
   return { transforms, tail, lowRank: null, weights, activations, activationRange: null, packed: null };
 }
 
-export interface ForwardOptions extends JobOptions { recipes?: Record<string, LinearRecipe>; capture?: CaptureRequest; /** Quantized layers run on integers where they can; the result's `integers` says which. */ asDeployed?: boolean }
+export interface ForwardOptions extends JobOptions { recipes?: Record<string, LinearRecipe>; capture?: CaptureRequest; /** Quantized layers run on integers where they can; the result's `integers` says which. */ asDeployed?: boolean; /** See RunRequest. */ device?: RunRequest['device'] }
 
-export async function runForward({ key, program, packed }: Prepared, given: Readonly<Record<string, Given>>, engine: Engine, { recipes = {}, capture, asDeployed = false, ...options }: ForwardOptions = {}): Promise<RunResult & { sample: Given }> {
+/** What runs forward passes with a `device`: an identity of CUDA, or '' for the processor. Starts the engine. */
+export async function forwardDevice(engine: Engine): Promise<string> {
+  await engine.info();
+  return engine.devices('forward passes')[0] ?? '';
+}
+
+export async function runForward({ key, program, packed }: Prepared, given: Readonly<Record<string, Given>>, engine: Engine, { recipes = {}, capture, asDeployed = false, device, ...options }: ForwardOptions = {}): Promise<RunResult & { sample: Given }> {
   const inputs = Object.fromEntries(Object.keys(program.inputs).map((name) => [name, given[name]?.data ?? new Float32Array()]));
   const linears = new Set(program.ops.flatMap((op) => (op.op === 'linear' ? [op.name] : [])));
   // A checkpoint may hold layers this forward does not use (a second embedder size); they have nothing to quantize here.
   const used = Object.fromEntries(Object.entries({ ...packed, ...recipes }).filter(([name]) => linears.has(name))
     .map(([name, recipe]) => [name, asDeployed ? { ...recipe, execution: 'integer' as const } : recipe]));
   const graph = await engine.openGraph(key, program, options);
-  const result = await graph.run({ inputs, recipes: used, capture: capture ?? null }, options);
+  const result = await graph.run({ inputs, recipes: used, capture: capture ?? null, ...(device ? { device } : {}) }, options);
   return { ...result, sample: { shape: program.buffers[program.outputs['sample'] ?? -1] ?? [], data: result.outputs['sample'] ?? new Float32Array() } };
 }

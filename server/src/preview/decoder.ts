@@ -1,19 +1,21 @@
 /** Latents → pictures: the pipeline's VAE, or a tiny decoder. models.md B. */
 import { join, resolve } from 'node:path';
-import type { Engine, JobOptions } from '../engine/client';
+import type { Engine } from '../engine/client';
 import { openCheckpoint } from '../checkpoint';
 import { decoderFor } from '../models';
 import { ModelError } from '../models/builder';
 import type { Given } from '../models/builder';
 import { prepare, runForward } from '../models/forward';
-import type { Prepared } from '../models/forward';
+import type { ForwardOptions, Prepared } from '../models/forward';
 import { programFlops } from './flops';
 import type { Picture } from './metrics';
 import type { Json, Source } from './pipelines/source';
 
+export type DecodeOptions = Pick<ForwardOptions, 'progress' | 'cancellation' | 'device'>;
+
 export interface Decoder {
   /** Pictures of a latent as the sampler leaves it, one per frame. */
-  decode(latent: Given, engine: Engine, options: JobOptions): Promise<Picture[]>;
+  decode(latent: Given, engine: Engine, options: DecodeOptions): Promise<Picture[]>;
   flops(latent: Given): number;
 }
 

@@ -1,6 +1,7 @@
 /** What a preview will cost, from its floating point operations and a rate measured on this machine. */
 import type { Engine } from '../engine/client';
 import type { Program } from '../engine/graph';
+import { forwardDevice } from '../models/forward';
 import type { PreviewEstimate } from '../protocol';
 import { programFlops } from './flops';
 import type { Pipeline } from './pipelines';
@@ -14,10 +15,11 @@ import { cachedTrajectory, trajectoryKey } from './trajectory';
 export async function estimatePreview(pipeline: Pipeline, candidates: number, folder: string | null, engine: Engine, calibration = 0): Promise<PreviewEstimate> {
   const { settings } = pipeline;
   const compared = comparedSteps(settings).length;
+  const device = await forwardDevice(engine);
   let model = 0;
   let referenceCached = true;
   for (const item of pipeline.items.keys()) {
-    const cached = await cachedTrajectory(folder, trajectoryKey(pipeline, item, engine), settings.steps);
+    const cached = await cachedTrajectory(folder, trajectoryKey(pipeline, item, engine, device), settings.steps);
     referenceCached &&= cached !== undefined;
     model += pipeline.flops(item) * ((cached ? 0 : settings.steps) + candidates * (settings.mode === 'free' ? settings.steps : compared));
   }
@@ -48,7 +50,7 @@ function cheaper({ settings: { mode, classes, prompts, steps, width, height, fra
 
 const rates = new WeakMap<Engine, Promise<number>>();
 
-/** Operations per second of a GEMM-bound program that needs no weights; measured once per engine. */
+/** Operations per second of a GEMM-bound program that needs no weights, where previews run; measured once per engine. */
 function measuredRate(engine: Engine): Promise<number> {
   let rate = rates.get(engine);
   if (!rate) {
@@ -64,7 +66,7 @@ async function measure(engine: Engine): Promise<number> {
   const program: Program = { buffers: Array.from({ length: 4 }, () => [tokens, width]), inputs: { q: 0, k: 1, v: 2 }, outputs: { out: 3 }, ops: [{ op: 'attention', q: 0, k: 1, v: 2, heads: 8, bias: null, out: 3 }] };
   const values = Float32Array.from({ length: tokens * width }, (_, i) => Math.sin(i));
   const graph = await engine.openGraph('rate', program);
-  const request = { inputs: { q: values, k: values, v: values }, recipes: {}, capture: null };
+  const request = { inputs: { q: values, k: values, v: values }, recipes: {}, capture: null, device: 'bfloat16' as const };
   await graph.run(request); // warm: threads, pages
   const started = performance.now();
   await graph.run(request);

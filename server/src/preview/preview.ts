@@ -1,10 +1,12 @@
 /** The quantized preview: pictures and numbers of one or more plans beside full precision. Reference and quantized passes run the same kernels. */
 import type { CancellationToken } from 'vscode-jsonrpc';
-import type { Engine, JobOptions } from '../engine/client';
+import { EngineError } from '../engine/client';
+import type { Engine } from '../engine/client';
 import { requireUnchanged } from '../checkpoint';
-import type { IntegerLayer, LinearRecipe } from '../engine/graph';
+import type { DeviceUse, IntegerLayer, LinearRecipe } from '../engine/graph';
+import { forwardDevice } from '../models/forward';
 import { sharedBytes } from '../config/packedSize';
-import type { DeployedPreview, Plan, PreviewAgreement, PreviewCandidate, PreviewFrame, PreviewResult, PreviewScope, PreviewSettings, PreviewStep } from '../protocol';
+import type { DeployedPreview, Plan, PreviewAgreement, PreviewCandidate, PreviewDevice, PreviewFrame, PreviewResult, PreviewScope, PreviewSettings, PreviewStep } from '../protocol';
 import { agreement, averageAgreement, averageSteps, compareStep, toFrames } from './compare';
 import { describeDeployed } from './deployed';
 import type { Picture } from './metrics';
@@ -31,7 +33,10 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
   const started = performance.now();
   const { pipeline } = request;
   const { checkpoint, settings } = pipeline;
-  const progress = new Progress(request);
+  const device = await forwardDevice(engine);
+  const used = new Map<string, PreviewDevice>();
+  const onDevice = device === '' ? {} : { onDevice: (use: DeviceUse | null): void => addUse(used, use) };
+  const progress = new Progress(request, onDevice);
   const frames: PreviewFrame[] = [];
   const show = (all: PreviewFrame[]): void => all.forEach((frame) => {
     frames.push(frame);
@@ -41,14 +46,14 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
   // A latent is decoded once: the same one is shown and measured.
   const decoded = new Map<Float32Array, Promise<Picture[]>>();
   const pictures = (latent: Float32Array): Promise<Picture[]> => {
-    const known = decoded.get(latent) ?? pipeline.decode(latent, engine, { cancellation: request.cancellation });
+    const known = decoded.get(latent) ?? pipeline.decode(latent, engine, { cancellation: request.cancellation, ...(device === '' ? {} : { device: 'float32' }) });
     decoded.set(latent, known);
     return known;
   };
 
   const references: Trajectory[] = [];
   for (const [item, name] of pipeline.items.entries()) {
-    const reference = await referenceTrajectory(request.folder, pipeline, item, engine, () => progress.step(`full precision, ${name}`));
+    const reference = await referenceTrajectory(request.folder, pipeline, item, engine, () => progress.step(`full precision, ${name}`), device);
     if (reference.cached) {
       progress.skip(settings.steps);
     }
@@ -94,8 +99,17 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
   }
   return {
     architecture: checkpoint.architecture, settings, items: pipeline.items, candidates, frames,
-    reference: { ...soundness(references), cached: references.every((reference) => reference.cached) }, milliseconds: performance.now() - started,
+    reference: { ...soundness(references), cached: references.every((reference) => reference.cached) }, device: [...used.values()][0] ?? null, milliseconds: performance.now() - started,
   };
+}
+
+/** What another call says of the device, beside what is known. @throws EngineError when it ran somewhere else: pictures of two kinds of arithmetic may not be compared */
+function addUse(used: Map<string, PreviewDevice>, use: DeviceUse | null): void {
+  if (!use || (used.size > 0 && !used.has(use.name))) {
+    throw new EngineError('DEVICE', 'The engine lost its device in the middle of this preview. Run it again.');
+  }
+  const known = used.get(use.name) ?? { name: use.name, processor: [] };
+  used.set(use.name, { ...known, processor: [...known.processor, ...use.processor.filter(({ name }) => known.processor.every((other) => other.name !== name))] });
 }
 
 /** Which steps are compared: evenly spread, the last always among them. */
@@ -167,7 +181,7 @@ class Progress {
   private done = 0;
   private readonly total: number;
 
-  constructor(private readonly request: PreviewRequest) {
+  constructor(private readonly request: PreviewRequest, private readonly where: Pick<PredictOptions, 'onDevice'>) {
     const { pipeline: { settings, items }, candidates } = request;
     const compared = settings.mode === 'free' ? settings.steps : comparedSteps(settings).length;
     this.total = items.length * (settings.steps + candidates.length * compared);
@@ -175,10 +189,11 @@ class Progress {
 
   skip(steps: number): void { this.done += steps; }
 
-  step(what: string): JobOptions {
+  step(what: string): PredictOptions {
     const at = this.done++;
     let [call, last] = [0, 0];
     return {
+      ...this.where,
       cancellation: this.request.cancellation,
       progress: (fraction) => {
         call += fraction < last ? 1 : 0; // the second call starts again from 0

@@ -14,9 +14,9 @@ const limits = { files: 5_000, bytes: 4 * 2 ** 30 };
 
 export interface Trajectory { /** x at each step, then the finished sample. */ samples: Float32Array[]; /** Guided output at each step. */ outputs: Float32Array[]; cached: boolean }
 
-/** What the numbers of a trajectory depend on. */
-export function trajectoryKey({ checkpoint, identity }: Pipeline, item: number, engine: Engine): string {
-  return createHash('sha256').update(JSON.stringify([2, checkpoint.path, checkpoint.revision, engine.identity(), identity(item)])).digest('hex');
+/** What the numbers of a trajectory depend on. @param device see forwardDevice; bfloat16 there */
+export function trajectoryKey({ checkpoint, identity }: Pipeline, item: number, engine: Engine, device = ''): string {
+  return createHash('sha256').update(JSON.stringify([2, checkpoint.path, checkpoint.revision, `${engine.identity()}${device}`, identity(item)])).digest('hex');
 }
 
 /** @param folder null keeps nothing. */
@@ -41,9 +41,9 @@ export async function cachedTrajectory(folder: string | null, key: string, steps
   }
 }
 
-/** The full-precision one: from the folder, or run now and kept there. */
-export async function referenceTrajectory(folder: string | null, pipeline: Pipeline, item: number, engine: Engine, options: (step: number) => PredictOptions): Promise<Trajectory> {
-  const key = trajectoryKey(pipeline, item, engine);
+/** The full-precision one: from the folder, or run now and kept there. @param device that `options` make it run on */
+export async function referenceTrajectory(folder: string | null, pipeline: Pipeline, item: number, engine: Engine, options: (step: number) => PredictOptions, device = ''): Promise<Trajectory> {
+  const key = trajectoryKey(pipeline, item, engine, device);
   const known = await cachedTrajectory(folder, key, pipeline.settings.steps);
   if (known) {
     return known;

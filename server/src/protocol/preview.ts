@@ -72,6 +72,9 @@ export interface DeployedPreview extends Deployed { metrics: PreviewAgreement; p
 
 export interface PreviewCandidate { label: string; uri: string; /** Index of the rule that alone was applied, or null. */ rule: number | null; scope: PreviewScope; /** Free: of the finished sample. Forced: mean over the compared steps. */ metrics: PreviewAgreement; perStep: PreviewStep[]; /** Of a candidate that runs as deployed; the one before it is the same with fake quantization. */ deployed?: DeployedPreview }
 
+/** Where the model ran, when not on the processor. Activations are bfloat16 there, those of decoders float32. */
+export interface PreviewDevice { name: string; /** What of the model ran on the processor all the same. reason: the end of a sentence that begins with the name. */ processor: { name: string; reason: string }[] }
+
 export interface PreviewResult {
   architecture: string;
   settings: PreviewSettings;
@@ -82,6 +85,8 @@ export interface PreviewResult {
   candidates: PreviewCandidate[];
   /** Forced: for every compared step one picture of reference and candidates. Free: the finished samples. */
   frames: PreviewFrame[];
+  /** Null: the processor. */
+  device: PreviewDevice | null;
   milliseconds: number;
 }
 

@@ -48,8 +48,8 @@ describe('CUDA', () => {
     const cuda = await found(emulated);
     assert.deepEqual({ available: cuda.available, reason: cuda.reason, device: cuda.device, library: cuda.library }, { available: true, reason: '', device: 0, library: emulated });
     assert.deepEqual(cuda.devices.map(({ name, computeCapability, reason }) => ({ name, computeCapability, reason })), [{ name: 'emulated device', computeCapability: '9.0', reason: null }]);
-    assert.deepEqual(cuda.jobs, ['weight diagnostics', 'GPTQ']);
-    assert.ok(log.some((line) => line.includes('CUDA runs weight diagnostics, GPTQ on emulated device')), log.join('\n'));
+    assert.deepEqual(cuda.jobs, ['weight diagnostics', 'GPTQ', 'forward passes']);
+    assert.ok(log.some((line) => line.includes('CUDA runs weight diagnostics, GPTQ, forward passes on emulated device')), log.join('\n'));
   });
 
   describe('does jobs', () => {

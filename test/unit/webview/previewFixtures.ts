@@ -27,7 +27,7 @@ export function deployedSummary(): PreviewSummary {
 export function summary(): PreviewSummary {
   const scope = { quantizedLayers: 42, layers: 56, paramsPercent: 84.31, averageBits: 6.0156 };
   return {
-    architecture: 'DiTTransformer2DModel', items: ['class 3: digit 3', 'class 7: digit 7'], milliseconds: 1234,
+    architecture: 'DiTTransformer2DModel', items: ['class 3: digit 3', 'class 7: digit 7'], device: null, milliseconds: 1234,
     settings: { classes: [3, 7], prompts: [], width: 16, height: 16, frames: 1, decoder: 'vae', steps: 20, seed: 5, guidance: 4, mode: 'forced', compareSteps: 2 },
     reference: { finite: true, uniform: false, cached: true },
     candidates: [

@@ -54,8 +54,8 @@ export function metricRows({ candidates }: PreviewSummary): { metric: PreviewMet
 }
 
 /** What the agreement of a candidate was measured on. */
-export function measuredOn({ settings, items }: PreviewSummary): string {
-  return `${settings.mode === 'forced' ? 'mean of the compared steps' : 'finished sample'}${items.length > 1 ? `, mean of ${items.length} items` : ''}`;
+export function measuredOn({ settings, items, device }: PreviewSummary): string {
+  return `${settings.mode === 'forced' ? 'mean of the compared steps' : 'finished sample'}${items.length > 1 ? `, mean of ${items.length} items` : ''}${device ? `, bfloat16 on ${device.name}` : ''}`;
 }
 
 export function scopeText({ scope }: PreviewSummary['candidates'][number]): string {

@@ -3,7 +3,7 @@ import type { Engine } from '../../engine/client';
 import { preview } from '../../preview/service';
 import type { PreviewConfig, PreviewHooks } from '../../preview/service';
 import { calibrationDefaults } from '../../quantize/recipes';
-import type { CalibrationSettings, PreviewAgreement, PreviewResult, PreviewSettings, PreviewStep } from '../../protocol';
+import type { CalibrationSettings, PreviewAgreement, PreviewDevice, PreviewResult, PreviewSettings, PreviewStep } from '../../protocol';
 import { agreementMetrics, spreadOf, stepMetrics } from './metrics';
 import type { MetricId, Spread, StepMetricId } from './metrics';
 import { choosePictures } from './pictures';
@@ -22,6 +22,8 @@ export interface Comparison {
   settings: PreviewSettings;
   seeds: number[];
   items: string[];
+  /** Where the model ran; null for the processor. */
+  device: PreviewDevice | null;
   /** Why nothing is compared: the reference of these seeds is not finite, or of one colour. Then there are no numbers at all. */
   refused: string | null;
   runs: SeedRun[];
@@ -64,8 +66,8 @@ export function seedsFrom(first: number, count: number, calibration: Partial<Cal
 
 /** @param first run with its pictures */
 export function summarize(first: PreviewResult, runs: readonly SeedRun[]): Comparison {
-  const { settings, items, frames } = first;
-  const common = { settings, seeds: runs.map(({ seed }) => seed), items };
+  const { settings, items, frames, device } = first;
+  const common = { settings, seeds: runs.map(({ seed }) => seed), items, device };
   const refused = refusal(runs);
   if (refused !== null) {
     // Numbers against a broken reference mean nothing, so none may be quoted.

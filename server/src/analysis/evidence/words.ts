@@ -1,4 +1,5 @@
 /** Sentences and names that HTML and Markdown share. */
+import { deviceText } from '../../preview/device';
 import type { PreviewSettings, Sensitivity } from '../../protocol';
 import type { Evidence } from '.';
 import type { Comparison } from './comparison';
@@ -27,8 +28,8 @@ export function seedsText({ seeds }: Comparison): string {
 }
 
 /** What one value of a metric is of. */
-export function measuredOn({ settings, items, seeds }: Comparison): string {
-  return `${settings.mode === 'forced' ? `mean of ${counted(settings.compareSteps, 'compared step')}` : 'finished samples'} of ${counted(items.length, 'item')}; mean ± standard deviation over ${counted(seeds.length, 'seed')}`;
+export function measuredOn({ settings, items, seeds, device }: Comparison): string {
+  return `${settings.mode === 'forced' ? `mean of ${counted(settings.compareSteps, 'compared step')}` : 'finished samples'} of ${counted(items.length, 'item')}; mean ± standard deviation over ${counted(seeds.length, 'seed')}${device ? `; activations in bfloat16 on ${deviceText(device)}` : ''}`;
 }
 
 /** LPIPS is what many reviewers ask for; nobody should look for it in vain. */

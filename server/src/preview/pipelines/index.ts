@@ -1,6 +1,6 @@
 /** What a diffusers pipeline does around its transformer: starting noise, conditioning, guidance, sampler, decoder. */
 import type { Engine, JobOptions } from '../../engine/client';
-import type { CaptureRequest, CapturedLayer, IntegerLayer, LinearRecipe, Program } from '../../engine/graph';
+import type { CaptureRequest, CapturedLayer, DeviceUse, IntegerLayer, LinearRecipe, Program } from '../../engine/graph';
 import { modelFor } from '../../models';
 import { ModelError } from '../../models/builder';
 import { prepare, runForward } from '../../models/forward';
@@ -11,6 +11,7 @@ import { samplerFor } from '../../samplers';
 import { torchRandn } from '../../samplers/noise';
 import type { Sampler } from '../../samplers/sampler';
 import { openDecoder } from '../decoder';
+import type { DecodeOptions } from '../decoder';
 import { programFlops } from '../flops';
 import type { Picture } from '../metrics';
 import { openPrompt } from '../prompts';
@@ -26,7 +27,7 @@ import type { Source } from './source';
 import { wan } from './wan';
 import { zimage } from './zimage';
 
-export interface PredictOptions extends JobOptions { /** Quantized layers run on integers where they can; gets how each ran. */ asDeployed?(layers: IntegerLayer[]): void; capture?: { request: CaptureRequest; received(half: Half, layers: CapturedLayer[]): void } }
+export interface PredictOptions extends JobOptions { /** Quantized layers run on integers where they can; gets how each ran. */ asDeployed?(layers: IntegerLayer[]): void; /** On the device that the engine uses: gets how each call used it. */ onDevice?(use: DeviceUse | null): void; capture?: { request: CaptureRequest; received(half: Half, layers: CapturedLayer[]): void } }
 
 export interface ModelCall { half: Half; program: Prepared; inputs: Inputs }
 
@@ -60,7 +61,7 @@ export interface Pipeline {
   /** The guided model output at a step. */
   predict(item: number, x: Float32Array, timestep: number, recipes: Record<string, LinearRecipe>, engine: Engine, options: PredictOptions): Promise<Float32Array>;
   /** Pictures of a latent, one per frame. */
-  decode(x: Float32Array, engine: Engine, options?: JobOptions): Promise<Picture[]>;
+  decode(x: Float32Array, engine: Engine, options?: DecodeOptions): Promise<Picture[]>;
 }
 
 /** By class of diffusers. */
@@ -121,11 +122,12 @@ export async function openPipeline(checkpoint: Checkpoint, written: Partial<Prev
     callsAt,
     guided: guide,
     sampler: () => samplerFor(source.scheduler, settings.steps, tokens),
-    async predict(item, x, timestep, recipes, engine, { capture, asDeployed, ...options }) {
+    async predict(item, x, timestep, recipes, engine, { capture, asDeployed, onDevice, ...options }) {
       const samples: Float32Array[] = [];
       for (const { half, program, inputs } of callsAt(item, x, timestep)) {
-        const result = await runForward(program, inputs, engine, { ...options, recipes, asDeployed: asDeployed !== undefined, ...(capture ? { capture: capture.request } : {}) });
+        const result = await runForward(program, inputs, engine, { ...options, recipes, asDeployed: asDeployed !== undefined, ...(onDevice ? { device: 'bfloat16' } : {}), ...(capture ? { capture: capture.request } : {}) });
         asDeployed?.(result.integers);
+        onDevice?.(result.device);
         capture?.received(half, result.captured);
         samples.push(result.sample.data);
       }

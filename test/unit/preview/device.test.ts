@@ -1,0 +1,64 @@
+/** Previews on a CUDA device: the library of the tests, which runs kernels on the processor. */
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { TextDocument } from 'vscode-languageserver-textdocument';
+import { URI } from 'vscode-uri';
+import { CheckpointStore } from '../../../server/src/checkpoint';
+import { loadConfig } from '../../../server/src/config/load';
+import { EngineClient } from '../../../server/src/engine/client';
+import { estimate, preview } from '../../../server/src/preview/service';
+import type { PreviewConfig } from '../../../server/src/preview/service';
+import type { EngineDevice, PreviewResult } from '../../../server/src/protocol';
+import { temporaryFolders } from '../../fixtures/folder';
+
+const root = resolve(__dirname, '../../..');
+
+describe('preview on a device', function () {
+  this.timeout(60_000);
+  const folder = temporaryFolders();
+  const log: string[] = [];
+  const engines: EngineClient[] = [];
+  before(() => { process.env['QUANTSCOPE_CUDA_LIBRARY'] = join(root, 'native/build/libquantscope_cuda_emulated.so'); });
+  after(async () => {
+    delete process.env['QUANTSCOPE_CUDA_LIBRARY'];
+    await Promise.all(engines.map((engine) => engine.dispose()));
+  });
+
+  function client(device: EngineDevice): EngineClient {
+    const engine = new EngineClient({ hostPath: join(root, 'dist/engine.js'), addonPath: join(root, 'native/build/quantscope.node'), threads: 1, device, log: (line) => log.push(line) });
+    engines.push(engine);
+    return engine;
+  }
+
+  async function config(...rule: string[]): Promise<PreviewConfig> {
+    const path = join(root, 'a.quant.yaml');
+    const text = ['version: 1', `checkpoint: ${JSON.stringify(join(root, 'examples/glyph-dit'))}`, 'rules:', '  - name: blocks', '    layers: ["**.attn1.**", "**.ff.**"]', ...rule,
+      'preview: { classes: [2], steps: 1, guidance: 1, compareSteps: 1 }'].join('\n');
+    const loaded = await loadConfig(TextDocument.create('file:///x', 'quantconfig', 1, text), path, new CheckpointStore());
+    assert.deepEqual(loaded.problems.filter((problem) => problem.severity === 'error'), []);
+    return { uri: URI.file(path).toString(), loaded };
+  }
+
+  it('gives the numbers of the processor up to bfloat16, kept apart from those, and names what stayed there', async () => {
+    const place = folder();
+    const engine = client('auto');
+    const configs = await Promise.all([['    method: orbitquant', '    scheme: W4A4'], ['    keep: original'], ['    method: { name: rtn, rotate: { kind: hadamard, seed: 1 } }', '    scheme: W8A8']].map((rule) => config(...rule)));
+    const onDevice = await preview(configs, { cacheFolder: place }, engine);
+    const onProcessor = await preview(configs, { cacheFolder: place }, client('cpu'));
+    assert.deepEqual([onDevice.device?.name, onProcessor.device], ['emulated device', null]);
+    assert.deepEqual([onDevice.reference.cached, onProcessor.reference.cached], [false, false]);
+    assert.equal(readdirSync(join(place, 'trajectories')).length, 2);
+    const errors = ({ candidates }: PreviewResult): number[] => candidates.map(({ perStep: [step] }) => step?.outputRelativeMse ?? NaN);
+    const [[rotated = NaN, kept, hadamard = NaN], [expected = NaN, , other = NaN]] = [errors(onDevice), errors(onProcessor)];
+    assert.equal(kept, 0);
+    assert.ok(Math.abs(rotated / expected - 1) < 0.2, `${rotated} and ${expected}`);
+    assert.ok(hadamard < 3 * other + 1e-4, `${hadamard} and ${other}`);
+    const processor = onDevice.device?.processor ?? [];
+    assert.ok(processor.length > 0 && processor.every(({ reason }) => reason === 'has transforms that are not one RPBH rotation'), JSON.stringify(processor));
+    assert.equal(log.filter((line) => /^engine: some forward passes stay on the processor: \S+ and \d+ more has transforms/.test(line)).length, 1, log.join('\n'));
+    const [first] = configs;
+    assert.ok(first);
+    assert.equal((await estimate([first], place, engine)).referenceCached, true);
+  });
+});
