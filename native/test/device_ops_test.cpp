@@ -125,6 +125,16 @@ TEST(DeviceOps, NormaliseRowsGroupsAndChannels) {
     ops.compare(5e-6);
 }
 
+TEST(DeviceOps, ReadWhatIsNotAligned) {
+    Ops ops;
+    const Buffer odd = ops.add(SliceOp{ops.exact({37}), 0, 3, 36, 0}, {33});
+    ops.out(UnaryOp{UnaryKind::Silu, odd, 0}, {33});
+    ops.out(BinaryOp{BinaryKind::Mul, odd, odd, 0}, {33});
+    ops.out(LayerNormOp{odd, 1e-6, {}, {}, 0}, {33});
+    ops.out(RopeOp{ops.add(PermuteOp{ops.add(SliceOp{odd, 0, 1, 33, 0}, {32}), {4, 8}, {0, 1}, 0}, {4, 8}), ops.input({4, 4}), ops.input({4, 4}), 1, 0}, {4, 8});
+    ops.compare();
+}
+
 TEST(DeviceOps, KeepAnglesAndTimesInFloat32) {
     Ops ops;
     for (const auto& [tokens, heads, pairs] : {std::tuple{5, 3, 4}, {1, 1, 1}, {70, 2, 33}}) {
@@ -157,10 +167,6 @@ TEST(DeviceOps, MoveValues) {
     ops.out(SliceOp{x, 2, 3, 4, 0}, {6, 10, 1});
     const Buffer view = ops.out(SliceOp{x, 0, 1, 3, 0}, {2, 10, 8});
     ops.out(PermuteOp{view, {20, 8}, {0, 1}, 0}, {160});
-    const Buffer odd = ops.add(SliceOp{ops.exact({37}), 0, 3, 36, 0}, {33});  // starts at no multiple of 16 bytes
-    ops.out(UnaryOp{UnaryKind::Silu, odd, 0}, {33});
-    ops.out(BinaryOp{BinaryKind::Mul, odd, odd, 0}, {33});
-    ops.out(LayerNormOp{odd, 1e-6, {}, {}, 0}, {33});
     ops.out(ConcatOp{{x, ops.exact({6, 1, 8}), ops.exact({6, 3, 8})}, 1, 0}, {6, 14, 8});
     ops.out(ConcatOp{{ops.exact({3, 5}), ops.exact({2, 5})}, 0, 0}, {5, 5});
     ops.out(ResizeOp{ops.exact({3, 5, 7}), 0}, {3, 10, 14});

@@ -105,7 +105,7 @@ function reasonsIn(device: DeviceUse | null): string[] {
   for (const { name, reason } of device?.processor ?? []) {
     byReason.set(reason, [...byReason.get(reason) ?? [], name]);
   }
-  return [...byReason].map(([reason, [first = '', ...more]]) => `${first}${more.length > 0 ? ` and ${more.length} more` : ''} ${reason}`);
+  return [...byReason].map(([reason, [first = '', ...more]]) => `${first} ${reason}${more.length > 0 ? `, likewise ${more.length} more` : ''}`);
 }
 
 const maxRestarts = 4;
