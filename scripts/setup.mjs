@@ -23,6 +23,9 @@ const tools = {
     { package: 'fonts-dejavu-core', found: () => existsSync('/usr/share/fonts') },
     { package: 'chromium', found: () => onPath('chromium') || onPath('google-chrome') },
     { package: 'neovim', found: () => onPath('nvim') },
+    // NEON's kernels, on processors without it.
+    { package: 'g++-aarch64-linux-gnu', found: () => process.arch === 'arm64' || onPath('aarch64-linux-gnu-g++') },
+    { package: 'qemu-user', found: () => process.arch === 'arm64' || onPath('qemu-aarch64') },
   ],
 };
 

@@ -5,7 +5,11 @@ import { buildNative, main, root, run, say, setup } from './setup.mjs';
 /** Each stage prints what its runner prints and says how many tests passed and failed. */
 const stages = {
   lint: () => Promise.all([check('Types', 'npx', ['tsc', '-b']), check('Lint', 'npx', ['eslint', '.'])]),
-  native: () => ctest('native/build'),
+  native: async () => {
+    const tested = await ctest('native/build');
+    await aside.neon;
+    return [tested, await mocha(['test/native/neon.test.ts'])];
+  },
   // Most of the second half waits for processes that it started: the two share the processors well.
   unit: () => bothAtOnce(['test/unit/**/*.test.ts', 'test/lsp/**/*.test.ts'], ['test/cli/**/*.test.ts', 'test/package/**/*.test.ts']),
   reference: () => mocha(['test/reference/**/*.test.ts']),
@@ -15,7 +19,7 @@ const stages = {
   },
   cuda: async () => {
     await aside.cuda;
-    return mocha(['test/native/**/*.test.ts']);
+    return mocha(['test/native/cuda.test.ts']);
   },
   sanitizers: async () => {
     await aside.sanitizers;
@@ -26,9 +30,13 @@ const stages = {
 /** The longest builds, by the stage that waits for them. They need both processors only when the tests before leave them alone, so they run beside those, one after the other. */
 const aside = {};
 function buildAside(names) {
+  // The compiler of a processor with NEON, where this one has none.
+  const neon = ['-DQUANTSCOPE_KERNELS=ON', '-DCMAKE_COMPILE_WARNING_AS_ERROR=ON', ...process.arch === 'arm64' ? [] : ['-DCMAKE_TOOLCHAIN_FILE=test/standalone/aarch64.cmake']];
+  aside.neon = names.includes('native') ? buildNative('native/build-arm64', neon, { aside: true }) : Promise.resolve();
   // Without nvcc the stage says so: then kernels are compiled for the emulator alone.
   const cuda = names.includes('cuda') && spawnSync('nvcc', ['--version']).status === 0;
-  aside.cuda = cuda ? buildNative('native/build-cuda', ['-DQUANTSCOPE_CUDA=ON', '-DQUANTSCOPE_ADDON=OFF'], { aside: true, target: 'quantscope_cuda' }) : Promise.resolve();
+  const next = aside.neon.catch(() => undefined);
+  aside.cuda = cuda ? next.then(() => buildNative('native/build-cuda', ['-DQUANTSCOPE_CUDA=ON', '-DQUANTSCOPE_ADDON=OFF'], { aside: true, target: 'quantscope_cuda' })) : next;
   // Little optimization: most of the time goes into compiling, and the lines of a report stay true.
   const sanitized = ['-DQUANTSCOPE_TESTS=ON', '-DQUANTSCOPE_SANITIZE=ON', '-DQUANTSCOPE_ADDON=OFF', '-DCMAKE_BUILD_TYPE=RelWithDebInfo', '-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1'];
   aside.sanitizers = names.includes('sanitizers') ? aside.cuda.catch(() => undefined).then(() => buildNative('native/build-asan', sanitized, { aside: true })) : Promise.resolve();

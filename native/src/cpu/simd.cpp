@@ -1,5 +1,8 @@
 // The vector kernels, compiled by Highway once per processor level, and the choice between the levels. Debian ships Highway's
 // run-time detection only as a shared library, so the detection here is the compiler's; from Highway come the headers alone.
+#include "cpu/targets.h"
+// The levels worth their size: AVX-512, AVX2 and SSE4.2 (NEON on ARM). The rest runs the scalar twins.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL | QUANTSCOPE_SVE)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/simd.cpp"
 #include <hwy/foreach_target.h>

@@ -1,4 +1,8 @@
 // The vector products, compiled once per processor level like cpu/simd.cpp, and the choice between the levels.
+#include "cpu/targets.h"
+// One level more than there: AVX-512 with VNNI, which multiplies bytes natively.
+#define HWY_WANT_AVX3_DL
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | QUANTSCOPE_SVE)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "integer/simd.cpp"
 #include <hwy/foreach_target.h>

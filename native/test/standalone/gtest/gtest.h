@@ -1,4 +1,5 @@
-// The part of GoogleTest that the tests of the device use, for machines that have a GPU and little else (gpu.sh). Same names, same meaning.
+// The part of GoogleTest that the tests of the device and of the processor's kernels use, for machines that have a GPU and little else (gpu.sh) and for
+// processors that an emulator stands in for (CMakeLists.txt). Same names, same meaning.
 #pragma once
 
 #include <cmath>
@@ -27,6 +28,46 @@ inline std::vector<Registered>& registry() {
     static std::vector<Registered> tests;
     return tests;
 }
+/// A test of a suite runs once for each of the suite's values, which INSTANTIATE_TEST_SUITE_P names above the suite's first test.
+template <class T>
+struct TestParamInfo {
+    T param;
+};
+template <class T>
+class TestWithParam : public Test {
+public:
+    using ParamType = T;
+    const T& GetParam() const { return parameter; }
+    T parameter;
+};
+template <class T>
+std::vector<T> ValuesIn(std::vector<T> values) {
+    return values;
+}
+template <class Suite>
+std::vector<std::pair<std::string, typename Suite::ParamType>>& parameters() {
+    static std::vector<std::pair<std::string, typename Suite::ParamType>> all;
+    return all;
+}
+template <class Suite, class NameOf>
+bool instantiate(const std::vector<typename Suite::ParamType>& values, NameOf nameOf) {
+    for (const auto& value : values) {
+        parameters<Suite>().push_back({nameOf(TestParamInfo<typename Suite::ParamType>{value}), value});
+    }
+    return true;
+}
+template <class Suite, class Case>
+bool registerForEach(const std::string& name) {
+    for (const auto& [label, value] : parameters<Suite>()) {
+        registry().push_back({name + "/" + label, [value] {
+                                  auto* const test = new Case;
+                                  test->parameter = value;
+                                  return static_cast<Test*>(test);
+                              }});
+    }
+    return true;
+}
+
 inline int& failures() {
     static int count = 0;
     return count;
@@ -105,6 +146,13 @@ std::string comparison(const char* a, const char* b, const char* sign, const A& 
         ::testing::registry().push_back({#suite "." #name, [] { return static_cast<::testing::Test*>(new QUANTSCOPE_TEST_CLASS(suite, name)); }}); \
         return true;                                                                                                               \
     }();                                                                                                                           \
+    void QUANTSCOPE_TEST_CLASS(suite, name)::TestBody()
+#define INSTANTIATE_TEST_SUITE_P(prefix, suite, values, ...) static const bool suite##_instantiated = ::testing::instantiate<suite>(values, __VA_ARGS__)
+#define TEST_P(suite, name)                                                                                                        \
+    class QUANTSCOPE_TEST_CLASS(suite, name) : public suite {                                                                      \
+        void TestBody() override;                                                                                                  \
+    };                                                                                                                             \
+    static const bool suite##_##name##_registered = ::testing::registerForEach<suite, QUANTSCOPE_TEST_CLASS(suite, name)>(#suite "." #name); \
     void QUANTSCOPE_TEST_CLASS(suite, name)::TestBody()
 #define TEST(suite, name) QUANTSCOPE_TEST(suite, name, ::testing::Test)
 #define TEST_F(suite, name) QUANTSCOPE_TEST(suite, name, suite)
