@@ -54,7 +54,7 @@ TEST(DeviceGraph, ABlockGivesWhatTheProcessorGives) {
 }
 
 TEST(DeviceGraph, RunsEveryKindOfRecipe) {
-    constexpr uint64_t kWidth = 192, kOutputs = 72;
+    constexpr uint64_t kWidth = 128, kOutputs = 72;
     struct Case {
         const char* name;
         LinearRecipe recipe;
@@ -72,26 +72,66 @@ TEST(DeviceGraph, RunsEveryKindOfRecipe) {
                           {"one scale for the weights", {{}, IntQuantizer{8, true, Granularity::Tensor}, KeepQuantizer{}}, 1e-4},
                           {"rotated, kept", {rpbh(5), KeepQuantizer{}, KeepQuantizer{}}, 1e-4}};
     for (const Case& c : cases) {
-        for (const uint64_t tail : {0, 64}) {
-            for (const bool branch : {false, true}) {
-                SCOPED_TRACE(std::string(c.name) + (tail > 0 ? ", tail" : "") + (branch ? ", branch" : ""));
-                Linear linear({29, kWidth}, kOutputs, true);
-                linear.model.valuesOf(linear.input) = test::throughBf16(linear.model.valuesOf(linear.input));
-                const Stored down = linear.model.tensor({3, kWidth}), up = linear.model.tensor({kOutputs, 3});
-                LinearRecipe recipe = c.recipe;
-                recipe.tail = tail;
-                if (branch) {
-                    recipe.lowRank = LowRank{down.ref, up.ref};
-                }
-                linear.model.request.recipes["layer"] = recipe;
-                const auto expected = linear.model.runAll();
-                for (const Element element : {Element::F32, Element::BF16}) {
-                    const auto found = OnDevice(linear.model.program, element).run(linear.model.request);
-                    EXPECT_TRUE(found.device->processor.empty());
-                    EXPECT_TRUE(found.integers.empty());
-                    const double extra = (tail > 0 || branch ? 8e-3 : 0) + (element == Element::BF16 ? 6e-3 : 0);
-                    EXPECT_LT(distance(found.outputs.at("y"), expected.outputs.at("y")), c.tolerance + extra);
-                }
+        for (const auto& [tail, branch] : {std::pair<uint64_t, bool>{0, false}, {64, true}}) {
+            SCOPED_TRACE(std::string(c.name) + (branch ? ", tail and branch" : ""));
+            Linear linear({29, kWidth}, kOutputs, true);
+            linear.model.valuesOf(linear.input) = test::throughBf16(linear.model.valuesOf(linear.input));
+            const Stored down = linear.model.tensor({3, kWidth}), up = linear.model.tensor({kOutputs, 3});
+            LinearRecipe recipe = c.recipe;
+            recipe.tail = tail;
+            if (branch) {
+                recipe.lowRank = LowRank{down.ref, up.ref};
+            }
+            linear.model.request.recipes["layer"] = recipe;
+            const auto expected = linear.model.runAll();
+            for (const Element element : {Element::F32, Element::BF16}) {
+                const auto found = OnDevice(linear.model.program, element).run(linear.model.request);
+                EXPECT_TRUE(found.device->processor.empty());
+                EXPECT_TRUE(found.integers.empty());
+                const double extra = (branch ? 8e-3 : 0) + (element == Element::BF16 ? 6e-3 : 0);
+                EXPECT_LT(distance(found.outputs.at("y"), expected.outputs.at("y")), c.tolerance + extra);
+            }
+        }
+    }
+}
+
+TEST(DeviceGraph, TransformsInputsAsTheProcessorDoes) {
+    constexpr uint64_t kWidth = 192, kOutputs = 40;
+    std::vector<std::unique_ptr<test::TemporaryFile>> files;
+    const auto stored = [&](const auto& values, Dtype dtype, Shape shape) {
+        files.push_back(std::make_unique<test::TemporaryFile>(test::bytesOf(values)));
+        return test::tensorIn(*files.back(), dtype, std::move(shape));
+    };
+    std::vector<float> factors = test::Gaussian(3).floats(kWidth);
+    std::vector<int32_t> sources(kWidth);
+    for (uint64_t i = 0; i < kWidth; ++i) {
+        factors[i] = 1.5f + std::tanh(factors[i]);
+        sources[i] = static_cast<int32_t>(i * 35 % kWidth);
+    }
+    const std::vector<float> turn{0.6f, -0.8f, 0.8f, 0.6f};
+    std::vector<float> turns;  // of pairs, each by another angle
+    for (uint64_t i = 0; i < kWidth / 2; ++i) {
+        const float angle = static_cast<float>(i);
+        turns.insert(turns.end(), {std::cos(angle), -std::sin(angle), std::sin(angle), std::cos(angle)});
+    }
+    const ScaleTransform scale{stored(factors, Dtype::F32, {kWidth})};
+    const PermuteTransform permute{stored(sources, Dtype::I32, {kWidth})};
+    const BlocksTransform shared{stored(turn, Dtype::F32, {1, 2, 2})};
+    const BlocksTransform each{stored(turns, Dtype::F32, {kWidth / 2, 2, 2})};
+    const std::vector<Transform> lists[] = {{scale}, {permute}, {HadamardTransform{1}}, {RandomTransform{2}}, {shared}, {each}, {scale, HadamardTransform{4}}, {scale, permute, RpbhTransform{5}},
+                                            {each, permute, shared}};
+    for (const auto& list : lists) {
+        SCOPED_TRACE(list[0].index());
+        Linear linear({29, kWidth}, kOutputs, true);
+        linear.model.valuesOf(linear.input) = test::throughBf16(linear.model.valuesOf(linear.input));
+        for (const bool coded : {false, true}) {
+            linear.model.request.recipes["layer"] = coded ? LinearRecipe{list, integers(8), integers(8)} : LinearRecipe{list, KeepQuantizer{}, KeepQuantizer{}};
+            const auto expected = linear.model.runAll().outputs.at("y");
+            for (const Element element : {Element::F32, Element::BF16}) {
+                const auto found = OnDevice(linear.model.program, element).run(linear.model.request);
+                EXPECT_TRUE(found.device->processor.empty());
+                // Where nothing is coded the weights and what is transformed are bfloat16 in graphs of that.
+                EXPECT_LT(distance(found.outputs.at("y"), expected), element == Element::F32 ? (coded ? 1e-3 : 2e-6) : 6e-3);
             }
         }
     }
@@ -125,7 +165,7 @@ TEST(DeviceGraph, LeavesToTheProcessorWhatItDoesNotTake) {
         const char* reason;
         LinearRecipe recipe;
     };
-    const Case cases[] = {{"transforms", {{HadamardTransform{1}}, integers(4), integers(4)}},
+    const Case cases[] = {{"shifted codes", {{}, integers(4), IntQuantizer{4, false, Granularity::Row, 0, FloatType::Fp16, {}, false, false, 0.25}}},
                           {"small floats", {{}, integers(4), FloatQuantizer{FloatFormat::Fp8, Granularity::Row, 0}}},
                           {"scale for the whole tensor", {{}, integers(8), IntQuantizer{8, true, Granularity::Tensor}}}};
     for (const Case& c : cases) {
@@ -157,27 +197,30 @@ TEST(DeviceGraph, LeavesToTheProcessorWhatItDoesNotTake) {
 TEST(DeviceGraph, ResidentAndStreamedWeightsGiveTheSameBits) {
     Model model;
     Buffer x = model.input({5, 128});
-    for (int i = 0; i < 6; ++i) {
+    for (int i = 0; i < 5; ++i) {
         const std::string name = "layer" + std::to_string(i);
         x = model.add(LinearOp{name, x, model.tensor({128, 128}), model.tensor({128}), 0}, {5, 128});
-        if (i % 2 == 1) {
+        if (i > 0) {
             model.request.recipes[name] = {rpbh(2), CodebookQuantizer{4}, CodebookQuantizer{4}, 16};
         }
     }
     const Stored down = model.tensor({4, 128}), up = model.tensor({128, 4});
-    model.request.recipes["layer4"] = {rpbh(2), integers(4), integers(4), 0, LowRank{down.ref, up.ref}};
+    model.request.recipes["layer2"] = {rpbh(2), integers(4), integers(4), 0, LowRank{down.ref, up.ref}};
     OnDevice resident(model.program, Element::BF16);
     const auto expected = resident.run(model.request);
     EXPECT_EQ(expected.device->residentBytes, expected.device->weightBytes);
-    for (const uint64_t room : {uint64_t{145000}, uint64_t{110000}}) {  // for one weight beside those that pass through, and for none
+    for (const uint64_t room : {uint64_t{106000}, uint64_t{60000}}) {  // for one weight beside those that pass through, and for none
         const uint64_t before = test::testedDevice()->freeBytes();
         {
             OnDevice streamed(model.program, Element::BF16, before - room);
-            for (int run = 0; run < 3; ++run) {
+            for (int run = 0; run < 2; ++run) {
                 const auto found = streamed.run(model.request);
                 EXPECT_EQ(found.outputs, expected.outputs) << room;
                 EXPECT_EQ(found.device->weightBytes, expected.device->weightBytes);
                 EXPECT_LT(found.device->residentBytes, found.device->weightBytes);
+                if (test::testedDevice()->api().emulated != 0) {  // a real one gives memory in larger pieces
+                    EXPECT_EQ(found.device->residentBytes > 0, room > 100000);
+                }
             }
             auto plain = model.request;  // other weights, then the first again
             plain.recipes.clear();

@@ -108,10 +108,11 @@ limited() {
 last() { tail -n 1 "$1"; }
 
 row "build" ok "$((built - started)) s"
-if [ $racecheck = yes ]; then orders=forward; elif [ $emulate = yes ]; then orders=${ORDERS:-forward backward 7}; else orders=device; fi
+patience=120
+if [ $racecheck = yes ]; then orders=forward; patience=600; elif [ $emulate = yes ]; then orders=${ORDERS:-forward backward 7}; else orders=device; fi
 for order in $orders; do
     say "tests ($order)"
-    if QUANTSCOPE_EMULATED_ORDER=$order limited 120 "$build/tests" > "$build/tests.log" 2>&1; then result=ok; else result=FAILED; fi
+    if QUANTSCOPE_EMULATED_ORDER=$order limited $patience "$build/tests" > "$build/tests.log" 2>&1; then result=ok; else result=FAILED; fi
     [ $result = ok ] || grep -v '^ok' "$build/tests.log"
     row "tests, $order" $result "$(last "$build/tests.log")"
 done

@@ -78,6 +78,8 @@ void DeviceLinears::prepare(const Recipes& recipes, const DeviceBench& bench) {
     kept_.clear();
     keptBytes_ = 0;
     recipes_.reset();
+    loaded_.clear();
+    bench_ = &bench;
     Recipes own = recipes;  // layers point into it; moved below without moving its entries
     for (size_t i = 0; i < layers_.size(); ++i) {
         if (layers_[i] == nullptr) {
@@ -113,56 +115,57 @@ void DeviceLinears::prepare(const Recipes& recipes, const DeviceBench& bench) {
     }
     makeRoom();
     kept_.resize(pieces_.size());
-    bench_ = &bench;
     loading_ = true;
     weights_ = std::make_unique<DeviceWeights>(device_, bytes, [this](size_t index, std::byte* target) { readWeight(index, target); }, reserve_);
     loading_ = false;
     recipes_ = std::move(own);
 }
 
-void DeviceLinears::decide(Layer& layer, const Recipes& recipes) const {
+std::shared_ptr<const DeviceTransforms> DeviceLinears::transformsFor(const std::vector<Transform>& list, uint64_t width) {
+    const auto found = std::ranges::find_if(loaded_, [&](const Loaded& each) { return each.width == width && each.list == list; });
+    if (found != loaded_.end()) {
+        return found->transforms;
+    }
+    return loaded_.emplace_back(Loaded{list, width, std::make_shared<const DeviceTransforms>(device_, list, width, bench_->workers, bench_->kernels)}).transforms;
+}
+
+void DeviceLinears::decide(Layer& layer, const Recipes& recipes) {
     const auto found = recipes.find(layer.op.name);
     layer.recipe = found == recipes.end() ? nullptr : &found->second;
     layer.reason.reset();
     layer.integers.reset();
-    layer.rotate.reset();
+    layer.transforms.reset();
     layer.coder.reset();
     layer.product.reset();
     layer.branch.reset();
     layer.reason = decideProduct(layer);
 }
 
-std::optional<std::string> DeviceLinears::decideProduct(Layer& layer) const {
+std::optional<std::string> DeviceLinears::decideProduct(Layer& layer) {
     static const LinearRecipe kNone{{}, KeepQuantizer{}, KeepQuantizer{}};
     const LinearRecipe& recipe = layer.recipe == nullptr ? kNone : *layer.recipe;
     const bool wide = element_ == cuda::Element::F32;
     const auto* keep = std::get_if<KeepQuantizer>(&recipe.activations);
-    if (recipe.transforms.size() > 1 || (recipe.transforms.size() == 1 && !std::holds_alternative<RpbhTransform>(recipe.transforms[0]))) {
-        return "has transforms that are not one RPBH rotation";
+    if (const auto reason = DeviceTransforms::unsupported(recipe.transforms, layer.inputs, *device_)) {
+        return "has inputs that are prepared on the processor: " + *reason;
     }
     if (wide && keep != nullptr && keep->type && *keep->type != FloatType::Fp32) {
         return "rounds activations to another type of floats";
     }
     const uint64_t quantized = layer.inputs - recipe.tail;
     const uint64_t rank = recipe.lowRank ? recipe.lowRank->down.shape[0] : 0;
+    // An RPBH rotation is part of coding unless something else needs what is rotated.
     std::shared_ptr<const Rpbh> rotation;
-    if (!recipe.transforms.empty()) {
+    if (keep == nullptr && recipe.tail == 0 && rank == 0 && recipe.transforms.size() == 1 && std::holds_alternative<RpbhTransform>(recipe.transforms[0])) {
         rotation = rotationFor(layer.inputs, std::get<RpbhTransform>(recipe.transforms[0]).seed);
-        if (const auto reason = DeviceCoder::unsupported(KeepQuantizer{}, layer.inputs, rotation.get(), *device_)) {
-            return "has inputs that are prepared on the processor: " + *reason;
-        }
-    }
-    // Codes are made in one reading of x unless something else needs what is rotated.
-    const bool alone = keep == nullptr && recipe.tail == 0 && rank == 0;
-    if (rotation != nullptr && !alone) {
-        layer.rotate.emplace(device_, KeepQuantizer{}, layer.inputs, rotation.get());
+    } else if (!recipe.transforms.empty()) {
+        layer.transforms = transformsFor(recipe.transforms, layer.inputs);
     }
     if (keep == nullptr) {
-        const Rpbh* const within = alone ? rotation.get() : nullptr;
-        if (const auto reason = DeviceCoder::unsupported(recipe.activations, quantized, within, *device_)) {
+        if (const auto reason = DeviceCoder::unsupported(recipe.activations, quantized, rotation.get(), *device_)) {
             return "has inputs that are prepared on the processor: " + *reason;
         }
-        layer.coder.emplace(device_, recipe.activations, quantized, within);
+        layer.coder.emplace(device_, recipe.activations, quantized, rotation.get());
     }
     DeviceLinearShape shape{layer.outputs, quantized, recipe.weights, recipe.activations, recipe.tail, rank, layer.op.bias.has_value(), true};
     if (keep != nullptr) {
@@ -206,15 +209,16 @@ std::optional<std::string> DeviceLinears::decideProduct(Layer& layer) const {
 }
 
 void DeviceLinears::makeRoom() {
-    uint64_t scratch = otherScratch_, rotated = 0, codes = 0, sides = 0, branch = 0;
+    uint64_t scratch = otherScratch_, transformed = 0, spare = 0, codes = 0, sides = 0, branch = 0;
     prepared_.reset();
     for (const auto& layer : layers_) {
         if (layer == nullptr || layer->reason) {
             continue;
         }
         scratch = std::max(scratch, layer->product->scratchBytes(layer->rows));
-        if (layer->rotate) {
-            rotated = std::max(rotated, layer->rows * layer->inputs * (layer->coder ? sizeof(float) : bytesOf(element_)));
+        if (layer->transforms) {
+            transformed = std::max(transformed, layer->rows * layer->inputs);
+            spare = std::max(spare, layer->transforms->spareRows(layer->rows) * layer->inputs);
         }
         if (layer->coder) {
             codes = std::max(codes, rowBytes(*layer->coder, layer->rows));
@@ -226,7 +230,8 @@ void DeviceLinears::makeRoom() {
         }
     }
     growTo(*device_, scratch_, scratch);
-    growTo(*device_, rotated_, rotated);
+    growTo(*device_, transformed_, transformed);
+    growTo(*device_, spare_, spare);
     growTo(*device_, codes_, codes);
     growTo(*device_, sides_, sides);
     growTo(*device_, branch_, branch);
@@ -314,18 +319,18 @@ void DeviceLinears::packProduct(const Layer& layer, std::byte* target) const {
 DeviceRows DeviceLinears::prepareInput(const Layer& layer, const DeviceBuffers& buffers) {
     const DeviceRows x{buffers.at(layer.op.x), buffers.element(layer.op.x), layer.rows, layer.inputs};
     DeviceRows floats = x;
-    if (layer.rotate) {
-        floats.data = rotated_.data();
-        floats.element = layer.coder ? cuda::Element::F32 : element_;
+    if (layer.transforms) {
+        floats.data = transformed_.data();
+        floats.element = cuda::Element::F32;
     }
-    if (!layer.rotate && !layer.coder) {
+    if (!layer.transforms && !layer.coder) {
         return floats;
     }
-    Prepared wanted{layer.op.x, layer.recipe->transforms, layer.recipe->activations, layer.recipe->tail, layer.rotate.has_value()};
+    Prepared wanted{layer.op.x, layer.recipe->transforms, layer.recipe->activations, layer.recipe->tail, layer.transforms != nullptr};
     if (prepared_ != wanted) {
         prepared_.reset();
-        if (layer.rotate) {
-            layer.rotate->rotate(x, rotated_.data(), floats.element, layer.inputs);
+        if (layer.transforms) {
+            layer.transforms->apply(x, transformed_.data(), spare_.data());
         }
         if (layer.coder) {
             layer.coder->encode(floats, codes_.data(), sides_.data());

@@ -11,6 +11,7 @@
 #include "device/coder.h"
 #include "device/linear.h"
 #include "device/slots.h"
+#include "device/transforms.h"
 #include "graph/graph.h"
 
 namespace quantscope {
@@ -62,19 +63,19 @@ private:
         std::optional<std::string> reason{};
         std::optional<IntegerExecution> integers{};
         bool codedWeights = false;
-        std::optional<DeviceCoder> rotate{};   ///< of inputs that something else than the codes needs, too
+        std::shared_ptr<const DeviceTransforms> transforms{};  ///< none where there are none, or where the coder rotates itself
         std::optional<DeviceCoder> coder{};    ///< none: activations are floats
         std::optional<DeviceLinear> product{};
         std::optional<DeviceLinear> branch{};  ///< the down matrix
         size_t weights = 0;                    ///< in weights_: the down matrix where there is one, then the product's
     };
-    /// The inputs that lie in rotated_, codes_ and sides_.
+    /// The inputs that lie in transformed_, codes_ and sides_.
     struct Prepared {
         Buffer x;
         std::vector<Transform> transforms;
         Quantizer activations;
         uint64_t tail;
-        bool rotated;
+        bool transformed;  ///< what is coded lies in transformed_
         bool operator==(const Prepared&) const = default;
     };
     /// One piece of memory on the device.
@@ -84,8 +85,9 @@ private:
         uint64_t bytes() const { return down ? layer->branch->weightBytes() : layer->product->weightBytes(); }
     };
 
-    void decide(Layer& layer, const Recipes& recipes) const;
-    std::optional<std::string> decideProduct(Layer& layer) const;
+    void decide(Layer& layer, const Recipes& recipes);
+    std::optional<std::string> decideProduct(Layer& layer);
+    std::shared_ptr<const DeviceTransforms> transformsFor(const std::vector<Transform>& list, uint64_t width);
     void makeRoom();
     void readWeight(size_t index, std::byte* target);
     void pack(const Weight& weight, std::byte* target) const;
@@ -101,7 +103,14 @@ private:
     uint64_t reserve_;
 
     DeviceArray<std::byte> scratch_;
-    DeviceArray<std::byte> rotated_;
+    struct Loaded {
+        std::vector<Transform> list;
+        uint64_t width;
+        std::shared_ptr<const DeviceTransforms> transforms;
+    };
+    std::vector<Loaded> loaded_;
+    DeviceArray<float> transformed_;
+    DeviceArray<float> spare_;
     DeviceArray<uint8_t> codes_;
     DeviceArray<float> sides_;
     DeviceArray<float> branch_;

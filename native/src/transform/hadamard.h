@@ -33,6 +33,9 @@ public:
     /// The inverse: x from y.
     void undo(const float* y, float* x, float* spare, const Kernels& kernels) const;
 
+    /// As Rpbh has them: the input of each position before the products, its sign in the top bit.
+    const std::vector<uint32_t>& signedSources() const { return signs_; }
+
 private:
     uint64_t order_;
     std::vector<uint32_t> signs_;  ///< as gatherSigned() takes them: index, sign in the top bit

@@ -144,6 +144,8 @@ void requireVector(const TensorRef& ref, Dtype dtype, uint64_t width, const std:
     }
 }
 
+}  // namespace
+
 std::vector<float> readScale(const TensorRef& ref, const Kernels& kernels) {
     auto values = readFloats(ref, kernels);
     for (size_t j = 0; j < values.size(); ++j) {
@@ -182,8 +184,6 @@ std::shared_ptr<const std::vector<float>> readMatrices(const TensorRef& ref, con
     }
     return values;
 }
-
-}  // namespace
 
 std::vector<float> readFloats(const TensorRef& ref, const Kernels& kernels) {
     const Tensor tensor(ref);

@@ -78,6 +78,12 @@ private:
     std::vector<std::unique_ptr<const Step>> steps_;
 };
 
+// What the files of transforms hold, checked. Throw Error(Io), and Error(Argument) naming the file.
+std::vector<float> readScale(const TensorRef& ref, const Kernels& kernels);
+std::vector<uint32_t> readSources(const TensorRef& ref);
+/// [ref.shape[0], b, b]
+std::shared_ptr<const std::vector<float>> readMatrices(const TensorRef& ref, const Kernels& kernels);
+
 /// All of a tensor of dtype F32 or BF16 that a recipe names.
 std::vector<float> readFloats(const TensorRef& ref, const Kernels& kernels);
 

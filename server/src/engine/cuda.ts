@@ -12,7 +12,7 @@ import type { CudaState } from './addon';
 export const cudaJobs = {
   'weight diagnostics': 'errors of quantizers other than codebooks, and F64 weights',
   GPTQ: 'groups that take their scales while they are decided, shifted codes and codes without common levels',
-  'forward passes': 'layers with other transforms than one RPBH rotation, or with activations in small floats, shifted or with one scale for the tensor; calibration, captures and sensitivities, which are float32',
+  'forward passes': 'layers with activations in small floats, shifted, clipped by search or with one scale for the tensor; calibration, captures and sensitivities, which are float32',
 } as const;
 export type CudaJob = keyof typeof cudaJobs;
 
