@@ -9,8 +9,8 @@ namespace quantscope {
 
 namespace {
 
-/// Work that may be queued before the host waits: some ten milliseconds of a slow device.
-constexpr double kMostQueued = 2e11;
+/// Work that may be queued before the host waits and looks at the cancellation: some twenty milliseconds of a slow device, one of a fast one.
+constexpr double kMostQueued = 1e12;
 
 double flopsOf(const Op& op, const Program& program) {
     const auto elements = [&](Buffer buffer) { return static_cast<double>(elementsOf(program.buffers[buffer])); };

@@ -11,7 +11,7 @@ import { programFlops } from './flops';
 import type { Picture } from './metrics';
 import type { Json, Source } from './pipelines/source';
 
-export type DecodeOptions = Pick<ForwardOptions, 'progress' | 'cancellation' | 'device'>;
+export interface DecodeOptions extends Pick<ForwardOptions, 'progress' | 'cancellation'> { device?: ForwardOptions['device'] | undefined }
 
 export interface Decoder {
   /** Pictures of a latent as the sampler leaves it, one per frame. */

@@ -9,6 +9,7 @@ import { sharedBytes } from '../config/packedSize';
 import type { DeployedPreview, Plan, PreviewAgreement, PreviewCandidate, PreviewDevice, PreviewFrame, PreviewResult, PreviewScope, PreviewSettings, PreviewStep } from '../protocol';
 import { agreement, averageAgreement, averageSteps, compareStep, toFrames } from './compare';
 import { describeDeployed } from './deployed';
+import type { DecodeOptions } from './decoder';
 import type { Picture } from './metrics';
 import type { Pipeline, PredictOptions } from './pipelines';
 import { computeTrajectory, referenceTrajectory } from './trajectory';
@@ -43,10 +44,25 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
     request.onFrame?.(frame, pipeline.items);
   });
 
+  let decoderOn: DecodeOptions['device'] = device === '' ? undefined : 'float32';
+  let decoderReason: string | undefined;
+  const decode = async (latent: Float32Array): Promise<Picture[]> => {
+    const { cancellation } = request;
+    try {
+      return await pipeline.decode(latent, engine, { cancellation, device: decoderOn });
+    } catch (error) {
+      if (!(error instanceof EngineError) || error.code !== 'MEMORY' || decoderOn === undefined) {
+        throw error;
+      }
+      // Decoders need more memory than models; both ways are float32.
+      [decoderOn, decoderReason] = [undefined, `does not fit the device: ${error.message}`];
+      return pipeline.decode(latent, engine, { cancellation });
+    }
+  };
   // A latent is decoded once: the same one is shown and measured.
   const decoded = new Map<Float32Array, Promise<Picture[]>>();
   const pictures = (latent: Float32Array): Promise<Picture[]> => {
-    const known = decoded.get(latent) ?? pipeline.decode(latent, engine, { cancellation: request.cancellation, ...(device === '' ? {} : { device: 'float32' }) });
+    const known = decoded.get(latent) ?? decode(latent);
     decoded.set(latent, known);
     return known;
   };
@@ -99,7 +115,7 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
   }
   return {
     architecture: checkpoint.architecture, settings, items: pipeline.items, candidates, frames,
-    reference: { ...soundness(references), cached: references.every((reference) => reference.cached) }, device: [...used.values()][0] ?? null, milliseconds: performance.now() - started,
+    reference: { ...soundness(references), cached: references.every((reference) => reference.cached) }, device: usedDevice(used, decoderReason), milliseconds: performance.now() - started,
   };
 }
 
@@ -110,6 +126,11 @@ function addUse(used: Map<string, PreviewDevice>, use: DeviceUse | null): void {
   }
   const known = used.get(use.name) ?? { name: use.name, processor: [] };
   used.set(use.name, { ...known, processor: [...known.processor, ...use.processor.filter(({ name }) => known.processor.every((other) => other.name !== name))] });
+}
+
+function usedDevice(used: ReadonlyMap<string, PreviewDevice>, decoderReason: string | undefined): PreviewDevice | null {
+  const [device] = used.values();
+  return device ? { ...device, processor: [...device.processor, ...(decoderReason === undefined ? [] : [{ name: 'the decoder', reason: decoderReason }])] } : null;
 }
 
 /** Which steps are compared: evenly spread, the last always among them. */

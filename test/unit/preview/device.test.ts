@@ -6,7 +6,10 @@ import { TextDocument } from 'vscode-languageserver-textdocument';
 import { URI } from 'vscode-uri';
 import { CheckpointStore } from '../../../server/src/checkpoint';
 import { loadConfig } from '../../../server/src/config/load';
-import { EngineClient } from '../../../server/src/engine/client';
+import { EngineClient, EngineError } from '../../../server/src/engine/client';
+import { openPipeline } from '../../../server/src/preview/pipelines';
+import type { Pipeline } from '../../../server/src/preview/pipelines';
+import { runPreview } from '../../../server/src/preview/preview';
 import { estimate, preview } from '../../../server/src/preview/service';
 import type { PreviewConfig } from '../../../server/src/preview/service';
 import type { EngineDevice, PreviewResult } from '../../../server/src/protocol';
@@ -60,5 +63,20 @@ describe('preview on a device', function () {
     const [first] = configs;
     assert.ok(first);
     assert.equal((await estimate([first], place, engine)).referenceCached, true);
+  });
+
+  it('decodes on the processor what does not fit the device, and says so', async () => {
+    const { loaded: { checkpoint } } = await config('    keep: original');
+    assert.ok(checkpoint);
+    const pipeline = await openPipeline(checkpoint, { classes: [2, 3], steps: 1, guidance: 1, compareSteps: 1 }, root);
+    const tried: unknown[] = [];
+    const decode: Pipeline['decode'] = (x, engine, options) => {
+      tried.push(options?.device);
+      return options?.device ? Promise.reject(new EngineError('MEMORY', 'out of memory')) : pipeline.decode(x, engine, options);
+    };
+    const { device, frames } = await runPreview({ pipeline: { ...pipeline, decode }, candidates: [], folder: null }, client('auto'));
+    assert.deepEqual(tried, ['float32', undefined, undefined]);
+    assert.deepEqual(device, { name: 'emulated device', processor: [{ name: 'the decoder', reason: 'does not fit the device: out of memory' }] });
+    assert.equal(frames.length, 2);
   });
 });
