@@ -194,10 +194,11 @@ inline void forward(const std::shared_ptr<Device>& device, bool emulated,
         }
         reference = reference == 0 ? best : reference;
         referenceBytes = referenceBytes == 0 ? result.device->weightBytes : referenceBytes;
+        const double smaller = static_cast<double>(referenceBytes) / static_cast<double>(result.device->weightBytes);
         char text[160];
         std::snprintf(text, sizeof text, "forward, %d + %d blocks, %llu + %llu tokens, %s, weights %llu MiB (1/%.2f)", sizes.doubles, sizes.singles,
                       static_cast<unsigned long long>(sizes.text), static_cast<unsigned long long>(sizes.image), name,
-                      static_cast<unsigned long long>(result.device->weightBytes >> 20), static_cast<double>(referenceBytes) / static_cast<double>(result.device->weightBytes));
+                      static_cast<unsigned long long>(result.device->weightBytes >> 20), smaller);
         line(text, best, result.flops / best / 1e9, "TFLOP/s", reference / best, "own BF16");
     }
 }

@@ -118,8 +118,8 @@ TEST(DeviceGraph, TransformsInputsAsTheProcessorDoes) {
     const PermuteTransform permute{stored(sources, Dtype::I32, {kWidth})};
     const BlocksTransform shared{stored(turn, Dtype::F32, {1, 2, 2})};
     const BlocksTransform each{stored(turns, Dtype::F32, {kWidth / 2, 2, 2})};
-    const std::vector<Transform> lists[] = {{scale}, {permute}, {HadamardTransform{1}}, {RandomTransform{2}}, {shared}, {each}, {scale, HadamardTransform{4}}, {scale, permute, RpbhTransform{5}},
-                                            {each, permute, shared}};
+    const std::vector<Transform> lists[] = {{scale}, {permute}, {HadamardTransform{1}}, {RandomTransform{2}}, {shared}, {each}, {scale, HadamardTransform{4}},
+                                            {scale, permute, RpbhTransform{5}}, {each, permute, shared}};
     for (const auto& list : lists) {
         SCOPED_TRACE(list[0].index());
         Linear linear({29, kWidth}, kOutputs, true);

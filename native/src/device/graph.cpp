@@ -36,7 +36,8 @@ auto withRemedy(Work work) {
         if (error.status() != cuda::Status::OutOfMemory) {
             throw;
         }
-        throw DeviceError(error.status(), std::string(error.what()) + ". The model's activations and two of its largest weights have to fit: choose a smaller size, or the processor (--device cpu)");
+        throw DeviceError(error.status(), std::string(error.what()) + ". The model's activations and two of its largest weights have to fit: choose a smaller "
+                                                                      "size, or the processor (--device cpu)");
     }
 }
 

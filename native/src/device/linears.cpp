@@ -1,12 +1,7 @@
 #include "device/linears.h"
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
 
-#include "graph/run.h"
-#include "linear/weights.h"
-#include "packed/codes.h"
 #include "rotation/rpbh.h"
 
 namespace quantscope {
@@ -19,25 +14,6 @@ constexpr uint64_t kMostKept = uint64_t{2} << 30;
 constexpr double kWorkOfReading = 256;
 
 uint64_t rowBytes(const DeviceCoder& coder, uint64_t rows) { return rows * coder.rowBytes(); }
-
-/// Codes one by one to rows of packed bits.
-std::vector<uint8_t> packRows(const CodedWeight& weight, uint64_t outputs) {
-    const size_t width = weight.codec.width();
-    const size_t bytes = packedBytes(width, weight.codec.bits());
-    std::vector<uint8_t> packed(outputs * bytes);
-    for (uint64_t i = 0; i < outputs; ++i) {
-        packCodes(weight.codes.data() + i * width, width, weight.codec.bits(), packed.data() + i * bytes);
-    }
-    return packed;
-}
-
-std::vector<float> floatsOf(const std::vector<uint16_t>& bf16) {
-    std::vector<float> values;
-    for (const uint16_t bits : bf16) {
-        values.push_back(std::bit_cast<float>(static_cast<uint32_t>(bits) << 16));
-    }
-    return values;
-}
 
 template <class T>
 void growTo(Device& device, DeviceArray<T>& array, size_t size) {
@@ -171,8 +147,8 @@ std::optional<std::string> DeviceLinears::decideProduct(Layer& layer) {
     if (keep != nullptr) {
         shape.activations = KeepQuantizer{};
     }
-    layer.codedWeights = !std::holds_alternative<KeepQuantizer>(recipe.weights) && !DeviceLinear::unsupported(shape, *device_);
-    if (!layer.codedWeights) {  // what they decode to
+    layer.coded = !std::holds_alternative<KeepQuantizer>(recipe.weights) && !DeviceLinear::unsupported(shape, *device_);
+    if (!layer.coded) {  // what they decode to
         shape.weights = KeepQuantizer{wide && keep != nullptr && rank == 0 ? FloatType::Fp32 : FloatType::Bf16};
         if (keep != nullptr) {
             shape.width = layer.inputs;
@@ -183,7 +159,7 @@ std::optional<std::string> DeviceLinears::decideProduct(Layer& layer) {
         return *reason;
     }
     layer.product.emplace(device_, shape);
-    if (layer.codedWeights && keep == nullptr) {
+    if (layer.coded && keep == nullptr) {
         shape.decoded = false;
         const auto reason = DeviceLinear::unsupported(shape, *device_);
         if (!reason) {
@@ -245,7 +221,11 @@ void DeviceLinears::readWeight(size_t index, std::byte* target) {
     }
     const Weight& piece = pieces_[index];
     const Layer& layer = *piece.layer;
-    pack(piece, target);
+    if (piece.down) {
+        packDown(layer, *layer.branch, *bench_, target);
+    } else {
+        packProduct(layer, *layer.product, *bench_, target);
+    }
     if (loading_) {
         bench_->workers.advance(piece.down ? 0 : static_cast<double>(layer.inputs * layer.outputs) * kWorkOfReading);
         return;
@@ -255,65 +235,6 @@ void DeviceLinears::readWeight(size_t index, std::byte* target) {
         kept.assign(target, target + bytes);
         keptBytes_ += bytes;
     }
-}
-
-void DeviceLinears::pack(const Weight& weight, std::byte* target) const {
-    if (!weight.down) {
-        packProduct(*weight.layer, target);
-        return;
-    }
-    const Layer& layer = *weight.layer;
-    const LowRankFactors factors = load(*layer.recipe->lowRank, layer.outputs, layer.inputs, layer.op.name, bench_->kernels);
-    layer.branch->pack({nullptr, nullptr, factors.down.data(), nullptr, nullptr, nullptr}, target);
-}
-
-void DeviceLinears::packProduct(const Layer& layer, std::byte* target) const {
-    const auto& [workers, memory, kernels] = *bench_;
-    std::optional<LowRankFactors> factors;
-    std::optional<Transforms> transforms;
-    std::optional<WeightRows::Parts> parts;
-    if (layer.recipe != nullptr) {
-        if (layer.recipe->lowRank) {
-            factors = load(*layer.recipe->lowRank, layer.outputs, layer.inputs, layer.op.name, kernels);
-        }
-        transforms.emplace(layer.recipe->transforms, layer.inputs, workers, kernels);
-        parts.emplace(WeightRows::Parts{*layer.recipe, *transforms, factors ? &*factors : nullptr});
-    }
-    WeightCache none(0);
-    const WeightRows rows(layer.op.name, layer.op.weight ? layer.op.weight->tensor.get() : nullptr, layer.outputs, layer.inputs, parts ? &*parts : nullptr, none,
-                          workers, memory, kernels);
-    const std::vector<float> bias = layer.op.bias ? load(*layer.op.bias->tensor, kernels) : std::vector<float>();
-    cuda::LinearWeights weights{};
-    weights.bias = bias.data();
-    weights.up = factors ? factors->up.data() : nullptr;
-    if (layer.codedWeights) {
-        const std::shared_ptr<const CodedWeight> coded = rows.codes(workers, memory);
-        const std::vector<uint8_t> codes = packRows(*coded, layer.outputs);
-        const std::vector<float> tail = floatsOf(coded->tail);
-        weights.codes = codes.data();
-        weights.sides = coded->sides.data();
-        weights.tail = tail.data();
-        layer.product->pack(weights, target);
-        return;
-    }
-    const uint64_t width = layer.product->shape().width;
-    const uint64_t tailWidth = layer.product->shape().tail;
-    std::vector<float> values(layer.outputs * width);
-    std::vector<float> tail(layer.outputs * tailWidth);
-    const uint64_t each = std::clamp<uint64_t>((uint64_t{1} << 18) / layer.inputs, 1, 256);
-    workers.tiles((layer.outputs + each - 1) / each, [&](size_t piece, unsigned worker) {
-        const uint64_t first = piece * each;
-        const uint64_t count = std::min(each, layer.outputs - first);
-        float* const panel = memory[worker].panel.get<float>(count * layer.inputs);
-        rows.read(first, count, panel, memory[worker]);
-        for (uint64_t i = 0; i < count; ++i) {
-            std::copy_n(panel + i * layer.inputs, width, values.data() + (first + i) * width);
-            std::copy_n(panel + i * layer.inputs + width, tailWidth, tail.data() + (first + i) * tailWidth);
-        }
-    });
-    weights.values = values.data();
-    weights.tail = tail.data();
-    layer.product->pack(weights, target);
 }
 
 DeviceRows DeviceLinears::prepareInput(const Layer& layer, const DeviceBuffers& buffers) {

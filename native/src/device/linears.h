@@ -10,18 +10,12 @@
 #include "device/buffers.h"
 #include "device/coder.h"
 #include "device/linear.h"
+#include "device/packing.h"
 #include "device/slots.h"
 #include "device/transforms.h"
 #include "graph/graph.h"
 
 namespace quantscope {
-
-/// What of the processor reads and codes weights.
-struct DeviceBench {
-    Workers& workers;
-    std::vector<TileMemory>& memory;
-    const Kernels& kernels;
-};
 
 /// Codes are those that the processor's linears make. They are multiplied as integers where the recipe asks for that, and also where it does not but the
 /// integers are the values: sums are exact then. Otherwise both sides are decoded to bfloat16 and multiplied as floats, as are kept values; float32 graphs
@@ -53,16 +47,11 @@ public:
     uint64_t residentBytes() const;
 
 private:
-    struct Layer {
-        explicit Layer(const LinearOp& linear) : op(linear) {}
-        const LinearOp& op;
+    struct Layer : LayerWeights {
+        using LayerWeights::LayerWeights;
         uint64_t rows = 0;
-        uint64_t inputs = 0;
-        uint64_t outputs = 0;
-        const LinearRecipe* recipe = nullptr;
         std::optional<std::string> reason{};
         std::optional<IntegerExecution> integers{};
-        bool codedWeights = false;
         std::shared_ptr<const DeviceTransforms> transforms{};  ///< none where there are none, or where the coder rotates itself
         std::optional<DeviceCoder> coder{};    ///< none: activations are floats
         std::optional<DeviceLinear> product{};
@@ -90,8 +79,6 @@ private:
     std::shared_ptr<const DeviceTransforms> transformsFor(const std::vector<Transform>& list, uint64_t width);
     void makeRoom();
     void readWeight(size_t index, std::byte* target);
-    void pack(const Weight& weight, std::byte* target) const;
-    void packProduct(const Layer& layer, std::byte* target) const;
     DeviceRows prepareInput(const Layer& layer, const DeviceBuffers& buffers);
 
     std::shared_ptr<Device> device_;

@@ -207,8 +207,8 @@ struct Queue {
                             buffers.element(op.cos), buffers.at(op.out)}, "rotating pairs");
     }
     void operator()(const TimestepOp& op) const {
-        call(calls().timestep, {buffers.at(op.t), buffers.element(op.t), static_cast<float>(op.scale), tensor(0), op.dim / 2, buffers.element(op.out), buffers.at(op.out)},
-             "a timestep");
+        call(calls().timestep, {buffers.at(op.t), buffers.element(op.t), static_cast<float>(op.scale), tensor(0), op.dim / 2, buffers.element(op.out),
+                                buffers.at(op.out)}, "a timestep");
     }
     void operator()(const PermuteOp& op) const { move(walkOf(op), op.x, 0, op.out, 0); }
     void operator()(const SliceOp& op) const {

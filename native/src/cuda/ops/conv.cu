@@ -92,7 +92,8 @@ cudaError_t run(const ConvRequest& r, const Context& context) {
     for (strip.frame = 0; strip.frame < frames; ++strip.frame) {
         for (strip.first = 0; strip.first < area; strip.first += strip.count) {
             strip.count = static_cast<uint32_t>(std::min(most, area - strip.first));
-            const cudaError_t gathered = launch(gatherPatches<T>, dim3(divideUp(strip.count, kTile), divideUp(strip.pitch, kTile)), dim3(kTile, 8), 0, context.stream, strip);
+            const dim3 tiles(divideUp(strip.count, kTile), divideUp(strip.pitch, kTile));
+            const cudaError_t gathered = launch(gatherPatches<T>, tiles, dim3(kTile, 8), 0, context.stream, strip);
             if (gathered != cudaSuccess) {
                 return gathered;
             }
