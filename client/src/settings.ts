@@ -4,6 +4,7 @@ import * as vscode from 'vscode';
 /** What the server is started with. Two equal values need no restart. */
 export interface ServerSettings {
   engine: { threads: number };
+  device: string;
   /** Absolute path of the folder the server may write to: it keeps measured reports there. */
   cacheDirectory: string;
 }
@@ -13,6 +14,7 @@ export function serverSettings(storage: vscode.Uri): ServerSettings {
   const directory = configuration.get<string>('cacheDirectory', '').trim();
   return {
     engine: { threads: configuration.get<number>('engine.threads', 0) },
+    device: configuration.get<string>('device', 'auto'),
     cacheDirectory: directory === '' ? storage.fsPath : directory,
   };
 }

@@ -10,7 +10,7 @@ import { findFiles, readText } from './workspaceFiles';
 import type { FindFiles, ReadText } from './workspaceFiles';
 
 export interface Runtime {
-  startEngine(options: Pick<EngineOptions, 'threads' | 'log' | 'onState'>): Engine;
+  startEngine(options: Pick<EngineOptions, 'threads' | 'device' | 'log' | 'onState'>): Engine;
   /** Where reports are kept when the client names no folder; null for memory only. */
   cacheFolder: string | null;
   /** URL of docs/problems.md. */

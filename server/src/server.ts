@@ -9,19 +9,20 @@ import { CheckpointSetting } from './checkpointSetting';
 import { asResponseError, safely, send } from './connectionErrors';
 import { Documents } from './documents';
 import type { Engine } from './engine/client';
+import { isEngineDevice } from './engine/cuda';
 import { featureCapabilities, registerFeatures } from './features';
 import type { FeatureContext } from './features/feature';
 import { otherFiles } from './features/otherFiles';
 import type { DialectModel } from './language/dialects/model';
 import type { Model } from './language/model';
-import type { LayerReport, Notifications, Requests, StatusParams } from './protocol';
+import type { EngineDevice, LayerReport, Notifications, Requests, StatusParams } from './protocol';
 import { registerRequests } from './requests';
 import type { PlannedModel, RequestContext } from './requests/context';
 import type { Runtime } from './runtime';
 import { Workspace } from './workspace';
 
 /** What the client may send along; every field is optional and has a default. */
-interface InitializationOptions { engine?: { threads?: number }; cacheDirectory?: string }
+interface InitializationOptions { engine?: { threads?: number }; device?: unknown; cacheDirectory?: string }
 
 /** The last are what tools leave beside their configs; a folder of samples is no reason to look again. */
 const watched = ['**/*.safetensors', '**/*.safetensors.index.json', '**/config.json', '**/model_index.json', '**/*.quant.{yaml,yml}', '**/*.bin', '**/modelopt_state.pth', '**/{model,scale,smooth,branch,wgts}.pt'];
@@ -76,6 +77,7 @@ class Server implements RequestContext, FeatureContext {
     this.cache = new ReportCache(this.cacheFolder && join(this.cacheFolder, 'reports'));
     this.engine = this.runtime.startEngine({
       threads: options.engine?.threads ?? 0,
+      device: this.deviceOf(options),
       log: (message) => this.connection.console.info(message),
       onState: (engine, message) => this.engineState(engine, message),
     });
@@ -85,6 +87,14 @@ class Server implements RequestContext, FeatureContext {
       serverInfo: { name: 'QuantScope' },
       capabilities: { ...features, textDocumentSync: TextDocumentSyncKind.Incremental, workspace: { ...features.workspace, workspaceFolders: { supported: true, changeNotifications: true } } },
     };
+  }
+
+  private deviceOf({ device = 'auto' }: InitializationOptions): EngineDevice {
+    if (isEngineDevice(device)) {
+      return device;
+    }
+    this.connection.console.error(`The setting quantscope.device must be "auto", "cpu" or "cuda", not ${JSON.stringify(device)}; "auto" is taken.`);
+    return 'auto';
   }
 
   /** What is registered later, where the client can: watched files, the setting, files of other tools. */

@@ -28,4 +28,22 @@ describe('activation', () => {
     const { plan } = await (await context()).request('quantscope/plan', { uri: file(EXAMPLE).toString() });
     assert.ok(plan.layers.length > 30);
   });
+
+  it('starts the server anew with the device that the settings name', async () => {
+    const found = await context();
+    const engineWith = async (device: string | undefined): Promise<string> => {
+      const changed = new Promise<void>((done) => {
+        const listener = vscode.workspace.onDidChangeConfiguration(() => {
+          listener.dispose();
+          done();
+        });
+      });
+      await vscode.workspace.getConfiguration('quantscope').update('device', device, vscode.ConfigurationTarget.Workspace);
+      await changed;
+      return (await found.request('quantscope/restartEngine', null)).cuda.reason;
+    };
+    const asked = 'the processor was asked for';
+    assert.equal(await engineWith('cpu'), asked);
+    assert.notEqual(await engineWith(undefined), asked);
+  });
 });

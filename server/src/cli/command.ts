@@ -10,6 +10,7 @@ import { ReportCache } from '../analysis/cache';
 import { CheckpointStore } from '../checkpoint';
 import type { LoadedConfig } from '../config/load';
 import { EngineClient, describeCuda } from '../engine/client';
+import { isEngineDevice } from '../engine/cuda';
 import { loadAndLint } from '../lints';
 import type { LintedConfig } from '../lints';
 import { addonPath, engineHostPath, userCacheFolder } from '../paths';
@@ -52,7 +53,7 @@ export class CommandContext {
     this.quiet = values['quiet'] === true;
     this.threads = this.integer('threads', 0, 256) ?? 0;
     const device = values['device'] ?? 'auto';
-    if (device !== 'auto' && device !== 'cpu' && device !== 'cuda') {
+    if (!isEngineDevice(device)) {
       throw new UsageError(`--device must be auto, cpu or cuda, not "${String(device)}".`);
     }
     this.device = device;

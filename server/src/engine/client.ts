@@ -23,7 +23,7 @@ export interface EngineOptions {
   addonPath: string;
   /** 0 = one per processor. */
   threads: number;
-  /** Without it: auto. */
+  /** Without it: auto. With cuda no job runs on an engine that has no device; info() says why. */
   device?: EngineDevice;
   log(message: string): void;
   onState?(state: StatusParams['engine'], message: string): void;
@@ -146,7 +146,7 @@ export class EngineClient implements Engine {
 
   async openGraph(key: string, program: Program, { cancellation }: Pick<JobOptions, 'cancellation'> = {}): Promise<EngineGraph> {
     const open = async (): Promise<void> => {
-      const engine = await unlessCancelled(() => this.start(), cancellation);
+      const engine = await unlessCancelled(() => this.ready(), cancellation);
       if (engine.graphs.get(key) !== program) {
         if (this.adding.delete(key)) {
           throw lostSums();
@@ -206,8 +206,11 @@ export class EngineClient implements Engine {
 
   devices(job: CudaJob): readonly string[] {
     const { addonPath, device = 'auto' } = this.options;
+    if (device === 'cuda') {
+      return [cudaIdentity(addonPath) ?? 'cuda']; // which is never the processor
+    }
     const cuda = device === 'cpu' || this.cuda?.jobs.includes(job) === false ? null : cudaIdentity(addonPath);
-    return cuda === null ? [''] : device === 'cuda' ? [cuda] : [cuda, ''];
+    return cuda === null ? [''] : [cuda, ''];
   }
 
   /** One line for each reason why work stays on the processor beside a device. */
@@ -239,7 +242,7 @@ export class EngineClient implements Engine {
   }
 
   private async job<P, R>(type: RequestType<JobParams<P>, R, JobErrorData>, request: P, { progress, cancellation }: JobOptions = {}): Promise<R> {
-    const engine = await unlessCancelled(() => this.start(), cancellation);
+    const engine = await unlessCancelled(() => this.ready(), cancellation);
     const token = this.nextToken++;
     const subscription = progress && engine.connection.onProgress(JobProgress, token, progress);
     try {
@@ -277,6 +280,21 @@ export class EngineClient implements Engine {
     if (await this.running?.catch(() => undefined) === engine) {
       await this.stop();
     }
+  }
+
+  /** An engine that has the device that was asked for. */
+  private async ready(): Promise<Running> {
+    const engine = await this.start();
+    const lacking = this.lacking(engine.info.cuda);
+    if (lacking !== null) {
+      throw new EngineError('UNAVAILABLE', lacking);
+    }
+    return engine;
+  }
+
+  private lacking(cuda: CudaInfo): string | null {
+    return this.options.device !== 'cuda' || cuda.available ? null :
+      `${describeCuda(cuda)}. The device asked for is "cuda": choose "auto" or "cpu" in its place (setting quantscope.device, option --device on the command line).`;
   }
 
   private start(): Promise<Running> {
@@ -331,7 +349,8 @@ export class EngineClient implements Engine {
     });
     this.cuda = info.cuda;
     this.options.log(`engine: started, version ${info.version}, ${info.cpuLevel}, ${info.threads} threads, process ${info.pid}; ${describeCuda(info.cuda)}`);
-    this.options.onState?.('running', 'Engine ready.');
+    const lacking = this.lacking(info.cuda);
+    this.options.onState?.(lacking === null ? 'running' : 'failed', lacking ?? 'Engine ready.');
     return { child, connection, died, info, graphs: new Map() };
   }
 }

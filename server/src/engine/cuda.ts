@@ -8,6 +8,10 @@ import { dirname, join } from 'node:path';
 import type { CudaInfo, EngineDevice } from '../protocol';
 import type { CudaState } from './addon';
 
+export function isEngineDevice(value: unknown): value is EngineDevice {
+  return value === 'auto' || value === 'cpu' || value === 'cuda';
+}
+
 /** Jobs that a device does when there is one, and what of them stays on the processor. */
 export const cudaJobs = {
   'weight diagnostics': 'errors of quantizers other than codebooks, and F64 weights',

@@ -113,6 +113,17 @@ describe('engine client', () => {
     assert.equal((await engine.measure(request('ok.bin'))).rows, 4);
   });
 
+  it('runs no job without the device that was asked for, says why, and still tells of itself', async () => {
+    const engine = client({ device: 'cuda' });
+    const { pid } = await engine.info();
+    for (const job of [() => engine.measure(request('ok.bin')), () => engine.openGraph('g', program)]) {
+      await assert.rejects(job, failsWith('UNAVAILABLE', /^CUDA is not used: the fake addon has none\. .*choose "auto" or "cpu"/));
+    }
+    assert.equal(states.at(-1), 'failed');
+    assert.equal((await engine.info()).pid, pid);
+    assert.ok(!engine.devices('GPTQ').includes(''), 'what the processor computed is not what was asked for');
+  });
+
   it('cancels a job that hangs', async () => {
     const engine = client();
     await engine.info();
