@@ -2,7 +2,7 @@
 // Only Node's own modules are used here: on a fresh clone there is nothing else.
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -28,6 +28,8 @@ const tools = {
     { package: 'qemu-user', found: () => process.arch === 'arm64' || onPath('qemu-aarch64') },
   ],
 };
+
+export const cudaLibrary = 'libquantscope_cuda.so';
 
 /** A message for the user instead of a stack. */
 export class SetupError extends Error {}
@@ -118,6 +120,36 @@ export async function buildNative(folder, options = [], { aside = false, target 
   await quiet(['--build', folder, ...target ? ['--target', target] : [], '--parallel', String(Math.max(1, Number(process.env.QUANTSCOPE_JOBS) || 2))]);
 }
 
+/** Why libquantscope_cuda.so cannot be built here, half a sentence; null where it can. Looks where CMake does. */
+export function whyNoCuda() {
+  const folders = ['', ...[process.env.CUDA_HOME, process.env.CUDA_PATH, '/usr/local/cuda'].flatMap((home) => (home ? [join(home, 'bin/')] : []))];
+  const versions = folders.map((folder) => spawnSync(`${folder}nvcc`, ['--version'], { encoding: 'utf8' })).filter(({ status }) => status === 0);
+  const [, release, major, minor] = /release ((\d+)\.(\d+))/.exec(versions[0]?.stdout ?? '') ?? [];
+  if (process.platform !== 'linux') {
+    return 'CUDA is for Linux';
+  }
+  if (release === undefined) {
+    return 'nvcc is not on this machine; CUDA toolkit 12.8 or newer has it';
+  }
+  return Number(major) < 12 || (Number(major) === 12 && Number(minor) < 8) ? `nvcc ${release} is too old for compute capability 12.0; CUDA toolkit 12.8 or newer is needed` : null;
+}
+
+/** In a folder of its own, by request alone: nvcc takes minutes. Needs no GPU. @returns the path of the library. */
+export async function buildCuda(options = {}) {
+  await buildNative('native/build-cuda', ['-DQUANTSCOPE_CUDA=ON', '-DQUANTSCOPE_ADDON=OFF'], { ...options, target: 'quantscope_cuda' });
+  return join(root, 'native/build-cuda', cudaLibrary);
+}
+
+/** Beside the addon, where the engine looks for it. */
+async function addCuda() {
+  const why = whyNoCuda();
+  if (why !== null) {
+    throw new SetupError(`The CUDA library cannot be built: ${why}.`);
+  }
+  cpSync(await buildCuda(), join(root, 'native/build', cudaLibrary));
+  say('The engine finds the CUDA library now; "node bin/quantscope.js doctor" says whether it is used. Run this again after an update.');
+}
+
 /** @param tests also what only the tests need. */
 export async function setup({ tests = false } = {}) {
   checkNode();
@@ -139,5 +171,10 @@ export async function main(work) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  await main(() => setup({ tests: process.argv.includes('--tests') }));
+  await main(async () => {
+    await setup({ tests: process.argv.includes('--tests') });
+    if (process.argv.includes('--cuda')) {
+      await addCuda();
+    }
+  });
 }

@@ -1,6 +1,6 @@
 // `npm test [-- stage…]`: sets up what is missing and runs every test; closes with one line "N passed, M failed".
-import { spawn, spawnSync } from 'node:child_process';
-import { buildNative, main, root, run, say, setup } from './setup.mjs';
+import { spawn } from 'node:child_process';
+import { buildCuda, buildNative, main, root, run, say, setup, whyNoCuda } from './setup.mjs';
 
 /** Each stage prints what its runner prints and says how many tests passed and failed. */
 const stages = {
@@ -34,9 +34,9 @@ function buildAside(names) {
   const neon = ['-DQUANTSCOPE_KERNELS=ON', '-DCMAKE_COMPILE_WARNING_AS_ERROR=ON', ...process.arch === 'arm64' ? [] : ['-DCMAKE_TOOLCHAIN_FILE=test/standalone/aarch64.cmake']];
   aside.neon = names.includes('native') ? buildNative('native/build-arm64', neon, { aside: true }) : Promise.resolve();
   // Without nvcc the stage says so: then kernels are compiled for the emulator alone.
-  const cuda = names.includes('cuda') && spawnSync('nvcc', ['--version']).status === 0;
+  const cuda = names.includes('cuda') && whyNoCuda() === null;
   const next = aside.neon.catch(() => undefined);
-  aside.cuda = cuda ? next.then(() => buildNative('native/build-cuda', ['-DQUANTSCOPE_CUDA=ON', '-DQUANTSCOPE_ADDON=OFF'], { aside: true, target: 'quantscope_cuda' })) : next;
+  aside.cuda = cuda ? next.then(() => buildCuda({ aside: true })) : next;
   // Little optimization: most of the time goes into compiling, and the lines of a report stay true.
   const sanitized = ['-DQUANTSCOPE_TESTS=ON', '-DQUANTSCOPE_SANITIZE=ON', '-DQUANTSCOPE_ADDON=OFF', '-DCMAKE_BUILD_TYPE=RelWithDebInfo', '-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1'];
   aside.sanitizers = names.includes('sanitizers') ? aside.cuda.catch(() => undefined).then(() => buildNative('native/build-asan', sanitized, { aside: true })) : Promise.resolve();
