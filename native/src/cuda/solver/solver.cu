@@ -2,6 +2,8 @@
 //
 // With H = R Rᵀ in reversed order, columns are decided from the last to the first and no inverse is needed (solver/feedback.h). The factor is made
 // kBlock columns at a time: the corner by one block of threads, the rows below it by forward substitution, and what is left by a product.
+#include <algorithm>
+
 #include "cuda/context.cuh"
 #include "cuda/linear/plain.cuh"
 
@@ -15,6 +17,7 @@ constexpr int kPitch = kBlock + 1;
 constexpr unsigned kRowsAtOnce = 1024;   // whose products are added up in float32
 constexpr int kTile = 64;
 constexpr int kDepth = 16;
+constexpr uint64_t kArrangeRows = 64;    // of blocks, each of which takes every 64th row
 
 // ---- second moments ----
 
@@ -137,7 +140,10 @@ Status meanMoments(Context* context, const double* sums, uint64_t width, const u
 /// The lower triangle of the matrix to factor: both triangles' mean in the factor's order, dead coordinates alone with the mean diagonal.
 __global__ void arrange(FactorRequest r) {
     const uint64_t j = static_cast<uint64_t>(blockIdx.x) * kThreads + threadIdx.x;
-    for (uint64_t i = blockIdx.y; i < r.size && j <= i; i += gridDim.y) {
+    for (uint64_t i = blockIdx.y; i < r.size; i += gridDim.y) {
+        if (j > i) {
+            continue;
+        }
         const uint64_t row = r.order[i];
         const uint64_t column = r.order[j];
         double value;
@@ -236,7 +242,7 @@ Status factor(Context* context, const FactorRequest* request) {
     const cudaStream_t stream = context->stream;
     cudaError_t error = cudaMemsetAsync(r.state, 0, sizeof *r.state, stream);
     if (error == cudaSuccess) {
-        error = launch(arrange, dim3(divideUp(r.size, kThreads), static_cast<unsigned>(r.size < 4096 ? r.size : 4096)), kThreads, 0, stream, r);
+        error = launch(arrange, dim3(divideUp(r.size, kThreads), static_cast<unsigned>(std::min(r.size, kArrangeRows))), kThreads, 0, stream, r);
     }
     for (uint64_t begin = 0; error == cudaSuccess && begin < r.size; begin += kBlock) {
         const uint64_t width = r.size - begin < kBlock ? r.size - begin : kBlock;
