@@ -37,7 +37,10 @@ private:
 
 class CudaEmulator : public testing::Test {
 protected:
-    CudaEmulator() : kept_(emulator::options()) { emulator::reset(); }
+    CudaEmulator() : kept_(emulator::options()) {
+        cudaSetDevice(0);
+        emulator::reset();
+    }
     ~CudaEmulator() override {
         emulator::reset();
         emulator::options() = kept_;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <numeric>
+#include <thread>
 
 #include "device_support.h"
 
@@ -37,6 +38,20 @@ TEST(Device, MemoryComesBackAsItWent) {
         EXPECT_EQ(array.read(), std::vector<uint32_t>(n));
         EXPECT_EQ(copy.read(), values);
     }
+}
+
+TEST(Device, AnyThreadMayUseIt) {
+    const auto device = test::testedDevice();
+    const DeviceArray<float> values = device->upload(std::vector<float>{-1, 2}), out = device->allocate<float>(2);
+    cuda::MapRequest request{};
+    request.kind = cuda::Map::Relu;
+    request.x = values.data();
+    request.count = 2;
+    request.out = out.data();
+    Status status = Status::Failed;
+    std::thread([&] { status = device->api().ops->map(device->context(), &request); }).join();
+    EXPECT_EQ(status, Status::Ok);
+    EXPECT_EQ(out.read(), (std::vector<float>{0, 2}));
 }
 
 TEST(Device, ArraysFreeTheirMemory) {

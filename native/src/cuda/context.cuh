@@ -25,6 +25,22 @@ const char* lastMessage();
 /// Ok, or what the runtime's error means to us. `doing` says what was tried: "copying to the device", the name of a kernel.
 Status check(cudaError_t error, const char* doing);
 
+/// Makes the context's device the calling thread's current one, which kernels and allocations go to.
+Status select(const Context* context);
+
+/// A call of a group as the table has it: with the device selected, since any thread may call.
+template <auto kCall>
+struct Selecting;
+template <class... Parameters, Status (*kCall)(Context*, Parameters...)>
+struct Selecting<kCall> {
+    static Status call(Context* context, Parameters... parameters) {
+        const Status status = select(context);
+        return status == Status::Ok ? kCall(context, parameters...) : status;
+    }
+};
+template <auto kCall>
+inline constexpr auto onDevice = &Selecting<kCall>::call;
+
 // One for each group, in the file of that name.
 const DeviceCalls& deviceCalls();
 const RotateCalls& rotateCalls();

@@ -33,6 +33,8 @@ Status check(cudaError_t error, const char* doing) {
     }
 }
 
+Status select(const Context* context) { return check(cudaSetDevice(context->device), "selecting the device"); }
+
 namespace {
 
 /// Compute capability 8.0 is the first with bf16 products and asynchronous copies.
@@ -136,9 +138,6 @@ Status describe(int32_t device, DeviceDescription* description) {
     return Status::Ok;
 }
 
-/// The runtime's current device is a thread's: every call that depends on it says which it means.
-Status select(const Context* context) { return check(cudaSetDevice(context->device), "selecting the device"); }
-
 /// For calls with several steps: the first that fails decides.
 class Steps {
 public:
@@ -190,9 +189,6 @@ void close(Context* context) { delete context; }
 
 Status allocate(Context* context, uint64_t bytes, void** address) {
     *address = nullptr;
-    if (const Status status = select(context); status != Status::Ok) {
-        return status;
-    }
     const Status status = check(cudaMalloc(address, bytes == 0 ? 1 : bytes), "allocating device memory");
     if (status == Status::Ok) {
         of(context).memory.insert(*address);
@@ -202,18 +198,18 @@ Status allocate(Context* context, uint64_t bytes, void** address) {
 
 void release(Context* context, void* address) {
     if (address != nullptr && of(context).memory.erase(address) != 0 && select(context) == Status::Ok) {
-        cudaFree(address);  // waits for the device, so nothing queued reads it any more
+        cudaStreamSynchronize(context->stream);  // what is queued may use it
+        cudaFree(address);
     }
 }
 
 Status memory(Context* context, uint64_t* freeBytes, uint64_t* totalBytes) {
     size_t free = 0;
     size_t total = 0;
-    Steps steps;
-    steps(cudaSetDevice(context->device), "selecting the device")(cudaMemGetInfo(&free, &total), "asking for free memory");
+    const Status status = check(cudaMemGetInfo(&free, &total), "asking for free memory");
     *freeBytes = free;
     *totalBytes = total;
-    return steps.status;
+    return status;
 }
 
 Status queueCopy(Context* context, void* to, const void* from, uint64_t bytes, cudaMemcpyKind kind, const char* doing) {
@@ -252,9 +248,6 @@ Status stopTimer(Context* context, float* milliseconds) {
 
 Status allocateHost(Context* context, uint64_t bytes, void** address) {
     *address = nullptr;
-    if (const Status status = select(context); status != Status::Ok) {
-        return status;
-    }
     const Status status = check(cudaHostAlloc(address, bytes == 0 ? 1 : bytes, cudaHostAllocDefault), "allocating memory for copies");
     if (status == Status::Ok) {
         of(context).hostMemory.insert(*address);
@@ -306,9 +299,9 @@ Status streamOf(Context* context, void** stream) {
 }  // namespace
 
 const DeviceCalls& deviceCalls() {
-    static const DeviceCalls calls{count, describe, open,       close,     allocate,     release,  memory, upload,  download,    copy,
-                                   clear, synchronise, startTimer, stopTimer, allocateHost, freeHost, fetch,  acquire, releaseSlot, copied,
-                                   streamOf};
+    static const DeviceCalls calls{count, describe, open, close, onDevice<allocate>, release, onDevice<memory>, onDevice<upload>, onDevice<download>, onDevice<copy>,
+                                   onDevice<clear>, onDevice<synchronise>, onDevice<startTimer>, onDevice<stopTimer>, onDevice<allocateHost>, freeHost, onDevice<fetch>,
+                                   onDevice<acquire>, onDevice<releaseSlot>, onDevice<copied>, streamOf};
     return calls;
 }
 

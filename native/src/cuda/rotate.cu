@@ -387,7 +387,7 @@ Status rotate(Context* context, const RotateRequest* request) {
 }  // namespace
 
 const RotateCalls& rotateCalls() {
-    static const RotateCalls calls{rotate, maxWidth};
+    static const RotateCalls calls{onDevice<rotate>, maxWidth};
     return calls;
 }
 

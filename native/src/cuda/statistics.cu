@@ -237,7 +237,7 @@ Status measure(Context* context, const StatisticsRequest* request) {
 }  // namespace
 
 const StatisticsCalls& statisticsCalls() {
-    static const StatisticsCalls calls{measure};
+    static const StatisticsCalls calls{onDevice<measure>};
     return calls;
 }
 

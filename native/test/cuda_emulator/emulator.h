@@ -1,7 +1,8 @@
 // Runs CUDA kernels on the CPU, for tests: the same sources that nvcc compiles for devices are compiled by the host compiler against the headers of
 // this folder. Blocks run one after another; the threads of a block are fibers that switch at barriers and warp collectives. What a device leaves open
 // is chosen so that mistakes show: memory starts as NaNs, the order of threads between barriers can be turned round or shuffled, asynchronous copies
-// arrive as late as they may, work on streams waits until somebody waits for it, and barriers that not everybody reaches end with a message.
+// arrive as late as they may, work on streams waits until somebody waits for it, threads that have not selected the device have none, and barriers that not
+// everybody reaches end with a message.
 // No speed of a device follows from it, and nothing about memory coalescing or bank conflicts.
 #pragma once
 

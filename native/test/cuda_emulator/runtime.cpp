@@ -54,6 +54,9 @@ Device& device() {
     return instance;
 }
 
+/// Whether the calling thread has chosen the device. CUDA takes the first one for it otherwise, which need not be the one that is meant.
+thread_local bool selected = false;
+
 using Lock = std::lock_guard<std::recursive_mutex>;
 
 cudaError_t answer(cudaError_t error) {
@@ -190,6 +193,9 @@ bool isDeviceMemoryForKernels(const void* at, size_t bytes) {
 
 cudaError_t enqueueKernel(const std::source_location& where, dim3 grid, dim3 block, size_t sharedBytes, cudaStream_t stream, std::function<void()> body) {
     const Lock lock(device().mutex);
+    if (!selected) {
+        return answer(cudaErrorInvalidResourceHandle);
+    }
     const uint64_t threads = uint64_t{block.x} * block.y * block.z;
     if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 || threads == 0 || threads > 1024 || block.z > 64) {
         return answer(cudaErrorInvalidConfiguration);
@@ -262,7 +268,10 @@ cudaError_t cudaGetDevice(int* index) {
     return cudaSuccess;
 }
 
-cudaError_t cudaSetDevice(int index) { return answer(index == 0 ? cudaSuccess : cudaErrorInvalidDevice); }
+cudaError_t cudaSetDevice(int index) {
+    selected = selected || index == 0;
+    return answer(index == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+}
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int index) {
     if (index != 0) {
@@ -322,6 +331,9 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
     const Lock lock(device().mutex);
     *pointer = nullptr;
+    if (!selected) {
+        return answer(cudaErrorInvalidDevice);
+    }
     if (bytes == 0) {
         return answer(cudaSuccess);
     }

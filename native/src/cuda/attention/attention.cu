@@ -71,7 +71,6 @@ Status run(Context* context, const AttentionShape* shape, const AttentionRequest
     if (const Status status = checkShape(shape); status != Status::Ok || shape->queries == 0) {
         return status;
     }
-    cudaSetDevice(context->device);
     if (shape->element == Element::F32) {
         const auto p = argumentsOf<Float32AttentionArguments, float>(*shape, *request);
         const dim3 grid(divideUp(p.queries, float32Attention::kTile), static_cast<unsigned>(shape->heads));
@@ -87,7 +86,7 @@ Status run(Context* context, const AttentionShape* shape, const AttentionRequest
 }  // namespace
 
 const AttentionCalls& attentionCalls() {
-    static constexpr AttentionCalls kCalls{checkShape, run};
+    static constexpr AttentionCalls kCalls{checkShape, onDevice<run>};
     return kCalls;
 }
 

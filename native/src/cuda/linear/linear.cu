@@ -317,7 +317,6 @@ Status run(Context* context, const LinearShape* shape, const LinearRequest* requ
     if (shape->activations.code != Code::None && !isAligned(request->x)) {
         return fail(Status::Argument, "codes must be aligned to 16 bytes");
     }
-    cudaSetDevice(context->device);
     Run run{*shape, *request, plan, layout, context->stream};
     if (plan.arithmetic == Arithmetic::F32) {
         const bool xWide = request->xElement == Element::F32;
@@ -332,7 +331,7 @@ Status run(Context* context, const LinearShape* shape, const LinearRequest* requ
 }  // namespace
 
 const LinearCalls& linearCalls() {
-    static constexpr LinearCalls kCalls{checkShape, weightBytes, pack, scratchBytes, run};
+    static constexpr LinearCalls kCalls{checkShape, weightBytes, pack, scratchBytes, onDevice<run>};
     return kCalls;
 }
 

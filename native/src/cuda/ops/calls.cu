@@ -3,8 +3,8 @@
 namespace quantscope::cuda {
 
 const OpCalls& opCalls() {
-    static constexpr OpCalls kCalls{ops::combine, ops::map,  ops::rowNorm, ops::groupNorm, ops::channelNorm,  ops::rope,
-                                    ops::timestep, ops::move, ops::resize,  ops::conv,      ops::findNonFinite};
+    static constexpr OpCalls kCalls{onDevice<ops::combine>,  onDevice<ops::map>,  onDevice<ops::rowNorm>, onDevice<ops::groupNorm>, onDevice<ops::channelNorm>, onDevice<ops::rope>,
+                                    onDevice<ops::timestep>, onDevice<ops::move>, onDevice<ops::resize>,  onDevice<ops::conv>,      onDevice<ops::findNonFinite>};
     return kCalls;
 }
 

@@ -118,7 +118,6 @@ cudaError_t addMomentsOf(Context* context, const MomentsRequest& r) {
 }
 
 Status addMoments(Context* context, const MomentsRequest* request) {
-    cudaSetDevice(context->device);
     if (request->rows == 0 || request->width == 0) {
         return Status::Ok;
     }
@@ -126,7 +125,6 @@ Status addMoments(Context* context, const MomentsRequest* request) {
 }
 
 Status meanMoments(Context* context, const double* sums, uint64_t width, const uint64_t* counted, float* mean) {
-    cudaSetDevice(context->device);
     if (width == 0) {
         return Status::Ok;
     }
@@ -234,7 +232,6 @@ __global__ void solveRows(const double* corner, double* x, uint64_t stride, uint
 constexpr size_t kSharedPair = 2 * kBlock * kPitch * sizeof(double);
 
 Status factor(Context* context, const FactorRequest* request) {
-    cudaSetDevice(context->device);
     const FactorRequest& r = *request;
     if (r.size == 0 || r.size > uint64_t{1} << 20) {
         return fail(Status::Argument, "no factor of " + std::to_string(r.size) + " columns");
@@ -340,7 +337,6 @@ __global__ void decide(SweepRequest r, uint64_t begin, int width, const double* 
 }
 
 Status sweep(Context* context, const SweepRequest* request) {
-    cudaSetDevice(context->device);
     const SweepRequest& r = *request;
     if (r.rows == 0 || r.size == 0) {
         return Status::Ok;
@@ -371,7 +367,7 @@ Status sweep(Context* context, const SweepRequest* request) {
 }  // namespace
 
 const SolverCalls& solverCalls() {
-    static constexpr SolverCalls kCalls{addMoments, meanMoments, factor, sweep};
+    static constexpr SolverCalls kCalls{onDevice<addMoments>, onDevice<meanMoments>, onDevice<factor>, onDevice<sweep>};
     return kCalls;
 }
 
