@@ -25,6 +25,9 @@ const char* lastMessage();
 /// Ok, or what the runtime's error means to us. `doing` says what was tried: "copying to the device", the name of a kernel.
 Status check(cudaError_t error, const char* doing);
 
+/// Shared memory of a block where two are to fit a multiprocessor: it has 1 KiB more than a block may have, and 1 KiB of each block goes to the system.
+inline uint32_t sharedOfTwo(const Context& context) { return (static_cast<uint32_t>(context.description.sharedBytes) - 1024) / 2; }
+
 /// Makes the context's device the calling thread's current one, which kernels and allocations go to.
 Status select(const Context* context);
 

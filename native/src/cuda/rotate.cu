@@ -223,6 +223,7 @@ __global__ void __launch_bounds__(kThreads, 2) rotateRows(const RotateArguments 
     rows.sources = request.sources;
     rows.width = static_cast<uint32_t>(request.width);
     rows.levels = a.levels;
+#pragma unroll
     for (int r = 0; r < kRows; ++r) {
         rows.x[r] = first + r < request.rows ? static_cast<const T*>(request.x) + (first + r) * request.xStride : nullptr;
         rows.y[r] = reinterpret_cast<float*>(own + a.stagedBytes) + r * a.yFloats;
@@ -234,6 +235,7 @@ __global__ void __launch_bounds__(kThreads, 2) rotateRows(const RotateArguments 
     const bool byNorm = request.code == Code::Codebook || request.code == Code::MidRise;
     const uint64_t sidesEach = byNorm ? 1 : 2 * (request.width / (request.group > 0 ? request.group : 1));
     NormCode norm[kRows] = {};
+#pragma unroll
     for (int r = 0; r < kRows; ++r) {
         rows.factor[r] = ldexpf(unit, -sums[r].exponent);
         float side;
@@ -275,6 +277,7 @@ __global__ void __launch_bounds__(kThreads, 2) rotateRows(const RotateArguments 
         return;
     }
     __syncthreads();
+#pragma unroll
     for (int r = 0; r < kRows; ++r) {
         if (rows.x[r] != nullptr) {
             findGrids(request, rows.y[r], sums[r], request.sides + (first + r) * sidesEach);
@@ -282,6 +285,7 @@ __global__ void __launch_bounds__(kThreads, 2) rotateRows(const RotateArguments 
     }
     __syncthreads();  // what this block wrote to global memory is there for all of it, too
     for (uint32_t chunk = threadIdx.x; chunk < chunks; chunk += blockDim.x) {
+#pragma unroll
         for (int r = 0; r < kRows; ++r) {
             if (rows.x[r] != nullptr) {
                 Packed codes;
@@ -314,6 +318,7 @@ Status startFor(Context* context, RotateArguments a) {
     const uint32_t chunks = (width + kChunk - 1) / kChunk;
     const uint32_t threads = std::min<uint32_t>(kThreads, roundUp(chunks, kWarpLanes));
     const uint32_t most = static_cast<uint32_t>(context->description.sharedBytes);
+    const uint32_t half = sharedOfTwo(*context);
     const auto bytesFor = [&](uint32_t kRows, bool staged, uint32_t bundles) {
         const uint32_t stagedBytes = staged ? roundUp(width * kRows * sizeof(T), 16) : 0;
         return bundles * (stagedBytes + kRows * a.yFloats * 4) + bundles * 2 * kRows * (threads / kWarpLanes) * 4;
@@ -323,7 +328,7 @@ Status startFor(Context* context, RotateArguments a) {
         bool staged;
         uint32_t limit;
     };
-    for (const Way& way : {Way{2, true, most / 2}, Way{1, true, most / 2}, Way{2, true, most}, Way{1, true, most}, Way{1, false, most}}) {
+    for (const Way& way : {Way{2, true, half}, Way{1, true, half}, Way{2, true, most}, Way{1, true, most}, Way{1, false, most}}) {
         uint32_t bundles = std::max<uint32_t>(1, kThreads / threads);
         while (bundles > 1 && bytesFor(way.rows, way.staged, bundles) > way.limit) {
             --bundles;

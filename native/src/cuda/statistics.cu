@@ -144,7 +144,7 @@ __global__ void __launch_bounds__(kThreads, 2) measureRows(const StatisticsArgum
     for (uint32_t chunk = threadIdx.x; measured && chunk < chunks; chunk += blockDim.x) {
         float v[kChunk];
         lastPass(rows.y[0], rows.width, rows.levels, chunk, v);
-#pragma unroll 4
+#pragma unroll
         for (uint32_t k = 0; k < kChunk; ++k) {
             rows.y[0][chunk * kChunkPitch + k] = v[k];
         }
@@ -200,7 +200,7 @@ Status start(Context* context, StatisticsArguments a) {
         if (each > most) {
             continue;
         }
-        const uint32_t rows = std::max<uint32_t>(1, std::min(kThreads / threads, most / 2 / each));
+        const uint32_t rows = std::max<uint32_t>(1, std::min(kThreads / threads, sharedOfTwo(*context) / each));
         const uint64_t blocks = (a.request.rows + rows - 1) / rows;
         if (blocks > 0x7FFFFFFF) {
             return fail(Status::Argument, "statistics: too many rows at once");
