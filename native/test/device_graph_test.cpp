@@ -206,36 +206,38 @@ TEST(DeviceGraph, ResidentAndStreamedWeightsGiveTheSameBits) {
     }
     const Stored down = model.tensor({4, 128}), up = model.tensor({128, 4});
     model.request.recipes["layer2"] = {rpbh(2), integers(4), integers(4), 0, LowRank{down.ref, up.ref}};
+    const auto device = test::testedDevice();
+    const uint64_t free = device->freeBytes();
     OnDevice resident(model.program, Element::BF16);
     const auto expected = resident.run(model.request);
-    EXPECT_EQ(expected.device->residentBytes, expected.device->weightBytes);
-    for (const uint64_t room : {uint64_t{106000}, uint64_t{60000}}) {  // for one weight beside those that pass through, and for none
-        const uint64_t before = test::testedDevice()->freeBytes();
+    const uint64_t weights = expected.device->weightBytes;
+    EXPECT_EQ(expected.device->residentBytes, weights);
+    // What a graph takes beside its weights; a real device counts so little memory in pieces of megabytes, or not at all.
+    const uint64_t others = device->api().emulated != 0 ? free - device->freeBytes() - weights : 0;
+    for (const uint64_t room : {others + weights - 1, others}) {  // for some of the weights, and for none
+        const uint64_t before = device->freeBytes();
         {
             OnDevice streamed(model.program, Element::BF16, before - room);
             for (int run = 0; run < 2; ++run) {
                 const auto found = streamed.run(model.request);
                 EXPECT_EQ(found.outputs, expected.outputs) << room;
-                EXPECT_EQ(found.device->weightBytes, expected.device->weightBytes);
-                EXPECT_LT(found.device->residentBytes, found.device->weightBytes);
-                if (test::testedDevice()->api().emulated != 0) {  // a real one gives memory in larger pieces
-                    EXPECT_EQ(found.device->residentBytes > 0, room > 100000);
-                }
+                EXPECT_EQ(found.device->weightBytes, weights);
+                EXPECT_LT(found.device->residentBytes, weights);
+                EXPECT_TRUE(device->api().emulated == 0 || (found.device->residentBytes > 0) == (room > others));
             }
             auto plain = model.request;  // other weights, then the first again
             plain.recipes.clear();
             EXPECT_NE(streamed.run(plain).outputs, expected.outputs);
             EXPECT_EQ(streamed.run(model.request).outputs, expected.outputs);
         }
-        test::expectFreeAgain(*test::testedDevice(), before);
+        test::expectFreeAgain(*device, before);
     }
 }
 
 TEST(DeviceGraph, OutOfMemoryIsAnErrorOfItsOwn) {
     const auto device = test::testedDevice();
-    const uint64_t before = device->freeBytes();
     constexpr uint64_t kLeft = uint64_t{32} << 20;
-    const auto rest = device->allocate<std::byte>(before - kLeft);
+    const auto rest = test::fill(device, kLeft);
     Model activations;
     activations.add(UnaryOp{UnaryKind::Relu, activations.input({kLeft / 4}, std::vector<float>(kLeft / 4)), 0}, {kLeft / 4});
     Model weights;
@@ -249,7 +251,7 @@ TEST(DeviceGraph, OutOfMemoryIsAnErrorOfItsOwn) {
             EXPECT_NE(std::string(error.what()).find("choose a smaller size"), std::string::npos) << error.what();
         }
     }
-    EXPECT_LE(device->freeBytes(), before - rest.bytes());
+    EXPECT_LE(device->freeBytes(), kLeft + (uint64_t{4} << 20));
 }
 
 TEST(DeviceGraph, CanBeCancelledAndRunsAgain) {

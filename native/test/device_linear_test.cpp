@@ -354,6 +354,28 @@ TEST(FloatLinear, Bfloat16WithTailAndBranch) {
     }
 }
 
+/// Tiles of 256 columns are for products that have one for each multiprocessor.
+TEST(WideLinears, EqualTheirTwins) {
+    const auto device = test::testedDevice();
+    constexpr size_t kRows = 129, kWidth = 80;
+    const auto outputs = static_cast<size_t>(device->description().multiprocessors) * 128 - 3;
+    expectTwin({"W8A8", integers(8), integers(8), kRows, outputs, kWidth, true});
+    test::Gaussian random(20);
+    const auto x = random.floats(kRows * kWidth), w = random.floats(outputs * kWidth), bias = random.floats(outputs);
+    LinearShape shape{};
+    shape.outputs = outputs;
+    shape.width = kWidth;
+    shape.element = Element::BF16;
+    shape.bias = 1;
+    const LinearWeights weights{nullptr, nullptr, w.data(), nullptr, nullptr, bias.data()};
+    const auto onDevice = device->upload(x);
+    LinearRequest request{};
+    request.rows = kRows;
+    request.x = onDevice.data();
+    request.xStride = kWidth;
+    expectNear(run(shape, weights, request), plainly(throughBF16(x), throughBF16(w), kRows, outputs, kWidth, bias), 1e-5, 2e-4);
+}
+
 TEST(IntegerLinears, AddTailAndBranch) {
     test::Gaussian random(13);
     const auto device = test::testedDevice();

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <span>
@@ -32,6 +33,21 @@ inline std::shared_ptr<const CudaLibrary> testedLibrary() {
 inline std::shared_ptr<Device> testedDevice() {
     static const std::shared_ptr<Device> device = Device::open(testedLibrary(), findCudaDevices(*testedLibrary()).first.value());
     return device;
+}
+
+/// Takes the device's memory but about `left` bytes: in pieces, since what is free need not be in one.
+inline std::vector<DeviceArray<std::byte>> fill(const std::shared_ptr<Device>& device, uint64_t left) {
+    std::vector<DeviceArray<std::byte>> pieces;
+    constexpr uint64_t kLeast = uint64_t{2} << 20;  // what a driver gives out at least
+    for (uint64_t piece = device->freeBytes(); piece >= kLeast && device->freeBytes() > left;) {
+        piece = std::min(piece, device->freeBytes() - left);
+        try {
+            pieces.push_back(device->allocate<std::byte>(piece));
+        } catch (const DeviceError&) {
+            piece /= 2;
+        }
+    }
+    return pieces;
 }
 
 /// As many bytes are free as before; others may use a real device, too.

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <thread>
 
+#include "device/self_test.h"
 #include "device_support.h"
 
 namespace quantscope {
@@ -23,6 +24,11 @@ TEST(Device, SaysWhatItIs) {
 
 TEST(Device, SpeaksOneVersion) {
     EXPECT_EQ(test::testedLibrary()->api().version, cuda::kApiVersion);
+}
+
+TEST(Device, PassesTheSelfTest) {
+    const auto library = test::testedLibrary();
+    EXPECT_EQ(runSelfTests(library, findCudaDevices(*library).first.value()).value_or(""), "");
 }
 
 TEST(Device, MemoryComesBackAsItWent) {
