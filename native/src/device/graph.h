@@ -21,7 +21,7 @@ public:
     DeviceGraph(std::shared_ptr<Device> device, std::shared_ptr<Graph> graph, cuda::Element element, const Kernels& kernels, uint64_t reserve = kDeviceReserve);
 
     /// As Graph::run(). Weights stay on the device for the next run with the same recipes, as far as there is room; the others are copied while kernels run,
-    /// and results are the same. Looks at the cancellation every few milliseconds of device time. Throws DeviceError, too.
+    /// and results are the same. Looks at the cancellation several times a second. Throws DeviceError, too.
     RunResult run(const RunRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress, const Kernels& kernels);
 
 private:
