@@ -203,7 +203,7 @@ void release(Context* context, void* address) {
     }
 }
 
-Status memory(Context* context, uint64_t* freeBytes, uint64_t* totalBytes) {
+Status memory(Context*, uint64_t* freeBytes, uint64_t* totalBytes) {
     size_t free = 0;
     size_t total = 0;
     const Status status = check(cudaMemGetInfo(&free, &total), "asking for free memory");
