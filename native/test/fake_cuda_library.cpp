@@ -75,7 +75,6 @@ extern "C" __attribute__((visibility("default"))) const quantscope::cuda::Api* q
     rotate.maxWidth = [](Context*) { return uint64_t{16384}; };
     static Api api{};
     api.version = kApiVersion;
-    api.architectures = "";
     api.message = message;
     api.device = &device;
     api.rotate = &rotate;

@@ -1,12 +1,6 @@
 // The table, and the messages of what failed.
 #include "cuda/context.cuh"
 
-#define QUANTSCOPE_TEXT(...) #__VA_ARGS__
-#define QUANTSCOPE_TEXT_OF(...) QUANTSCOPE_TEXT(__VA_ARGS__)
-#ifndef __CUDA_ARCH_LIST__
-#define __CUDA_ARCH_LIST__
-#endif
-
 namespace quantscope::cuda {
 
 namespace {
@@ -34,7 +28,7 @@ extern "C" __attribute__((visibility("default"))) const quantscope::cuda::Api* q
 #else
     constexpr int32_t kEmulated = 0;
 #endif
-    static const Api table{kApiVersion, kEmulated, QUANTSCOPE_TEXT_OF(__CUDA_ARCH_LIST__), lastMessage, &deviceCalls(), &rotateCalls(), &linearCalls(),
+    static const Api table{kApiVersion, kEmulated, lastMessage, &deviceCalls(), &rotateCalls(), &linearCalls(),
                            &solverCalls(), &statisticsCalls(), &attentionCalls(), &opCalls()};
     return version == kApiVersion ? &table : nullptr;
 }

@@ -11,7 +11,7 @@
 namespace quantscope::cuda {
 
 /// Goes up with every change of what stands below: the core library refuses another one.
-inline constexpr uint32_t kApiVersion = 6;
+inline constexpr uint32_t kApiVersion = 7;
 
 enum class Status : int32_t {
     Ok,
@@ -479,7 +479,6 @@ struct OpCalls {
 struct Api {
     uint32_t version;
     int32_t emulated;           ///< 1 when the "device" is the processor
-    const char* architectures;  ///< compute capabilities with code of their own, times 100: "800,860,890,900,1200"
     const char* (*message)();   ///< of the last call on this thread that was not Ok; valid until the next
     const DeviceCalls* device;
     const RotateCalls* rotate;
