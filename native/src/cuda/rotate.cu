@@ -188,6 +188,8 @@ __device__ inline void codeByGrid(const RotateRequest& request, const float* row
     const uint32_t width = static_cast<uint32_t>(request.width);
     const float steps = static_cast<float>((1 << request.bits) - 1);
     const float factor = ldexpf(1.0f, -sums.exponent);
+    float v[kChunk];
+    loadChunk(row, width, chunk, v);
     uint32_t current = 0xFFFFFFFFu;
     float scale = 0.0f;
     float lowest = 0.0f;
@@ -201,7 +203,7 @@ __device__ inline void codeByGrid(const RotateRequest& request, const float* row
         }
         float step = 0.0f;
         if (at < width && scale > 0) {
-            step = rintf(fminf(fmaxf(row[padded(at)] / scale, lowest), lowest + steps)) - lowest;
+            step = rintf(fminf(fmaxf(v[i] / scale, lowest), lowest + steps)) - lowest;
         }
         codes.put(static_cast<int>(i), static_cast<uint32_t>(step), request.bits);
     }
@@ -263,10 +265,7 @@ __global__ void __launch_bounds__(kThreads, 2) rotateRows(const RotateArguments 
                 codeByNorm(request, thresholds, norm[r], v, codes);
                 writeCodes(a, codes, first + r, chunk);
             } else if (request.code != Code::None) {
-#pragma unroll
-                for (uint32_t i = 0; i < kChunk; ++i) {
-                    rows.y[r][chunk * kChunkPitch + i] = v[i];
-                }
+                storeChunk(rows.y[r], chunk, v);
             }
             if (request.y != nullptr) {
                 writeValues(a, v, ldexpf(1.0f, sums[r].exponent), first + r, chunk);

@@ -130,8 +130,8 @@ __device__ inline void highPasses(const Rows<T, kRows>& rows) {
     }
 }
 
-/// A chunk of one row, finished; zeros behind the end of the row.
-__device__ inline void lastPass(const float* y, uint32_t width, uint32_t levels, uint32_t chunk, float (&v)[kChunk]) {
+/// A chunk of one row in shared memory; zeros behind the end of the row.
+__device__ inline void loadChunk(const float* y, uint32_t width, uint32_t chunk, float (&v)[kChunk]) {
     const float4* const at = reinterpret_cast<const float4*>(y + chunk * kChunkPitch);
     const uint32_t left = width - chunk * kChunk;
 #pragma unroll
@@ -142,6 +142,18 @@ __device__ inline void lastPass(const float* y, uint32_t width, uint32_t levels,
         v[4 * k + 2] = 4 * k + 2 < left ? four.z : 0.0f;
         v[4 * k + 3] = 4 * k + 3 < left ? four.w : 0.0f;
     }
+}
+__device__ inline void storeChunk(float* y, uint32_t chunk, const float (&v)[kChunk]) {
+    float4* const at = reinterpret_cast<float4*>(y + chunk * kChunkPitch);
+#pragma unroll
+    for (uint32_t k = 0; k < kChunk / 4; ++k) {
+        store16(at + k, make_float4(v[4 * k], v[4 * k + 1], v[4 * k + 2], v[4 * k + 3]));
+    }
+}
+
+/// A chunk of one row, finished.
+__device__ inline void lastPass(const float* y, uint32_t width, uint32_t levels, uint32_t chunk, float (&v)[kChunk]) {
+    loadChunk(y, width, chunk, v);
     butterflies(v, levels < kChunkLevels ? 1u << levels : kChunk);
 }
 

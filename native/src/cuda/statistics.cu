@@ -144,10 +144,7 @@ __global__ void __launch_bounds__(kThreads, 2) measureRows(const StatisticsArgum
     for (uint32_t chunk = threadIdx.x; measured && chunk < chunks; chunk += blockDim.x) {
         float v[kChunk];
         lastPass(rows.y[0], rows.width, rows.levels, chunk, v);
-#pragma unroll
-        for (uint32_t k = 0; k < kChunk; ++k) {
-            rows.y[0][chunk * kChunkPitch + k] = v[k];
-        }
+        storeChunk(rows.y[0], chunk, v);
         const uint32_t left = rows.width - chunk * kChunk;
         for (uint32_t k = 0; k < (left < kChunk ? left : kChunk); ++k) {
             const float u = rows.y[0][chunk * kChunkPitch + k] * scale;
