@@ -154,7 +154,7 @@ if [ $emulate = no ]; then
             row "$tool" "-" "compute-sanitizer does not support this machine's device"
         elif [ $result = 0 ]; then
             row "$tool" ok "$text"
-        elif [ $result = 124 ] && ! grep -q '^FAILED\|=== *\(Invalid\|Error\|Race\|Barrier\)' "$build/$tool.log"; then
+        elif { [ $result = 124 ] || [ $result = 137 ]; } && ! grep -q '^FAILED\|=== *\(Invalid\|Error\|Race\|Barrier\)' "$build/$tool.log"; then
             row "$tool" "-" "no finding in $(grep -c '^ok' "$build/$tool.log") tests, then the time was over"
         else
             grep '^FAILED' "$build/$tool.log"
