@@ -21,6 +21,13 @@ Quantizer integers(int bits, uint64_t group = 0, bool symmetric = true) {
     return IntQuantizer{bits, symmetric, group == 0 ? Granularity::Row : Granularity::Group, group};
 }
 
+/// One scale for the whole tensor.
+Quantizer whole(int bits, bool symmetric) { return IntQuantizer{bits, symmetric, Granularity::Tensor, 0, FloatType::Fp32}; }
+
+Quantizer shifted(int bits, Granularity granularity = Granularity::Row, uint64_t group = 0) {
+    return IntQuantizer{bits, true, granularity, group, FloatType::Fp16, {}, false, false, 0.171875};
+}
+
 void quantize(Model& model, const LinearRecipe& recipe) {
     for (const char* name : {"q", "k", "v", "out", "up"}) {
         model.request.recipes[name] = recipe;
@@ -69,7 +76,15 @@ TEST(DeviceGraph, RunsEveryKindOfRecipe) {
                           {"W4A16", {rpbh(3), integers(4, 64), KeepQuantizer{}}, 6e-3},
                           {"W16A8", {{}, KeepQuantizer{}, integers(8)}, 6e-3},
                           {"FP8 weights, decoded", {{}, FloatQuantizer{FloatFormat::Fp8, Granularity::Row, 0}, integers(8)}, 6e-3},
-                          {"one scale for the weights", {{}, IntQuantizer{8, true, Granularity::Tensor}, KeepQuantizer{}}, 1e-4},
+                          {"one scale for the weights", {{}, whole(8, true), KeepQuantizer{}}, 6e-3},
+                          {"one scale for either side", {{}, whole(8, true), whole(8, false)}, 1e-4},
+                          {"a range of calibration", {{}, integers(4, 0, false), whole(8, false), 0, {}, ActivationRange{-3.5, 2}}, 1e-4},
+                          {"a range of calibration, rotated", {rpbh(4), integers(8), whole(8, true), 0, {}, ActivationRange{-3, 4}}, 1e-3},
+                          {"shifted", {{}, integers(4, 64), shifted(4, Granularity::Group, 64)}, 1e-4},
+                          {"shifted, rotated", {rpbh(4), integers(4, 0, false), shifted(8)}, 1e-3},
+                          {"shifted over the whole tensor, mid-rise", {{}, MidRiseQuantizer{4}, shifted(8, Granularity::Tensor)}, 1e-4},
+                          {"shifted, codebook", {{}, CodebookQuantizer{4}, shifted(8)}, 6e-3},
+                          {"shifted, FP8 weights", {{}, FloatQuantizer{FloatFormat::Fp8, Granularity::Row, 0}, shifted(8)}, 6e-3},
                           {"rotated, kept", {rpbh(5), KeepQuantizer{}, KeepQuantizer{}}, 1e-4}};
     for (const Case& c : cases) {
         for (const auto& [tail, branch] : {std::pair<uint64_t, bool>{0, false}, {64, true}}) {
@@ -160,14 +175,68 @@ TEST(DeviceGraph, MultipliesIntegersWhereTheyAreAskedFor) {
     EXPECT_NE(found.integers[0].reason, std::nullopt);
 }
 
+/// PTQ4DiT: channels balanced between both sides, weights clipped by search, one range of calibration for the inputs. Layers that read the same inputs
+/// have ranges of their own.
+TEST(DeviceGraph, RunsWholeLayersOfPtq4dit) {
+    constexpr uint64_t kWidth = 96;
+    Model model;
+    const Buffer x = model.input({29, kWidth});
+    model.valuesOf(x) = test::throughBf16(model.valuesOf(x));
+    std::vector<float> factors(kWidth);
+    for (uint64_t i = 0; i < kWidth; ++i) {
+        factors[i] = 0.5f + 0.125f * static_cast<float>(i % 13);
+    }
+    const ScaleTransform balance{model.tensor({kWidth}, factors).ref};
+    const auto recipe = [&](int weightBits, double low, double high) {
+        return LinearRecipe{{balance}, IntQuantizer{weightBits, false, Granularity::Row, 0, FloatType::Fp16, {}, true},
+                            IntQuantizer{8, false, Granularity::Tensor, 0, FloatType::Fp32, {}, false, true}, 0, {}, ActivationRange{low, high}};
+    };
+    const Buffer first = model.add(LinearOp{"first", x, model.weight(64, kWidth), model.tensor({64}), 0}, {29, 64});
+    const Buffer second = model.add(LinearOp{"second", x, model.weight(64, kWidth), {}, 0}, {29, 64});
+    model.program.outputs = {{"first", first}, {"second", second}};
+    model.request.recipes = {{"first", recipe(8, -2.5, 3)}, {"second", recipe(4, -0.5, 1)}};
+    for (const Execution execution : {Execution::Fake, Execution::Integer}) {
+        for (auto& [name, each] : model.request.recipes) {
+            each.execution = execution;
+        }
+        const auto expected = model.runAll();
+        const auto found = OnDevice(model.program, Element::F32).run(model.request);
+        EXPECT_TRUE(found.device->processor.empty());
+        ASSERT_EQ(found.integers.size(), execution == Execution::Integer ? 2u : 0u);
+        for (const IntegerExecution& each : found.integers) {
+            EXPECT_EQ(each.reason, std::nullopt);
+        }
+        for (const char* name : {"first", "second"}) {
+            EXPECT_LT(distance(found.outputs.at(name), expected.outputs.at(name)), 1e-3) << name;
+            EXPECT_LT(distance(OnDevice(model.program, Element::BF16).run(model.request).outputs.at(name), expected.outputs.at(name)), 6e-3) << name;
+        }
+    }
+}
+
+/// The bias takes the shift off, of layers without one too, and of what a codebook's integers stand for.
+TEST(DeviceGraph, MultipliesShiftedCodesAsIntegers) {
+    for (const bool bias : {false, true}) {
+        for (const Quantizer& weights : {integers(4, 32), Quantizer(CodebookQuantizer{4})}) {
+            Linear linear({29, 192}, 72, bias);
+            linear.model.request.recipes["layer"] = {{}, weights, shifted(8)};
+            const auto expected = linear.model.runAll().outputs.at("y");  // the processor multiplies what they decode to
+            linear.model.request.recipes["layer"].execution = Execution::Integer;
+            const auto found = OnDevice(linear.model.program, Element::F32).run(linear.model.request);
+            EXPECT_TRUE(found.device->processor.empty());
+            ASSERT_EQ(found.integers.size(), 1u);
+            EXPECT_EQ(found.integers[0].reason, std::nullopt);
+            EXPECT_LT(distance(found.outputs.at("y"), expected), 1e-4 + std::sqrt(found.integers[0].weightSurrogate) * 1.5);
+        }
+    }
+}
+
 TEST(DeviceGraph, LeavesToTheProcessorWhatItDoesNotTake) {
     struct Case {
         const char* reason;
         LinearRecipe recipe;
     };
-    const Case cases[] = {{"shifted codes", {{}, integers(4), IntQuantizer{4, false, Granularity::Row, 0, FloatType::Fp16, {}, false, false, 0.25}}},
-                          {"small floats", {{}, integers(4), FloatQuantizer{FloatFormat::Fp8, Granularity::Row, 0}}},
-                          {"scale for the whole tensor", {{}, integers(8), IntQuantizer{8, true, Granularity::Tensor}}}};
+    const Case cases[] = {{"clipping by search", {{}, integers(4), IntQuantizer{4, true, Granularity::Row, 0, FloatType::Fp16, {}, true}}},
+                          {"small floats", {{}, integers(4), FloatQuantizer{FloatFormat::Fp8, Granularity::Row, 0}}}};
     for (const Case& c : cases) {
         SCOPED_TRACE(c.reason);
         Linear linear({29, 64}, 40, true);

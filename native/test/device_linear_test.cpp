@@ -533,7 +533,8 @@ TEST(DeviceLinears, SayWhatTheyDoNotTake) {
     };
     EXPECT_EQ(reason(FloatQuantizer{}, KeepQuantizer{}), "has weights in a small float format");
     EXPECT_EQ(reason(integers(4), TwinLogQuantizer{}), "has activations on a logarithmic scale");
-    EXPECT_EQ(reason(IntQuantizer{8, true, Granularity::Tensor}, integers(8)), "has weights with one scale for the whole tensor");
+    EXPECT_EQ(reason(integers(8), IntQuantizer{8, true, Granularity::Row, 0, FloatType::Fp16, {}, false, false, 0.25}), "has activations that are shifted");
+    EXPECT_EQ(reason(IntQuantizer{8, true, Granularity::Tensor}, IntQuantizer{8, false, Granularity::Tensor}), "");
     EXPECT_EQ(reason(KeepQuantizer{}, integers(8)), "no product on the device: weights are floats, activations codes: decode them first");
     EXPECT_EQ(reason(integers(4, 32), KeepQuantizer{}), "");
     EXPECT_EQ(reason(KeepQuantizer{FloatType::Fp32}, KeepQuantizer{}), "");

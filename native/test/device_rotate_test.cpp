@@ -11,6 +11,7 @@
 #include "device/coder.h"
 #include "device/self_test/definitions.h"
 #include "device_support.h"
+#include "linear/activations.h"
 #include "quantizer/row_codec.h"
 #include "rotation/rpbh.h"
 #include "support.h"
@@ -22,6 +23,10 @@ namespace {
 using cuda::Code;
 using cuda::Element;
 using cuda::RotateRequest;
+
+Quantizer shifted(int bits, Granularity granularity = Granularity::Row, uint64_t group = 0) {
+    return IntQuantizer{bits, true, granularity, group, FloatType::Fp16, {}, false, false, 0.171875};
+}
 
 /// Rows as the device reads them, and the floats that they stand for.
 struct Rows {
@@ -63,9 +68,10 @@ struct Uploaded {
 /// What a device makes of rows, and the processor.
 class Rotated {
 public:
-    Rotated(const Rows& rows, std::optional<uint64_t> seed, const Quantizer& quantizer)
-        : device_(test::testedDevice()), rows_(rows), x_(device_, rows), quantizer_(quantizer),
-          rotation_(seed ? rotationFor(rows.width, *seed) : nullptr), coder_(device_, quantizer, rows.width, rotation_.get()), expected_(rows.rows * rows.width) {
+    Rotated(const Rows& rows, std::optional<uint64_t> seed, const Quantizer& quantizer, const ActivationCoding& given = {})
+        : device_(test::testedDevice()), rows_(rows), x_(device_, rows), quantizer_(quantizer), given_(given),
+          rotation_(seed ? rotationFor(rows.width, *seed) : nullptr), coder_(device_, quantizer, rows.width, rotation_.get(), given),
+          expected_(rows.rows * rows.width) {
         for (size_t i = 0; i < rows.rows; ++i) {
             if (rotation_ != nullptr) {
                 rotation_->apply(rows.row(i), expected_.data() + i * rows.width, scalarKernels());
@@ -96,9 +102,21 @@ public:
         const DeviceArray<uint8_t> codes = device_->allocate<uint8_t>(rows_.rows * coder_.rowBytes());
         const DeviceArray<float> sides = device_->allocate<float>(rows_.rows * coder_.sides());
         coder_.encode(input(), codes.data(), sides.data());
-        const RowCodec codec(quantizer_, rows_.width, {}, scalarKernels());
+        const Quantizer quantizer = withoutShift(quantizer_);
+        std::vector<float> values = expected_;
+        TensorRange range;
+        for (size_t i = 0; i < rows_.rows; ++i) {
+            float* const row = values.data() + i * rows_.width;
+            for (size_t k = 0; k < given_.shift.size(); ++k) {
+                row[k] += given_.shift[k];
+            }
+            if (needsTensorRange(quantizer) && std::all_of(row, row + rows_.width, [](float value) { return std::isfinite(value); })) {
+                observe(quantizer, row, rows_.width, 0, scalarKernels(), range);
+            }
+        }
+        const RowCodec codec(quantizer, rows_.width, given_.range.value_or(range), scalarKernels());
         ASSERT_EQ(codec.sides(), coder_.sides());
-        EXPECT_EQ(quantscope::compareCodes(codec, expected_.data(), rows_.rows, codes.read().data(), sides.read().data()).value_or(""), "");
+        EXPECT_EQ(quantscope::compareCodes(codec, values.data(), rows_.rows, codes.read().data(), sides.read().data()).value_or(""), "");
     }
 
 private:
@@ -108,6 +126,7 @@ private:
     const Rows& rows_;
     Uploaded x_;
     Quantizer quantizer_;
+    ActivationCoding given_;
     std::shared_ptr<const Rpbh> rotation_;
     DeviceCoder coder_;
     std::vector<float> expected_;
@@ -126,7 +145,8 @@ TEST(DeviceRotate, ValuesAreThoseOfTheProcessor) {
 
 TEST(DeviceRotate, NonsenseOfTheQuantizersIsNamed) {
     const auto device = test::testedDevice();
-    test::expectError(ErrorCode::Argument, "for the whole tensor", [&] { DeviceCoder(device, IntQuantizer{4, true, Granularity::Tensor}, 64, nullptr); });
+    test::expectError(ErrorCode::Argument, "without the shift behind", [&] { DeviceCoder(device, shifted(4), 64, nullptr); });
+    test::expectError(ErrorCode::Argument, "without the shift behind", [&] { DeviceCoder(device, IntQuantizer{}, 64, nullptr, {{}, std::vector<float>(64)}); });
     test::expectError(ErrorCode::Argument, "twin-log", [&] { DeviceCoder(device, TwinLogQuantizer{}, 64, nullptr); });
     test::expectError(ErrorCode::Argument, "larger than 4096", [&] { DeviceCoder(device, CodebookQuantizer{}, 8192, rotationFor(8192, 1).get()); });
     test::expectError(ErrorCode::Argument, "do not fit the device", [&] { DeviceCoder(device, CodebookQuantizer{}, 1 << 20, nullptr); });
@@ -177,6 +197,62 @@ TEST(DeviceRotate, IntegersByRowAndByGroup) {
     }
 }
 
+/// Both with rows that are no codes among them, and with rows of very different sizes.
+Rows unequalRows(Element element, uint64_t seed) {
+    Rows rows(7, 192, 195, element, seed);
+    for (size_t k = 0; k < 192; ++k) {
+        rows.row(1)[k] = 0;
+        rows.row(2)[k] *= 0.001f;
+        rows.row(5)[k] = std::fabs(rows.row(5)[k]);
+    }
+    rows.row(3)[7] = std::numeric_limits<float>::quiet_NaN();
+    return rows;
+}
+
+TEST(DeviceRotate, OneScaleForAllRows) {
+    for (const bool symmetric : {true, false}) {
+        for (const int bits : {3, 8}) {
+            const Rows rows = unequalRows(bits == 8 ? Element::F32 : Element::BF16, static_cast<uint64_t>(bits));
+            IntQuantizer quantizer{bits, symmetric, Granularity::Tensor, 0, FloatType::Fp32};
+            SCOPED_TRACE(std::to_string(bits) + (symmetric ? " bits, symmetric" : " bits"));
+            for (const auto seed : {std::optional<uint64_t>(), std::optional<uint64_t>(3)}) {
+                Rotated(rows, seed, quantizer).compareCodes();
+                Rotated(rows, seed, quantizer, {TensorRange{-1.5, 2.25, {}}, {}}).compareCodes();
+                Rotated(rows, seed, quantizer, {TensorRange{0, 4, {}}, {}}).compareCodes();
+                Rotated(rows, seed, quantizer, {TensorRange{}, {}}).compareCodes();
+            }
+            quantizer.clip = 0.7;
+            Rotated(rows, 3, quantizer).compareCodes();
+        }
+    }
+}
+
+TEST(DeviceRotate, AScaleForAllRowsIsThatOfEachRun) {
+    const auto device = test::testedDevice();
+    const DeviceCoder coder(device, IntQuantizer{8, true, Granularity::Tensor, 0, FloatType::Fp32}, 64, nullptr);
+    const auto codes = device->allocate<uint8_t>(64);
+    const auto sides = device->allocate<float>(2);
+    for (const float largest : {254.0f, 127.0f}) {
+        std::vector<float> row(64, 1.0f);
+        row[40] = -largest;
+        const auto x = device->upload(row);
+        coder.encode({x.data(), Element::F32, 1, 64}, codes.data(), sides.data());
+        EXPECT_EQ(sides.read(), (std::vector<float>{largest / 127, -128.0f}));
+    }
+}
+
+TEST(DeviceRotate, ShiftedCodesCountFromZero) {
+    for (const Quantizer& quantizer : {shifted(4), shifted(8), shifted(4, Granularity::Group, 64), shifted(4, Granularity::Tensor)}) {
+        const Rows rows = unequalRows(Element::BF16, 8);
+        std::vector<float> shift(192);
+        for (size_t k = 0; k < shift.size(); ++k) {
+            shift[k] = 0.1f + 0.01f * static_cast<float>(k % 50);
+        }
+        Rotated(rows, std::nullopt, quantizer, {{}, shift}).compareCodes();
+        Rotated(rows, 3, quantizer, {{}, shift}).compareCodes();
+    }
+}
+
 TEST(DeviceRotate, RowsThatAreZeroOrNotFinite) {
     const float infinity = std::numeric_limits<float>::infinity();
     const Quantizer quantizers[] = {CodebookQuantizer{4, FloatType::Bf16}, MidRiseQuantizer{4, FloatType::Bf16},
@@ -193,6 +269,7 @@ TEST(DeviceRotate, RowsThatAreZeroOrNotFinite) {
 
 TEST(DeviceRotate, RowsWhoseSquaresLeaveTheRangeOfFloats) {
     const Quantizer quantizers[] = {CodebookQuantizer{4, FloatType::Fp32}, IntQuantizer{4, true, Granularity::Group, 64, FloatType::Fp32}};
+    const Quantizer whole = IntQuantizer{8, false, Granularity::Tensor, 0, FloatType::Fp32};
     for (const Quantizer& quantizer : quantizers) {
         for (const int exponent : {-100, 60, 120}) {
             Rows rows(3, 192, 192, Element::F32, 1);
@@ -201,6 +278,8 @@ TEST(DeviceRotate, RowsWhoseSquaresLeaveTheRangeOfFloats) {
             }
             SCOPED_TRACE(exponent);
             Rotated(rows, std::nullopt, quantizer).compareCodes();
+            Rotated(rows, std::nullopt, whole).compareCodes();
+            Rotated(rows, std::nullopt, whole, {TensorRange{-2, 3, {}}, {}}).compareCodes();
         }
     }
 }
@@ -221,6 +300,15 @@ TEST(DeviceRotate, NothingToDoAndNonsense) {
     request.bits = 4;
     request.group = 20;
     request.clip = 1;
+    EXPECT_EQ(calls.rotate(device->context(), &request), cuda::Status::Argument);
+    request.group = 24;
+    request.observes = 1;  // of what?
+    EXPECT_EQ(calls.rotate(device->context(), &request), cuda::Status::Argument);
+    uint32_t range[2];
+    request.range = range;  // of all rows, with groups
+    EXPECT_EQ(calls.rotate(device->context(), &request), cuda::Status::Argument);
+    request.group = 48;
+    request.code = Code::MidRise;
     EXPECT_EQ(calls.rotate(device->context(), &request), cuda::Status::Argument);
     request.width = calls.maxWidth(device->context()) + 1;
     request.block = 1;

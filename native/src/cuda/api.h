@@ -11,7 +11,7 @@
 namespace quantscope::cuda {
 
 /// Goes up with every change of what stands below: the core library refuses another one.
-inline constexpr uint32_t kApiVersion = 7;
+inline constexpr uint32_t kApiVersion = 8;
 
 enum class Status : int32_t {
     Ok,
@@ -107,6 +107,11 @@ struct RotateRequest {
     const float* thresholds;  ///< codebook: [2^(bits - 1) - 1] between positive levels, in standard deviations, ascending
     float step;               ///< mid-rise: in standard deviations
     double clip;              ///< integers: share of the range that is kept, in (0, 1]
+    const float* shift;       ///< integers: [width] added to what is coded, behind the rotation, or null; the lowest step is 0 then, whatever the values
+    /// Integers that share one scale over all rows, the group being the row: how far finite rows reach below and above 0, two floats >= 0 by their bits. Null:
+    /// each group has its own scale.
+    uint32_t* range;
+    int32_t observes;         ///< 1: `range` grows to hold these rows, and nothing else is written
     uint8_t* codes;           ///< [rows, packedBytes(width, bits)] as packed/codes.h
     float* sides;             ///< [rows, 1], or [rows, 2 width / group] of scale and lowest step
 };

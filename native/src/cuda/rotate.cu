@@ -148,6 +148,9 @@ __device__ inline Grid gridOf(const RotateRequest& request, float least, float g
     const double steps = (1 << request.bits) - 1;
     const double low = least * request.clip;
     const double high = greatest * request.clip;
+    if (request.shift != nullptr) {
+        return {stored(fmax(high, 0.0) / steps), 0.0f, static_cast<float>(steps)};
+    }
     if (request.code == Code::Symmetric) {
         const double half = 1 << (request.bits - 1);
         return {stored(fmax(fabs(low), fabs(high)) / (half - 1)), static_cast<float>(-half), static_cast<float>(half - 1)};
@@ -158,26 +161,44 @@ __device__ inline Grid gridOf(const RotateRequest& request, float least, float g
     return {scale, static_cast<float>(-zero), static_cast<float>(steps - zero)};
 }
 
-/// Groups of a row: range, then scale and lowest step, a warp for each group. `row` is padded in shared memory.
-__device__ inline void findGrids(const RotateRequest& request, const float* row, const RowSums& sums, float* sides) {
+/// Groups of a row: shift and range, then scale and lowest step, or a range that grows; a warp for each group. `row` is padded in shared memory.
+__device__ inline void findGrids(const RotateRequest& request, float* row, const RowSums& sums, float* sides) {
+    const bool finite = sums.largest < kInfinityBits;
+    const bool coded = finite && (sums.largest > 0 || request.shift != nullptr);
+    const bool whole = request.range != nullptr && request.observes == 0;
+    const bool reads = !whole || request.shift != nullptr;
     const uint32_t group = static_cast<uint32_t>(request.group);
     const uint32_t groups = static_cast<uint32_t>(request.width) / group;
     const uint32_t lane = threadIdx.x % kWarpLanes;
     for (uint32_t g = threadIdx.x / kWarpLanes; g < groups; g += blockDim.x / kWarpLanes) {
         float least = __uint_as_float(kInfinityBits);
         float greatest = -least;
-        for (uint32_t i = lane; i < group; i += kWarpLanes) {
-            const float value = row[padded(g * group + i)];
+        for (uint32_t i = lane; reads && i < group; i += kWarpLanes) {
+            float& value = row[padded(g * group + i)];
+            if (request.shift != nullptr) {
+                value += __ldg(request.shift + g * group + i);
+            }
             least = fminf(least, value);
             greatest = fmaxf(greatest, value);
         }
         least = -warpMax(-least);
         greatest = warpMax(greatest);
-        if (lane == 0) {
-            const bool finite = sums.largest < kInfinityBits;
-            const Grid grid = finite && sums.largest > 0 ? gridOf(request, least, greatest, sums.exponent) : Grid{0.0f, 0.0f, 0.0f};
-            sides[2 * g] = finite ? ldexpf(grid.scale, sums.exponent) : __uint_as_float(0x7FC00000u);
-            sides[2 * g + 1] = finite ? (grid.scale > 0 ? grid.lowest : 0.0f) : __uint_as_float(0x7FC00000u);
+        if (lane == 0 && request.observes != 0 && finite) {
+            const float back = ldexpf(1.0f, sums.exponent);
+            atomicMax(request.range, least < 0 ? __float_as_uint(-least * back) : 0u);
+            atomicMax(request.range + 1, greatest > 0 ? __float_as_uint(greatest * back) : 0u);
+        } else if (lane == 0 && request.observes == 0) {
+            float scale = finite ? 0.0f : __uint_as_float(0x7FC00000u);
+            float lowest = scale;
+            if (coded) {
+                const int exponent = whole ? 0 : sums.exponent;
+                const Grid grid = whole ? gridOf(request, -__uint_as_float(request.range[0]), __uint_as_float(request.range[1]), 0)
+                                        : gridOf(request, least, greatest, exponent);
+                scale = ldexpf(grid.scale, exponent);
+                lowest = grid.scale > 0 ? grid.lowest : 0.0f;
+            }
+            sides[2 * g] = scale;
+            sides[2 * g + 1] = lowest;
         }
     }
 }
@@ -239,6 +260,9 @@ __global__ void __launch_bounds__(kThreads, 2) rotateRows(const RotateArguments 
     NormCode norm[kRows] = {};
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
+        if (request.shift != nullptr) {
+            sums[r].exponent = 0;  // what is shifted is coded in its own units
+        }
         rows.factor[r] = ldexpf(unit, -sums[r].exponent);
         float side;
         if (byNorm) {
@@ -281,6 +305,9 @@ __global__ void __launch_bounds__(kThreads, 2) rotateRows(const RotateArguments 
         if (rows.x[r] != nullptr) {
             findGrids(request, rows.y[r], sums[r], request.sides + (first + r) * sidesEach);
         }
+    }
+    if (request.observes != 0) {
+        return;
     }
     __syncthreads();  // what this block wrote to global memory is there for all of it, too
     for (uint32_t chunk = threadIdx.x; chunk < chunks; chunk += blockDim.x) {
@@ -371,6 +398,12 @@ Status rotate(Context* context, const RotateRequest* request) {
     }
     if (integers && (r.group == 0 || r.width % r.group != 0 || !(r.clip > 0 && r.clip <= 1))) {
         return fail(Status::Argument, "rotate: groups of " + std::to_string(r.group) + " in rows of " + std::to_string(r.width));
+    }
+    if (!integers && r.code != Code::None && (r.shift != nullptr || r.range != nullptr)) {
+        return fail(Status::Argument, "rotate: a shift or a range for codes that are no integers");
+    }
+    if (r.code != Code::None && ((r.range != nullptr && r.group != r.width) || (r.observes != 0 && r.range == nullptr))) {
+        return fail(Status::Argument, "rotate: a range of all rows has the row for its group");
     }
     RotateArguments a{};
     a.request = r;

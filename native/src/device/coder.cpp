@@ -1,6 +1,7 @@
 #include "device/coder.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "packed/codes.h"
 #include "quantizer/codebook.h"
@@ -27,7 +28,8 @@ DeviceLevels::DeviceLevels(Device& device, const LevelTable& table)
     : levels(device.upload(std::vector<float>(table.levels.begin(), table.levels.begin() + table.size))),
       thresholds(device.upload(std::vector<float>(table.thresholds.begin(), table.thresholds.begin() + (table.size - 1)))), count(table.size) {}
 
-std::optional<std::string> DeviceCoder::unsupported(const Quantizer& quantizer, uint64_t width, const Rpbh* rotation, const Device& device) {
+std::optional<std::string> DeviceCoder::unsupported(const Quantizer& quantizer, uint64_t width, const Rpbh* rotation, const Device& device,
+                                                    const ActivationCoding& given) {
     if (const uint64_t most = device.api().rotate->maxWidth(device.context()); width < 1 || width > most) {
         return "rows of " + std::to_string(width) + " values do not fit the device, which takes " + std::to_string(most);
     }
@@ -35,14 +37,11 @@ std::optional<std::string> DeviceCoder::unsupported(const Quantizer& quantizer, 
         return "Hadamard blocks of " + std::to_string(rotation->block()) + " are larger than " + std::to_string(kLargestBlock);
     }
     if (const auto* integer = std::get_if<IntQuantizer>(&quantizer)) {
-        if (integer->granularity == Granularity::Tensor) {
-            return "a scale for the whole tensor";
-        }
         if (integer->clipSearch) {
             return "clipping by search";
         }
-        if (integer->shift) {
-            return "shifted codes";
+        if (integer->shift.has_value() != !given.shift.empty()) {
+            return "shifted codes without the shift behind the transforms";
         }
     } else if (std::holds_alternative<TwinLogQuantizer>(quantizer)) {
         return "twin-log codes";
@@ -52,8 +51,9 @@ std::optional<std::string> DeviceCoder::unsupported(const Quantizer& quantizer, 
     return std::nullopt;
 }
 
-DeviceCoder::DeviceCoder(std::shared_ptr<Device> device, const Quantizer& quantizer, uint64_t width, const Rpbh* rotation) : device_(std::move(device)) {
-    if (const auto reason = unsupported(quantizer, width, rotation, *device_)) {
+DeviceCoder::DeviceCoder(std::shared_ptr<Device> device, const Quantizer& quantizer, uint64_t width, const Rpbh* rotation, const ActivationCoding& given)
+    : device_(std::move(device)) {
+    if (const auto reason = unsupported(quantizer, width, rotation, *device_, given)) {
         failArgument("Not on " + std::string(device_->description().name) + ": " + *reason);
     }
     validate(quantizer, width);
@@ -79,12 +79,22 @@ DeviceCoder::DeviceCoder(std::shared_ptr<Device> device, const Quantizer& quanti
         request_.stored = storedOf(midRise->norm);
         sides_ = 1;
     } else if (const auto* integer = std::get_if<IntQuantizer>(&quantizer)) {
-        request_.code = integer->symmetric ? cuda::Code::Symmetric : cuda::Code::Asymmetric;
+        request_.code = integer->symmetric && !integer->shift ? cuda::Code::Symmetric : cuda::Code::Asymmetric;
         request_.bits = integer->bits;
         request_.group = integer->granularity == Granularity::Group ? integer->group : width;
         request_.stored = storedOf(integer->scale);
         request_.clip = integer->clip.value_or(1.0);
         sides_ = 2 * width / request_.group;
+        if (integer->shift) {
+            shift_ = device_->upload(given.shift);
+            request_.shift = shift_.data();
+        }
+        if (integer->granularity == Granularity::Tensor) {
+            const auto [lowest, highest, errors] = given.range.value_or(TensorRange{});
+            range_ = device_->upload(std::vector{std::bit_cast<uint32_t>(static_cast<float>(-lowest)), std::bit_cast<uint32_t>(static_cast<float>(highest))});
+            request_.range = range_.data();
+            findsRange_ = !given.range;
+        }
     }
     rowBytes_ = packedBytes(width, request_.bits);
 }
@@ -102,6 +112,12 @@ void DeviceCoder::encode(const DeviceRows& x, uint8_t* codes, float* sides) cons
     cuda::RotateRequest request = requestFor(x);
     if (request.code == cuda::Code::None) {
         failArgument("There are no codes of values that are kept.");
+    }
+    if (findsRange_) {
+        device_->check(device_->calls().clear(device_->context(), range_.data(), range_.bytes()), "coding rows");
+        request.observes = 1;
+        device_->check(device_->api().rotate->rotate(device_->context(), &request), "coding rows");
+        request.observes = 0;
     }
     request.codes = codes;
     request.sides = sides;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cpu/kernels.h"
 #include "device/device.h"
@@ -32,14 +33,21 @@ struct DeviceRows {
     uint64_t stride;
 };
 
+/// What integers take from elsewhere than the rows that are coded (linear/activations.h).
+struct ActivationCoding {
+    std::optional<TensorRange> range{};  ///< for one scale for the whole tensor; without one it is that of the rows of each call
+    std::vector<float> shift{};          ///< [width] behind the rotation, in the place of the quantizer's own
+};
+
 /// A quantizer and a rotation for rows of one width, ready on a device. Calls are queued.
 class DeviceCoder {
 public:
     /// Why rows of this quantizer are not coded on this device, as half a sentence; nothing when they are.
-    static std::optional<std::string> unsupported(const Quantizer& quantizer, uint64_t width, const Rpbh* rotation, const Device& device);
+    static std::optional<std::string> unsupported(const Quantizer& quantizer, uint64_t width, const Rpbh* rotation, const Device& device,
+                                                  const ActivationCoding& given = {});
 
     /// `rotation` may be null. Throws DeviceError, and Error(Argument) where unsupported() has a reason.
-    DeviceCoder(std::shared_ptr<Device> device, const Quantizer& quantizer, uint64_t width, const Rpbh* rotation);
+    DeviceCoder(std::shared_ptr<Device> device, const Quantizer& quantizer, uint64_t width, const Rpbh* rotation, const ActivationCoding& given = {});
 
     size_t rowBytes() const { return rowBytes_; }  ///< of packed codes
     size_t sides() const { return sides_; }        ///< numbers beside the codes of a row, as RowCodec::sides()
@@ -56,6 +64,9 @@ private:
     cuda::RotateRequest request_{};
     DeviceArray<uint32_t> sources_;
     DeviceLevels levels_;
+    DeviceArray<float> shift_;
+    DeviceArray<uint32_t> range_;
+    bool findsRange_ = false;
     size_t rowBytes_ = 0;
     size_t sides_ = 0;
 };

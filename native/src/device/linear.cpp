@@ -25,8 +25,8 @@ std::vector<float> levelsOf(const Quantizer& quantizer, uint64_t width, size_t c
 /// Everything of a side but its tables.
 std::optional<std::string> describeSide(const Quantizer& quantizer, uint64_t width, const std::string& name, cuda::LinearSide& side) {
     if (const auto* integer = std::get_if<IntQuantizer>(&quantizer)) {
-        if (integer->granularity == Granularity::Tensor || integer->shift) {
-            return "has " + name + (integer->shift ? " that are shifted" : " with one scale for the whole tensor");
+        if (integer->shift) {
+            return "has " + name + " that are shifted";
         }
         side.code = integer->symmetric ? cuda::Code::Symmetric : cuda::Code::Asymmetric;
         side.bits = integer->bits;

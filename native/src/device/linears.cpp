@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "linear/activations.h"
 #include "rotation/rpbh.h"
 
 namespace quantscope {
@@ -14,6 +15,16 @@ constexpr uint64_t kMostKept = uint64_t{2} << 30;
 constexpr double kWorkOfReading = 256;
 
 uint64_t rowBytes(const DeviceCoder& coder, uint64_t rows) { return rows * coder.rowBytes(); }
+
+/// As the product takes them: shifted codes are asymmetric ones whose lowest step is 0. What they stand for lies above the inputs by the shift.
+Quantizer shiftedCodes(const Quantizer& quantizer) {
+    Quantizer result = quantizer;
+    if (auto* const integer = std::get_if<IntQuantizer>(&result); integer != nullptr && integer->shift) {
+        integer->symmetric = false;
+        integer->shift.reset();
+    }
+    return result;
+}
 
 template <class T>
 void growTo(Device& device, DeviceArray<T>& array, size_t size) {
@@ -108,6 +119,7 @@ std::shared_ptr<const DeviceTransforms> DeviceLinears::transformsFor(const std::
 void DeviceLinears::decide(Layer& layer, const Recipes& recipes) {
     const auto found = recipes.find(layer.op.name);
     layer.recipe = found == recipes.end() ? nullptr : &found->second;
+    layer.shift.clear();
     layer.reason.reset();
     layer.integers.reset();
     layer.transforms.reset();
@@ -138,12 +150,20 @@ std::optional<std::string> DeviceLinears::decideProduct(Layer& layer) {
         layer.transforms = transformsFor(recipe.transforms, layer.inputs);
     }
     if (keep == nullptr) {
-        if (const auto reason = DeviceCoder::unsupported(recipe.activations, quantized, rotation.get(), *device_)) {
+        const auto* integer = std::get_if<IntQuantizer>(&recipe.activations);
+        if (integer != nullptr && integer->shift) {
+            const Transforms transforms(recipe.transforms, layer.inputs, bench_->workers, bench_->kernels);
+            layer.shift = shiftBehind(recipe.activations, transforms, layer.inputs, bench_->memory[0].spare);
+            layer.shift.resize(quantized);
+        }
+        const ActivationCoding given{calibratedRange(recipe), layer.shift};
+        if (const auto reason = DeviceCoder::unsupported(recipe.activations, quantized, rotation.get(), *device_, given)) {
             return "has inputs that are prepared on the processor: " + *reason;
         }
-        layer.coder.emplace(device_, recipe.activations, quantized, rotation.get());
+        layer.coder.emplace(device_, recipe.activations, quantized, rotation.get(), given);
     }
-    DeviceLinearShape shape{layer.outputs, quantized, recipe.weights, recipe.activations, recipe.tail, rank, layer.op.bias.has_value(), true};
+    const bool bias = layer.op.bias.has_value() || !layer.shift.empty();
+    DeviceLinearShape shape{layer.outputs, quantized, recipe.weights, shiftedCodes(recipe.activations), recipe.tail, rank, bias, true};
     if (keep != nullptr) {
         shape.activations = KeepQuantizer{};
     }
@@ -247,7 +267,8 @@ DeviceRows DeviceLinears::prepareInput(const Layer& layer, const DeviceBuffers& 
     if (!layer.transforms && !layer.coder) {
         return floats;
     }
-    Prepared wanted{layer.op.x, layer.recipe->transforms, layer.recipe->activations, layer.recipe->tail, layer.transforms != nullptr};
+    const LinearRecipe& recipe = *layer.recipe;
+    Prepared wanted{layer.op.x, recipe.transforms, recipe.activations, recipe.activationRange, recipe.tail, layer.transforms != nullptr};
     if (prepared_ != wanted) {
         prepared_.reset();
         if (layer.transforms) {

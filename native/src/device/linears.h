@@ -63,6 +63,7 @@ private:
         Buffer x;
         std::vector<Transform> transforms;
         Quantizer activations;
+        std::optional<ActivationRange> range;
         uint64_t tail;
         bool transformed;  ///< what is coded lies in transformed_
         bool operator==(const Prepared&) const = default;

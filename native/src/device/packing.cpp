@@ -30,6 +30,41 @@ std::vector<float> floatsOf(const std::vector<uint16_t>& bf16) {
     return values;
 }
 
+/// Takes off the bias what the shift of the inputs adds: x' = x + shift gives W x = W x' - W shift. `read` gives a row of what is multiplied.
+template <class Read>
+void takeOffShift(const LayerWeights& layer, Workers& workers, Read read, std::vector<float>& bias) {
+    if (layer.shift.empty()) {
+        return;
+    }
+    bias.resize(layer.outputs);
+    workers.rows(layer.outputs, layer.shift.size(), [&](uint64_t begin, uint64_t end) {
+        std::vector<float> row(layer.shift.size());
+        for (uint64_t i = begin; i < end; ++i) {
+            read(i, row.data());
+            double sum = 0;
+            for (size_t k = 0; k < row.size(); ++k) {
+                sum += static_cast<double>(layer.shift[k]) * row[k];
+            }
+            bias[i] = static_cast<float>(bias[i] - sum);
+        }
+    });
+}
+
+/// A row of coded weights as the product takes it: rounded to bfloat16 where that is what it multiplies, a codebook's integers where those are.
+void readCoded(const CodedWeight& weight, const cuda::LinearShape& shape, uint64_t row, float* values) {
+    const size_t width = weight.codec.width();
+    const uint8_t* const codes = weight.codes.data() + row * width;
+    const float* const sides = weight.sides.data() + row * weight.codec.sides();
+    weight.codec.decode(codes, sides, values);
+    if (shape.decoded != 0) {
+        castRow(FloatType::Bf16, values, width);
+    } else if (shape.weights.integers != nullptr) {
+        for (size_t k = 0; k < width; ++k) {
+            values[k] = static_cast<float>(shape.weights.integers[codes[k]]) * (shape.weights.unit * sides[0]);
+        }
+    }
+}
+
 }  // namespace
 
 void packDown(const LayerWeights& layer, const DeviceLinear& branch, const DeviceBench& bench, std::byte* target) {
@@ -52,9 +87,8 @@ void packProduct(const LayerWeights& layer, const DeviceLinear& product, const D
     WeightCache none(0);
     const WeightRows rows(layer.op.name, layer.op.weight ? layer.op.weight->tensor.get() : nullptr, layer.outputs, layer.inputs, parts ? &*parts : nullptr, none,
                           workers, memory, kernels);
-    const std::vector<float> bias = layer.op.bias ? load(*layer.op.bias->tensor, kernels) : std::vector<float>();
+    std::vector<float> bias = layer.op.bias ? load(*layer.op.bias->tensor, kernels) : std::vector<float>();
     cuda::LinearWeights weights{};
-    weights.bias = bias.data();
     weights.up = factors ? factors->up.data() : nullptr;
     if (layer.coded) {
         const std::shared_ptr<const CodedWeight> coded = rows.codes(workers, memory);
@@ -63,6 +97,8 @@ void packProduct(const LayerWeights& layer, const DeviceLinear& product, const D
         weights.codes = codes.data();
         weights.sides = coded->sides.data();
         weights.tail = tail.data();
+        takeOffShift(layer, workers, [&](uint64_t i, float* row) { readCoded(*coded, product.shape(), i, row); }, bias);
+        weights.bias = bias.data();
         product.pack(weights, target);
         return;
     }
@@ -81,6 +117,12 @@ void packProduct(const LayerWeights& layer, const DeviceLinear& product, const D
             std::copy_n(panel + i * layer.inputs + width, tailWidth, tail.data() + (first + i) * tailWidth);
         }
     });
+    const auto read = [&](uint64_t i, float* row) {
+        std::copy_n(values.data() + i * width, width, row);
+        castRow(FloatType::Bf16, row, width);
+    };
+    takeOffShift(layer, workers, read, bias);
+    weights.bias = bias.data();
     weights.values = values.data();
     weights.tail = tail.data();
     product.pack(weights, target);

@@ -25,6 +25,7 @@ struct LayerWeights {
     uint64_t outputs = 0;
     const LinearRecipe* recipe = nullptr;  ///< none: as they are stored
     bool coded = false;                    ///< as codes; otherwise as what they decode to
+    std::vector<float> shift{};            ///< of the quantized inputs behind the transforms, which the bias takes off again; empty without one
 };
 
 /// Into product.weightBytes() bytes. Codes are those of the processor's linears. Throws Error: Io, Argument, Cancelled.

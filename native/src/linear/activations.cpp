@@ -9,9 +9,13 @@
 
 namespace quantscope {
 
-namespace {
+std::optional<TensorRange> calibratedRange(const LinearRecipe& recipe) {
+    if (!recipe.activationRange) {
+        return std::nullopt;
+    }
+    return TensorRange{std::min(recipe.activationRange->low, 0.0), std::max(recipe.activationRange->high, 0.0), {}};
+}
 
-/// What a shift of the inputs is behind the transforms, [width]: transforms are linear. Empty without a shift.
 std::vector<float> shiftBehind(const Quantizer& quantizer, const Transforms& transforms, uint64_t width, Scratch& scratch) {
     const auto* integer = std::get_if<IntQuantizer>(&quantizer);
     if (integer == nullptr || !integer->shift) {
@@ -23,7 +27,6 @@ std::vector<float> shiftBehind(const Quantizer& quantizer, const Transforms& tra
     return shift;
 }
 
-/// The same codes for values that are shifted already.
 Quantizer withoutShift(const Quantizer& quantizer) {
     Quantizer result = quantizer;
     if (auto* const integer = std::get_if<IntQuantizer>(&result); integer != nullptr && integer->shift) {
@@ -32,18 +35,14 @@ Quantizer withoutShift(const Quantizer& quantizer) {
     return result;
 }
 
-}  // namespace
-
 void prepareActivations(const float* x, uint64_t rows, uint64_t width, const LinearRecipe& recipe, const Transforms& transforms,
                         const LowRankFactors* factors, float* target, float* branch, IntegerInputs* integers, Workers& workers,
                         std::vector<TileMemory>& memory, const Kernels& kernels) {
     const uint64_t quantized = width - recipe.tail;
     const auto* keep = std::get_if<KeepQuantizer>(&recipe.activations);
-    const bool findsRange = needsTensorRange(recipe.activations) && !recipe.activationRange;
-    TensorRange range;
-    if (recipe.activationRange) {
-        range = {std::min(recipe.activationRange->low, 0.0), std::max(recipe.activationRange->high, 0.0), {}};
-    }
+    const std::optional<TensorRange> known = calibratedRange(recipe);
+    const bool findsRange = needsTensorRange(recipe.activations) && !known;
+    TensorRange range = known.value_or(TensorRange{});
     const std::vector<float> shift = shiftBehind(recipe.activations, transforms, width, memory[0].spare);
     const Quantizer quantizer = withoutShift(recipe.activations);
     std::mutex rangeLock;

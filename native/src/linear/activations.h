@@ -1,6 +1,9 @@
 // The inputs of a linear as its recipe leaves them: transformed, quantized, and back in float32 or as integers.
 #pragma once
 
+#include <optional>
+#include <vector>
+
 #include "base/workers.h"
 #include "cpu/kernels.h"
 #include "integer/operands.h"
@@ -8,6 +11,15 @@
 #include "linear/recipe.h"
 
 namespace quantscope {
+
+/// The range that calibration found, which holds 0; none where the recipe brings none.
+std::optional<TensorRange> calibratedRange(const LinearRecipe& recipe);
+
+/// A shift of the inputs behind the transforms, [width]: transforms are linear. Empty without a shift. Takes `scratch` for the time of the call.
+std::vector<float> shiftBehind(const Quantizer& quantizer, const Transforms& transforms, uint64_t width, Scratch& scratch);
+
+/// The same codes for values that are shifted already.
+Quantizer withoutShift(const Quantizer& quantizer);
 
 /// Fills target [rows, width] from x [rows, width], which it must not overlap, and with factors also branch [rows, rank]: what is transformed
 /// but not quantized yet times downᵀ. `factors` may be null. A shift is added to x itself: behind the transforms T it is T · shift, which is taken off

@@ -46,20 +46,22 @@ describe('preview on a device', function () {
   it('gives the numbers of the processor up to bfloat16, kept apart from those, and names what stayed there', async () => {
     const place = folder();
     const engine = client('auto');
-    const configs = await Promise.all([['    method: orbitquant', '    scheme: W4A4'], ['    keep: original'], ['    method: { name: rtn, activations: { kind: int, group: tensor } }', '    scheme: W4A4']].map((rule) => config(...rule)));
+    const configs = await Promise.all([['    method: orbitquant', '    scheme: W4A4'], ['    keep: original'], ['    method: { name: rtn, activations: { kind: int, group: tensor } }', '    scheme: W4A4'],
+      ['    method: { name: rtn, activations: { kind: float, format: fp8, group: row } }', '    scheme: W4A8']].map((rule) => config(...rule)));
     const onDevice = await preview(configs, { cacheFolder: place }, engine);
     const onProcessor = await preview(configs, { cacheFolder: place }, client('cpu'));
     assert.deepEqual([onDevice.device?.name, onProcessor.device], ['emulated device', null]);
     assert.deepEqual([onDevice.reference.cached, onProcessor.reference.cached], [false, false]);
     assert.equal(readdirSync(join(place, 'trajectories')).length, 2);
     const errors = ({ candidates }: PreviewResult): number[] => candidates.map(({ perStep: [step] }) => step?.outputRelativeMse ?? NaN);
-    const [[rotated = NaN, kept, whole = NaN], [expected = NaN, , other = NaN]] = [errors(onDevice), errors(onProcessor)];
+    const [[rotated = NaN, kept, whole = NaN, floats = NaN], [expected = NaN, , wholeExpected = NaN, floatsExpected = NaN]] = [errors(onDevice), errors(onProcessor)];
     assert.equal(kept, 0);
-    assert.ok(Math.abs(rotated / expected - 1) < 0.2, `${rotated} and ${expected}`);
-    assert.ok(Math.abs(whole / other - 1) < 0.2, `${whole} and ${other}`);
+    for (const [found, wanted] of [[rotated, expected], [whole, wholeExpected], [floats, floatsExpected]] as const) {
+      assert.ok(Math.abs(found / wanted - 1) < 0.2, `${found} and ${wanted}`);
+    }
     const processor = onDevice.device?.processor ?? [];
-    assert.ok(processor.length > 0 && processor.every(({ reason }) => reason === 'has inputs that are prepared on the processor: a scale for the whole tensor'), JSON.stringify(processor));
-    assert.equal(log.filter((line) => /^engine: forward passes on the processor: \S+ has inputs that are prepared on the processor: a scale for the whole tensor, likewise \d+ more$/.test(line)).length, 1, log.join('\n'));
+    assert.ok(processor.length > 0 && processor.every(({ reason }) => reason === 'has inputs that are prepared on the processor: small floats'), JSON.stringify(processor));
+    assert.equal(log.filter((line) => /^engine: forward passes on the processor: \S+ has inputs that are prepared on the processor: small floats, likewise \d+ more$/.test(line)).length, 1, log.join('\n'));
     const [first] = configs;
     assert.ok(first);
     assert.equal((await estimate([first], place, engine)).referenceCached, true);

@@ -2,6 +2,7 @@
 #include "device/coder.h"
 #include "device/self_test/definitions.h"
 #include "device/self_test/groups.h"
+#include "linear/activations.h"
 
 namespace quantscope {
 
@@ -9,22 +10,28 @@ std::optional<std::string> selfTest::rotation(const std::shared_ptr<Device>& dev
     const struct {
         size_t width;
         Quantizer quantizer;
+        ActivationCoding given{};
     } cases[] = {{1152, CodebookQuantizer{4}}, {3072, CodebookQuantizer{3}}, {4096, MidRiseQuantizer{4}},
-                 {1536, IntQuantizer{4, true, Granularity::Group, 128}}, {1152, IntQuantizer{8, false}}, {77, CodebookQuantizer{2}}};
+                 {1536, IntQuantizer{4, true, Granularity::Group, 128}}, {1152, IntQuantizer{8, false}}, {77, CodebookQuantizer{2}},
+                 {1152, IntQuantizer{8, false, Granularity::Tensor, 0, FloatType::Fp32}, {TensorRange{-2, 3, {}}, {}}},
+                 {1152, IntQuantizer{.bits = 4, .shift = 0.25}, {{}, std::vector<float>(1152, 0.25f)}}};
     constexpr size_t kRows = 9;
-    for (const auto& [width, quantizer] : cases) {
+    for (const auto& [width, quantizer, given] : cases) {
         const auto draw = rotationFor(width, 1);
         const std::vector<float> x = gaussians(kRows * width, width);
         std::vector<float> rotated(kRows * width);
         for (size_t i = 0; i < kRows; ++i) {
             draw->apply(x.data() + i * width, rotated.data() + i * width, scalarKernels());
         }
-        const DeviceCoder coder(device, quantizer, width, draw.get());
+        const DeviceCoder coder(device, quantizer, width, draw.get(), given);
         const DeviceArray<float> input = device->upload(x);
         const DeviceArray<uint8_t> codes = device->allocate<uint8_t>(kRows * coder.rowBytes());
         const DeviceArray<float> sides = device->allocate<float>(kRows * coder.sides());
         coder.encode({input.data(), cuda::Element::F32, kRows, width}, codes.data(), sides.data());
-        const RowCodec codec(quantizer, width, {}, scalarKernels());
+        for (size_t i = 0; i < rotated.size() && !given.shift.empty(); ++i) {
+            rotated[i] += given.shift[i % width];
+        }
+        const RowCodec codec(withoutShift(quantizer), width, given.range.value_or(TensorRange{}), scalarKernels());
         if (const auto wrong = compareCodes(codec, rotated.data(), kRows, codes.read().data(), sides.read().data())) {
             return "rows of " + std::to_string(width) + ": " + *wrong;
         }
