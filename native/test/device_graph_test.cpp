@@ -218,7 +218,9 @@ TEST(DeviceGraph, MultipliesShiftedCodesAsIntegers) {
     for (const bool bias : {false, true}) {
         for (const Quantizer& weights : {integers(4, 32), Quantizer(CodebookQuantizer{4})}) {
             Linear linear({29, 192}, 72, bias);
-            linear.model.request.recipes["layer"] = {{}, weights, shifted(8)};
+            IntQuantizer activations = std::get<IntQuantizer>(shifted(8));
+            activations.shift = 6.0;  // what is taken off of other weights shows
+            linear.model.request.recipes["layer"] = {{}, weights, activations};
             const auto expected = linear.model.runAll().outputs.at("y");  // the processor multiplies what they decode to
             linear.model.request.recipes["layer"].execution = Execution::Integer;
             const auto found = OnDevice(linear.model.program, Element::F32).run(linear.model.request);

@@ -280,6 +280,7 @@ TEST(DeviceRotate, RowsWhoseSquaresLeaveTheRangeOfFloats) {
             Rotated(rows, std::nullopt, quantizer).compareCodes();
             Rotated(rows, std::nullopt, whole).compareCodes();
             Rotated(rows, std::nullopt, whole, {TensorRange{-2, 3, {}}, {}}).compareCodes();
+            Rotated(rows, std::nullopt, shifted(8), {{}, std::vector<float>(192, 0.25f)}).compareCodes();
         }
     }
 }
