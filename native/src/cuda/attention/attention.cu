@@ -34,9 +34,9 @@ bool isMultiple(uint64_t by, std::initializer_list<uint64_t> numbers) {
 }
 uint64_t addressOf(const void* at) { return reinterpret_cast<uintptr_t>(at); }
 
-template <class Arguments, class T>
-Arguments argumentsOf(const AttentionShape& shape, const AttentionRequest& request) {
-    Arguments p{};
+template <class T>
+AttentionArguments<T> argumentsOf(const AttentionShape& shape, const AttentionRequest& request) {
+    AttentionArguments<T> p{};
     p.q = static_cast<const T*>(request.q);
     p.k = static_cast<const T*>(request.k);
     p.v = static_cast<const T*>(request.v);
@@ -50,17 +50,20 @@ Arguments argumentsOf(const AttentionShape& shape, const AttentionRequest& reque
     p.keys = static_cast<uint32_t>(shape.keys);
     p.width = static_cast<uint32_t>(shape.width);
     p.scale = 1.0f / std::sqrt(static_cast<float>(shape.width));
+    p.inPieces = isMultiple(16, {shape.width * sizeof(T), request.qStride * sizeof(T), request.kStride * sizeof(T), request.vStride * sizeof(T),
+                                 addressOf(request.q), addressOf(request.k), addressOf(request.v)});
+    p.inPairs = isMultiple(4, {shape.width * sizeof(T), request.outStride * sizeof(T), addressOf(request.out)});
     return p;
 }
 
 template <int kWidth>
-cudaError_t startFlash(const FlashArguments& p, uint64_t heads, cudaStream_t stream) {
+cudaError_t startFlash(const AttentionArguments<Bf16>& p, uint64_t heads, cudaStream_t stream) {
     using Tiling = flash::Tiling<kWidth>;
     return launch(flash::attend<kWidth>, dim3(divideUp(p.queries, Tiling::kRows), static_cast<unsigned>(heads)), flash::kThreads, Tiling::kShared, stream, p);
 }
 
 /// Heads are filled up to one of a few widths, those of diffusion transformers: each costs a kernel.
-cudaError_t launchFlash(const FlashArguments& p, uint64_t heads, cudaStream_t stream) {
+cudaError_t launchFlash(const AttentionArguments<Bf16>& p, uint64_t heads, cudaStream_t stream) {
     return p.width <= 64    ? startFlash<64>(p, heads, stream)
            : p.width <= 80  ? startFlash<80>(p, heads, stream)
            : p.width <= 128 ? startFlash<128>(p, heads, stream)
@@ -72,15 +75,11 @@ Status run(Context* context, const AttentionShape* shape, const AttentionRequest
         return status;
     }
     if (shape->element == Element::F32) {
-        const auto p = argumentsOf<Float32AttentionArguments, float>(*shape, *request);
+        const auto p = argumentsOf<float>(*shape, *request);
         const dim3 grid(divideUp(p.queries, float32Attention::kTile), static_cast<unsigned>(shape->heads));
         return check(launch(float32Attention::attend, grid, float32Attention::kThreads, 0, context->stream, p), "attention");
     }
-    auto p = argumentsOf<FlashArguments, Bf16>(*shape, *request);
-    p.inPieces = isMultiple(8, {shape->width, request->qStride, request->kStride, request->vStride}) &&
-                 isMultiple(16, {addressOf(request->q), addressOf(request->k), addressOf(request->v)});
-    p.inPairs = isMultiple(2, {shape->width, request->outStride}) && isMultiple(4, {addressOf(request->out)});
-    return check(launchFlash(p, shape->heads, context->stream), "attention");
+    return check(launchFlash(argumentsOf<Bf16>(*shape, *request), shape->heads, context->stream), "attention");
 }
 
 }  // namespace

@@ -6,27 +6,9 @@
 // the next keys while values are multiplied. Rows stand 16 bytes further apart than they are long, so that neither copies nor ldmatrix meet a bank twice.
 #pragma once
 
-#include "cuda/portable.cuh"
+#include "cuda/attention/arguments.cuh"
 
 namespace quantscope::cuda {
-
-struct FlashArguments {
-    const Bf16* q;
-    const Bf16* k;
-    const Bf16* v;
-    const Bf16* bias;  ///< [keys] or null
-    Bf16* out;
-    uint64_t qStride;
-    uint64_t kStride;
-    uint64_t vStride;
-    uint64_t outStride;
-    uint32_t queries;
-    uint32_t keys;
-    uint32_t width;    ///< of a head
-    float scale;       ///< 1 / √width
-    bool inPieces;     ///< width, strides and addresses of q, k and v are multiples of 16 bytes
-    bool inPairs;      ///< those of out and the width are multiples of 4 bytes
-};
 
 namespace flash {
 
@@ -49,7 +31,7 @@ struct Tiling {
 
 /// Requests kCount rows of a head from `first` on. What lies outside of rows and width becomes zeros: a NaN there would not stay there.
 template <int kWidth, int kCount>
-__device__ inline void requestRows(uint8_t* shared, const Bf16* from, uint64_t stride, uint32_t first, uint32_t rows, const FlashArguments& p) {
+__device__ inline void requestRows(uint8_t* shared, const Bf16* from, uint64_t stride, uint32_t first, uint32_t rows, const AttentionArguments<Bf16>& p) {
     constexpr uint32_t kPieces = kWidth / 8;
     static_assert(kCount * kPieces % kThreads == 0);
 #pragma unroll
@@ -75,13 +57,13 @@ __device__ inline void requestRows(uint8_t* shared, const Bf16* from, uint64_t s
 
 /// Whether something is added to scores of the keys from `first` on: the bias, or the negative infinity of keys that are none.
 template <int kKeys>
-__device__ inline bool hasAddends(const FlashArguments& p, uint32_t first) {
+__device__ inline bool hasAddends(const AttentionArguments<Bf16>& p, uint32_t first) {
     return p.bias != nullptr || p.keys - first < kKeys;
 }
 
 /// These addends, in units of q kᵀ.
 template <int kKeys>
-__device__ inline void writeAddends(float* addends, const FlashArguments& p, uint32_t first) {
+__device__ inline void writeAddends(float* addends, const AttentionArguments<Bf16>& p, uint32_t first) {
     if (threadIdx.x < kKeys && hasAddends<kKeys>(p, first)) {
         const uint32_t key = first + threadIdx.x;
         addends[threadIdx.x] = key >= p.keys ? -INFINITY : p.bias == nullptr ? 0.0f : toFloat(p.bias[key]) / p.scale;
@@ -191,7 +173,7 @@ struct State {
         }
     }
 
-    __device__ void store(const FlashArguments& p, uint32_t firstRow, uint64_t headAt) {
+    __device__ void store(const AttentionArguments<Bf16>& p, uint32_t firstRow, uint64_t headAt) {
         const uint32_t lane = threadIdx.x % 32;
 #pragma unroll
         for (int m = 0; m < T::kTiles; ++m) {
@@ -223,7 +205,7 @@ struct State {
 };
 
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads) attend(const __grid_constant__ FlashArguments p) {
+__global__ void __launch_bounds__(kThreads) attend(const __grid_constant__ AttentionArguments<Bf16> p) {
     using T = Tiling<kWidth>;
     uint8_t* const q = dynamicShared<uint8_t>();
     uint8_t* const keys = q + T::kKeysAt;

@@ -2,25 +2,9 @@
 // queries, up to 16 columns of the result; softmax is rescaled as it goes (flash.cuh), its exponentials are those of the C library.
 #pragma once
 
-#include "cuda/portable.cuh"
+#include "cuda/attention/arguments.cuh"
 
 namespace quantscope::cuda {
-
-struct Float32AttentionArguments {
-    const float* q;
-    const float* k;
-    const float* v;
-    const float* bias;  ///< [keys] or null
-    float* out;
-    uint64_t qStride;
-    uint64_t kStride;
-    uint64_t vStride;
-    uint64_t outStride;
-    uint32_t queries;
-    uint32_t keys;
-    uint32_t width;     ///< of a head
-    float scale;        ///< 1 / √width
-};
 
 namespace float32Attention {
 
@@ -41,7 +25,7 @@ __device__ inline float rowwise(float value, Take take) {
     return value;
 }
 
-__global__ void __launch_bounds__(kThreads) attend(const __grid_constant__ Float32AttentionArguments p) {
+__global__ void __launch_bounds__(kThreads) attend(const __grid_constant__ AttentionArguments<float> p) {
     QUANTSCOPE_SHARED(float, x, [kDepth * kPitch]);           // queries, by input
     QUANTSCOPE_SHARED(float, w, [kDepth * kMostWidth]);       // keys, by input; then values, by key
     QUANTSCOPE_SHARED(float, probabilities, [kTile * kPitch]);  // by key
