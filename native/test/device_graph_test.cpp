@@ -85,6 +85,10 @@ TEST(DeviceGraph, RunsEveryKindOfRecipe) {
                           {"shifted over the whole tensor, mid-rise", {{}, MidRiseQuantizer{4}, shifted(8, Granularity::Tensor)}, 1e-4},
                           {"shifted, codebook", {{}, CodebookQuantizer{4}, shifted(8)}, 6e-3},
                           {"shifted, FP8 weights", {{}, FloatQuantizer{FloatFormat::Fp8, Granularity::Row, 0}, shifted(8)}, 6e-3},
+                          {"FP8 activations", {{}, integers(4), FloatQuantizer{FloatFormat::Fp8, Granularity::Row, 0}}, 6e-3},
+                          {"NVFP4", {{}, FloatQuantizer{}, FloatQuantizer{}}, 6e-3},
+                          {"MXFP4, rotated", {rpbh(2), FloatQuantizer{FloatFormat::Mxfp4, Granularity::Group, 32}, FloatQuantizer{FloatFormat::Mxfp4, Granularity::Group, 32}}, 6e-3},
+                          {"FP4 activations beside kept weights", {{}, KeepQuantizer{}, FloatQuantizer{FloatFormat::Fp4, Granularity::Tensor, 0}}, 6e-3},
                           {"rotated, kept", {rpbh(5), KeepQuantizer{}, KeepQuantizer{}}, 1e-4}};
     for (const Case& c : cases) {
         for (const auto& [tail, branch] : {std::pair<uint64_t, bool>{0, false}, {64, true}}) {
@@ -235,13 +239,14 @@ TEST(DeviceGraph, MultipliesShiftedCodesAsIntegers) {
 TEST(DeviceGraph, LeavesToTheProcessorWhatItDoesNotTake) {
     struct Case {
         const char* reason;
+        uint64_t inputs;
         LinearRecipe recipe;
     };
-    const Case cases[] = {{"clipping by search", {{}, integers(4), IntQuantizer{4, true, Granularity::Row, 0, FloatType::Fp16, {}, true}}},
-                          {"small floats", {{}, integers(4), FloatQuantizer{FloatFormat::Fp8, Granularity::Row, 0}}}};
+    const Case cases[] = {{"clipping by search", 64, {{}, integers(4), IntQuantizer{4, true, Granularity::Row, 0, FloatType::Fp16, {}, true}}},
+                          {"rows of 65536 values do not fit", 65536, {{}, integers(4), integers(4)}}};
     for (const Case& c : cases) {
         SCOPED_TRACE(c.reason);
-        Linear linear({29, 64}, 40, true);
+        Linear linear({3, c.inputs}, 4, true);
         linear.model.request.recipes["layer"] = c.recipe;
         const auto expected = linear.model.runAll().outputs.at("y");
         const auto found = OnDevice(linear.model.program, Element::F32).run(linear.model.request);

@@ -29,6 +29,6 @@ extern "C" __attribute__((visibility("default"))) const quantscope::cuda::Api* q
     constexpr int32_t kEmulated = 0;
 #endif
     static const Api table{kApiVersion, kEmulated, lastMessage, &deviceCalls(), &rotateCalls(), &linearCalls(),
-                           &solverCalls(), &statisticsCalls(), &attentionCalls(), &opCalls()};
+                           &solverCalls(), &statisticsCalls(), &attentionCalls(), &opCalls(), &smallFloatCalls()};
     return version == kApiVersion ? &table : nullptr;
 }

@@ -11,7 +11,7 @@
 namespace quantscope::cuda {
 
 /// Goes up with every change of what stands below: the core library refuses another one.
-inline constexpr uint32_t kApiVersion = 8;
+inline constexpr uint32_t kApiVersion = 9;
 
 enum class Status : int32_t {
     Ok,
@@ -120,6 +120,30 @@ struct RotateCalls {
     Status (*rotate)(Context* context, const RotateRequest* request);
     /// Widest rows that fit the device.
     uint64_t (*maxWidth)(Context* context);
+};
+
+// ---- small floats: rows rounded to FP4 or FP8 (quantizer/small_float.h), as bfloat16 ----
+
+/// How scales are stored: FP16; E4M3 times one number for all rows; powers of two.
+enum class FloatScale : int32_t { Fp16, Nvfp4, PowerOfTwo };
+
+struct SmallFloatRequest {
+    const void* x;       ///< [rows, width]
+    Element element;
+    uint64_t rows;
+    uint64_t width;
+    uint64_t stride;     ///< elements between rows
+    int32_t mantissa;    ///< bits of it: 1 (E2M1) or 3 (E4M3)
+    FloatScale scale;
+    uint64_t group;      ///< values that share a scale; divides the width
+    /// The largest magnitude of finite rows, a float by its bits: for Nvfp4, and for Fp16 with one scale for all rows, the group being the row. Else null.
+    uint32_t* largest;
+    int32_t observes;    ///< 1: `largest` grows to hold these rows, and nothing else is written
+    void* y;             ///< [rows, width] of bfloat16: element times scale, rounded. A row with a NaN or an infinity is NaNs
+};
+
+struct SmallFloatCalls {
+    Status (*round)(Context* context, const SmallFloatRequest* request);
 };
 
 // ---- linears: y = x Wᵀ + b from codes or floats, with the high-precision tail and the low-rank branch of a recipe (linear/recipe.h) ----
@@ -492,6 +516,7 @@ struct Api {
     const StatisticsCalls* statistics;
     const AttentionCalls* attention;
     const OpCalls* ops;
+    const SmallFloatCalls* smallFloats;
 };
 
 /// The one exported symbol. Null when the library does not speak that version.

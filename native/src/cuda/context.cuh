@@ -52,5 +52,6 @@ const SolverCalls& solverCalls();
 const StatisticsCalls& statisticsCalls();
 const AttentionCalls& attentionCalls();
 const OpCalls& opCalls();
+const SmallFloatCalls& smallFloatCalls();
 
 }  // namespace quantscope::cuda

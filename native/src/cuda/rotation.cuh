@@ -282,11 +282,8 @@ __device__ inline void loadRows(const Rows<T, kRows>& rows, Column<T, kRows>* st
     }
 }
 
-/// As base/rounding.h: x rounded to the type, ties to even, saturating. x >= 0 and finite.
-__device__ inline double roundToStored(Stored stored, double x) {
-    const int mantissa = stored == Stored::Fp16 ? 10 : stored == Stored::Bf16 ? 7 : 23;
-    const int least = stored == Stored::Fp16 ? -14 : -126;
-    const double largest = stored == Stored::Fp16 ? 65504.0 : stored == Stored::Bf16 ? 0x1.FEp127 : 0x1.FFFFFEp127;
+/// As base/rounding.h: x rounded to a binary format of `mantissa` bits whose smallest normal number is 2^least, ties to even, saturating. x >= 0 and finite.
+__device__ inline double roundToFormat(double x, int mantissa, int least, double largest) {
     double rounded;
     if (x < ldexp(1.0, least)) {
         const double anchor = ldexp(1.0, least - mantissa + 52);
@@ -300,6 +297,11 @@ __device__ inline double roundToStored(Stored stored, double x) {
         memcpy(&rounded, &bits, sizeof bits);
     }
     return rounded > largest ? largest : rounded;
+}
+
+__device__ inline double roundToStored(Stored stored, double x) {
+    const int mantissa = stored == Stored::Fp16 ? 10 : stored == Stored::Bf16 ? 7 : 23;
+    return roundToFormat(x, mantissa, stored == Stored::Fp16 ? -14 : -126, stored == Stored::Fp16 ? 65504.0 : stored == Stored::Bf16 ? 0x1.FEp127 : 0x1.FFFFFEp127);
 }
 
 }  // namespace quantscope::cuda

@@ -124,6 +124,7 @@ void DeviceLinears::decide(Layer& layer, const Recipes& recipes) {
     layer.integers.reset();
     layer.transforms.reset();
     layer.coder.reset();
+    layer.floats.reset();
     layer.product.reset();
     layer.branch.reset();
     layer.reason = decideProduct(layer);
@@ -134,6 +135,8 @@ std::optional<std::string> DeviceLinears::decideProduct(Layer& layer) {
     const LinearRecipe& recipe = layer.recipe == nullptr ? kNone : *layer.recipe;
     const bool wide = element_ == cuda::Element::F32;
     const auto* keep = std::get_if<KeepQuantizer>(&recipe.activations);
+    const auto* floats = std::get_if<FloatQuantizer>(&recipe.activations);
+    const bool codes = keep == nullptr && floats == nullptr;
     if (const auto reason = DeviceTransforms::unsupported(recipe.transforms, layer.inputs, *device_)) {
         return "has inputs that are prepared on the processor: " + *reason;
     }
@@ -144,12 +147,14 @@ std::optional<std::string> DeviceLinears::decideProduct(Layer& layer) {
     const uint64_t rank = recipe.lowRank ? recipe.lowRank->down.shape[0] : 0;
     // An RPBH rotation is part of coding unless something else needs what is rotated.
     std::shared_ptr<const Rpbh> rotation;
-    if (keep == nullptr && recipe.tail == 0 && rank == 0 && recipe.transforms.size() == 1 && std::holds_alternative<RpbhTransform>(recipe.transforms[0])) {
+    if (codes && recipe.tail == 0 && rank == 0 && recipe.transforms.size() == 1 && std::holds_alternative<RpbhTransform>(recipe.transforms[0])) {
         rotation = rotationFor(layer.inputs, std::get<RpbhTransform>(recipe.transforms[0]).seed);
     } else if (!recipe.transforms.empty()) {
         layer.transforms = transformsFor(recipe.transforms, layer.inputs);
     }
-    if (keep == nullptr) {
+    if (floats != nullptr) {
+        layer.floats.emplace(device_, *floats, quantized);
+    } else if (codes) {
         const auto* integer = std::get_if<IntQuantizer>(&recipe.activations);
         if (integer != nullptr && integer->shift) {
             const Transforms transforms(recipe.transforms, layer.inputs, bench_->workers, bench_->kernels);
@@ -164,7 +169,7 @@ std::optional<std::string> DeviceLinears::decideProduct(Layer& layer) {
     }
     const bool bias = layer.op.bias.has_value() || !layer.shift.empty();
     DeviceLinearShape shape{layer.outputs, quantized, recipe.weights, shiftedCodes(recipe.activations), recipe.tail, rank, bias, true};
-    if (keep != nullptr) {
+    if (!codes) {
         shape.activations = KeepQuantizer{};
     }
     layer.coded = !std::holds_alternative<KeepQuantizer>(recipe.weights) && !DeviceLinear::unsupported(shape, *device_);
@@ -179,7 +184,7 @@ std::optional<std::string> DeviceLinears::decideProduct(Layer& layer) {
         return *reason;
     }
     layer.product.emplace(device_, shape);
-    if (layer.coded && keep == nullptr) {
+    if (layer.coded && codes) {
         shape.decoded = false;
         const auto reason = DeviceLinear::unsupported(shape, *device_);
         if (!reason) {
@@ -205,7 +210,7 @@ std::optional<std::string> DeviceLinears::decideProduct(Layer& layer) {
 }
 
 void DeviceLinears::makeRoom() {
-    uint64_t scratch = otherScratch_, transformed = 0, spare = 0, codes = 0, sides = 0, branch = 0;
+    uint64_t scratch = otherScratch_, transformed = 0, spare = 0, codes = 0, sides = 0, rounded = 0, branch = 0;
     prepared_.reset();
     for (const auto& layer : layers_) {
         if (layer == nullptr || layer->reason) {
@@ -220,6 +225,9 @@ void DeviceLinears::makeRoom() {
             codes = std::max(codes, rowBytes(*layer->coder, layer->rows));
             sides = std::max(sides, layer->rows * layer->coder->sides());
         }
+        if (layer->floats) {
+            rounded = std::max(rounded, layer->rows * layer->product->shape().width);
+        }
         if (layer->branch) {
             scratch = std::max(scratch, layer->branch->scratchBytes(layer->rows));
             branch = std::max(branch, layer->rows * layer->branch->shape().outputs);
@@ -230,6 +238,7 @@ void DeviceLinears::makeRoom() {
     growTo(*device_, spare_, spare);
     growTo(*device_, codes_, codes);
     growTo(*device_, sides_, sides);
+    growTo(*device_, rounded_, rounded);
     growTo(*device_, branch_, branch);
 }
 
@@ -264,7 +273,7 @@ DeviceRows DeviceLinears::prepareInput(const Layer& layer, const DeviceBuffers& 
         floats.data = transformed_.data();
         floats.element = cuda::Element::F32;
     }
-    if (!layer.transforms && !layer.coder) {
+    if (!layer.transforms && !layer.coder && !layer.floats) {
         return floats;
     }
     const LinearRecipe& recipe = *layer.recipe;
@@ -276,6 +285,8 @@ DeviceRows DeviceLinears::prepareInput(const Layer& layer, const DeviceBuffers& 
         }
         if (layer.coder) {
             layer.coder->encode(floats, codes_.data(), sides_.data());
+        } else if (layer.floats) {
+            layer.floats->round(floats, rounded_.data());
         }
         prepared_ = std::move(wanted);
     }
@@ -307,6 +318,10 @@ void DeviceLinears::run(size_t op, const DeviceBuffers& buffers, const DeviceBen
     if (layer.coder) {
         request.x = codes_.data();
         request.xSides = sides_.data();
+    } else if (layer.floats) {
+        request.x = rounded_.data();
+        request.xElement = cuda::Element::BF16;
+        request.xStride = layer.product->shape().width;
     } else {
         request.x = floats.data;
         request.xElement = floats.element;

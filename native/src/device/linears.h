@@ -12,6 +12,7 @@
 #include "device/linear.h"
 #include "device/packing.h"
 #include "device/slots.h"
+#include "device/small_floats.h"
 #include "device/transforms.h"
 #include "graph/graph.h"
 
@@ -19,7 +20,7 @@ namespace quantscope {
 
 /// Codes are those that the processor's linears make. They are multiplied as integers where the recipe asks for that, and also where it does not but the
 /// integers are the values: sums are exact then. Otherwise both sides are decoded to bfloat16 and multiplied as floats, as are kept values; float32 graphs
-/// multiply kept values in float32. Tail and low-rank branch are bfloat16.
+/// multiply kept values in float32. Activations in small floats are rounded to bfloat16, too. Tail and low-rank branch are bfloat16.
 class DeviceLinears {
 public:
     /// `element` is that of activations; others need so much scratch memory, too. So much of the device's memory is left free.
@@ -54,11 +55,12 @@ private:
         std::optional<IntegerExecution> integers{};
         std::shared_ptr<const DeviceTransforms> transforms{};  ///< none where there are none, or where the coder rotates itself
         std::optional<DeviceCoder> coder{};    ///< none: activations are floats
+        std::optional<DeviceSmallFloats> floats{};  ///< which are rounded to these
         std::optional<DeviceLinear> product{};
         std::optional<DeviceLinear> branch{};  ///< the down matrix
         size_t weights = 0;                    ///< in weights_: the down matrix where there is one, then the product's
     };
-    /// The inputs that lie in transformed_, codes_ and sides_.
+    /// The inputs that lie in transformed_, codes_ and sides_ or rounded_.
     struct Prepared {
         Buffer x;
         std::vector<Transform> transforms;
@@ -101,6 +103,7 @@ private:
     DeviceArray<float> spare_;
     DeviceArray<uint8_t> codes_;
     DeviceArray<float> sides_;
+    DeviceArray<uint16_t> rounded_;
     DeviceArray<float> branch_;
     std::optional<Prepared> prepared_;
 

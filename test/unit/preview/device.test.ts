@@ -7,6 +7,7 @@ import { URI } from 'vscode-uri';
 import { CheckpointStore } from '../../../server/src/checkpoint';
 import { loadConfig } from '../../../server/src/config/load';
 import { EngineClient, EngineError } from '../../../server/src/engine/client';
+import type { LinearRecipe } from '../../../server/src/engine/graph';
 import { openPipeline } from '../../../server/src/preview/pipelines';
 import type { Pipeline } from '../../../server/src/preview/pipelines';
 import { runPreview } from '../../../server/src/preview/preview';
@@ -43,14 +44,14 @@ describe('preview on a device', function () {
     return { uri: URI.file(path).toString(), loaded };
   }
 
-  it('gives the numbers of the processor up to bfloat16, kept apart from those, and names what stayed there', async () => {
+  it('gives the numbers of the processor up to bfloat16, kept apart from those', async () => {
     const place = folder();
     const engine = client('auto');
     const configs = await Promise.all([['    method: orbitquant', '    scheme: W4A4'], ['    keep: original'], ['    method: { name: rtn, activations: { kind: int, group: tensor } }', '    scheme: W4A4'],
       ['    method: { name: rtn, activations: { kind: float, format: fp8, group: row } }', '    scheme: W4A8']].map((rule) => config(...rule)));
     const onDevice = await preview(configs, { cacheFolder: place }, engine);
     const onProcessor = await preview(configs, { cacheFolder: place }, client('cpu'));
-    assert.deepEqual([onDevice.device?.name, onProcessor.device], ['emulated device', null]);
+    assert.deepEqual([onDevice.device, onProcessor.device], [{ name: 'emulated device', processor: [] }, null]);
     assert.deepEqual([onDevice.reference.cached, onProcessor.reference.cached], [false, false]);
     assert.equal(readdirSync(join(place, 'trajectories')).length, 2);
     const errors = ({ candidates }: PreviewResult): number[] => candidates.map(({ perStep: [step] }) => step?.outputRelativeMse ?? NaN);
@@ -59,12 +60,27 @@ describe('preview on a device', function () {
     for (const [found, wanted] of [[rotated, expected], [whole, wholeExpected], [floats, floatsExpected]] as const) {
       assert.ok(Math.abs(found / wanted - 1) < 0.2, `${found} and ${wanted}`);
     }
-    const processor = onDevice.device?.processor ?? [];
-    assert.ok(processor.length > 0 && processor.every(({ reason }) => reason === 'has inputs that are prepared on the processor: small floats'), JSON.stringify(processor));
-    assert.equal(log.filter((line) => /^engine: forward passes on the processor: \S+ has inputs that are prepared on the processor: small floats, likewise \d+ more$/.test(line)).length, 1, log.join('\n'));
     const [first] = configs;
     assert.ok(first);
     assert.equal((await estimate([first], place, engine)).referenceCached, true);
+  });
+
+  it('runs on the processor what the device does not take, and says so', async () => {
+    const { uri, loaded: { checkpoint, plan } } = await config('    keep: original');
+    assert.ok(checkpoint && plan);
+    const pipeline = await openPipeline(checkpoint, { classes: [2], steps: 1, guidance: 1, compareSteps: 1 }, root);
+    const names = plan.layers.map(({ name }) => name).filter((name) => name.includes('.ff.'));
+    const recipe: LinearRecipe = {
+      transforms: [], tail: 0, lowRank: null, weights: { kind: 'keep', dtype: 'original' }, activations: { kind: 'int', bits: 8, symmetric: true, group: 'row', scale: 'fp16', clip: 'mse' },
+      activationRange: null, packed: null,
+    };
+    const candidate = { label: 'clipped', uri, plan, rule: null, layers: new Set(names), recipes: Object.fromEntries(names.map((name) => [name, recipe])) };
+    const { device } = await runPreview({ pipeline, candidates: [candidate], folder: null }, client('auto'));
+    const reason = 'has inputs that are prepared on the processor: clipping by search';
+    assert.deepEqual(device?.processor.map(({ name }) => name).sort(), [...names].sort());
+    assert.ok(device.processor.every((each) => each.reason === reason), JSON.stringify(device));
+    const said = log.filter((line) => line.startsWith('engine: forward passes on the processor: '));
+    assert.deepEqual(said, [`engine: forward passes on the processor: ${device.processor[0]?.name} ${reason}, likewise ${names.length - 1} more`]);
   });
 
   it('decodes on the processor what does not fit the device, and says so', async () => {
