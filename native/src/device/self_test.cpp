@@ -22,6 +22,7 @@ std::optional<std::string> testMemory(const std::shared_ptr<Device>& device) {
 const std::vector<SelfTest>& selfTests() {
     static const std::vector<SelfTest> tests{{"memory", testMemory},
                                              {"rotation", selfTest::rotation},
+                                             {"small floats", selfTest::smallFloats},
                                              {"statistics", selfTest::statistics},
                                              {"linear", selfTest::linear},
                                              {"solver", selfTest::solver},

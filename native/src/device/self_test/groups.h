@@ -10,6 +10,7 @@
 namespace quantscope::selfTest {
 
 std::optional<std::string> rotation(const std::shared_ptr<Device>& device);
+std::optional<std::string> smallFloats(const std::shared_ptr<Device>& device);
 std::optional<std::string> statistics(const std::shared_ptr<Device>& device);
 std::optional<std::string> linear(const std::shared_ptr<Device>& device);
 std::optional<std::string> solver(const std::shared_ptr<Device>& device);
