@@ -9,6 +9,8 @@ import { temporaryFolders } from '../fixtures/folder';
 const root = resolve(__dirname, '../..');
 const script = join(root, 'native/test/gpu.sh');
 const architectures = [80, 86, 89, 90, 120];
+/** Code of 9.0 does not run on 10.x and 11.x, and PTX not on anything older than what it is for. */
+const forward = [90, 120];
 const nvcc = ['nvcc', '/usr/local/cuda/bin/nvcc'].find((program) => spawnSync(program, ['--version']).status === 0);
 
 interface Code { kind: 'ptx' | 'cubin'; architecture: number }
@@ -51,7 +53,8 @@ describe('the CUDA library', function () {
 
     const codes = codesIn(library);
     assert.deepEqual([...new Set(codes.filter(({ kind }) => kind === 'cubin').map(({ architecture }) => architecture))].sort((a, b) => a - b), architectures);
-    assert.deepEqual([...new Set(codes.filter(({ kind }) => kind === 'ptx').map(({ architecture }) => architecture))], [architectures.at(-1)]);
+    const ofPtx = codes.filter(({ kind }) => kind === 'ptx').map(({ architecture }) => architecture);
+    assert.deepEqual([...new Set(ofPtx)].sort((a, b) => a - b), forward);
     // As many kernels files for each generation: none was left out for one of them.
     const counts = architectures.map((wanted) => codes.filter(({ kind, architecture }) => kind === 'cubin' && architecture === wanted).length);
     assert.ok(Math.min(...counts) >= 1 && counts.slice(0, -1).every((count) => count === counts[0]), counts.join(' '));
