@@ -37,7 +37,9 @@ function healthHover(status: StatusParams): vscode.MarkdownString {
   const { info } = status;
   if (info !== null) {
     hover.appendMarkdown('\n\n').appendText(vscode.l10n.t('Engine {0} · {1} · {2} threads · process {3}', info.version, info.cpuLevel, info.threads, info.pid));
-    hover.appendMarkdown('\n\n').appendText(info.cuda.available ? vscode.l10n.t('CUDA is used.') : vscode.l10n.t('CUDA is not used: {0}', info.cuda.reason));
+    const { available, reason, jobs, devices, device } = info.cuda;
+    const runs = (): string => vscode.l10n.t('CUDA runs {0} on {1}', jobs.join(', '), devices[device ?? -1]?.name ?? vscode.l10n.t('a device'));
+    hover.appendMarkdown('\n\n').appendText(available ? runs() : vscode.l10n.t('CUDA is not used: {0}', reason));
   }
   const settings = encodeURIComponent(JSON.stringify(['@ext:quantscope.quantscope']));
   hover.appendMarkdown(`\n\n[$(output) ${vscode.l10n.t('Log')}](command:quantscope.showLog) · [$(debug-restart) ${vscode.l10n.t('Restart')}](command:quantscope.restart)`);
