@@ -8,6 +8,7 @@ import { checkpointCodes } from '../server/src/checkpoint/errors.ts';
 import { configCodes } from '../server/src/config/codes.ts';
 import { dialectCodes } from '../server/src/config/dialects/codes.ts';
 import { dialects } from '../server/src/config/dialects/index.ts';
+import { constructors } from '../server/src/config/dialects/python/constructors.ts';
 import { unseenTraps } from '../server/src/config/dialects/unseen.ts';
 import { schema } from '../server/src/config/schema.ts';
 import { methods } from '../server/src/methods/index.ts';
@@ -128,10 +129,17 @@ function dialectsPage() {
     generated, '', '# Files of other tools', '',
     'The same string in a list of layers selects other layers in each tool, and almost none reports one that selects nothing. QuantScope recognises these files by their content, applies each tool\'s own rule as it is coded, and counts what every entry takes: in the editor, and with `quantscope lint` ([cli.md](cli.md)). The fields that it knows are in [dialect-fields.md](dialect-fields.md).', '',
     '| tool | an entry that takes nothing |', '|---|---|', ...tools.map(({ title, unmatched }) => `| [${title}](#${anchor(title)}) | ${unmatched} |`), '',
-    ...tools.flatMap(({ id, title, file, rule, codes }) => [`## ${title}`, '', `**File.** ${file}. \`dialect\`: \`${id}\`.`, '', `**How names are compared.** ${rule}`, '', ...codes.length > 0 ? [...codeTable(codes), ''] : []]),
+    ...tools.flatMap(({ id, title, file, rule, codes }) => [`## ${title}`, '', `**File.** ${file}${inPython(id)}. \`dialect\`: \`${id}\`.`, '', `**How names are compared.** ${rule}`, '', ...codes.length > 0 ? [...codeTable(codes), ''] : []]),
     '## What holds for all of them', '', ...codeTable(['dialect/']), '',
     '## What no file shows', '', 'Known traps that a clean lint does not exclude.', '', '| tool | trap | why it is not seen |', '|---|---|---|', ...unseenTraps.map(({ tool, trap, why }) => `| ${tool} | ${trap} | ${why} |`), '',
   ].join('\n');
+}
+
+/** The classes of Python that make such a config. */
+function inPython(id) {
+  const method = id.replace(/^diffusers-/, '').replace('nunchaku-lite', 'nunchaku_lite');
+  const classes = Object.entries(constructors).filter(([name, { packages, method: own }]) => (id.startsWith('diffusers-') && own === method) || (id === 'torchao-fqn' && name.endsWith('FqnToConfig')) || (id === 'llm-compressor' && packages.includes('llmcompressor')));
+  return classes.length > 0 ? `; in Python a call of ${classes.map(([name]) => `\`${name}\``).join(', ')}` : id === 'modelopt' ? '; in Python a mapping that `mtq.quantize` is given' : '';
 }
 
 /** As GitHub makes it of a heading. */

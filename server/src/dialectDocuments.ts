@@ -5,13 +5,13 @@ import type { CheckpointStore } from './checkpoint';
 import type { Dialect } from './config/dialects/dialect';
 import { surroundingsOf } from './config/dialects/surroundings';
 import type { Surroundings } from './config/dialects/surroundings';
-import { buildDialectModel } from './language/dialects/model';
+import { buildDialectModels } from './language/dialects/model';
 import type { Sources, DialectModel } from './language/dialects/model';
 import { configPath } from './language/model';
 
 export class DialectDocuments {
   /** Of the documents as they are now. */
-  private readonly models = new Map<string, Promise<DialectModel | undefined>>();
+  private readonly models = new Map<string, Promise<DialectModel[]>>();
   /** What each was last, for texts that are broken while one types. */
   private readonly before = new Map<string, Dialect>();
   private readonly around = new Map<string, Promise<Surroundings>>();
@@ -19,15 +19,15 @@ export class DialectDocuments {
   /** @param chosen absolute path of the checkpoint that the user chose for a document */
   constructor(private readonly store: CheckpointStore, private readonly chosen: (uri: string) => Promise<string | undefined>) {}
 
-  model(document: TextDocument): Promise<DialectModel | undefined> {
+  modelsOf(document: TextDocument): Promise<DialectModel[]> {
     const known = this.models.get(document.uri) ?? this.build(document);
     this.models.set(document.uri, known);
     return known;
   }
 
   /** Of one that is not open, or not known to be: nothing is kept. */
-  read(document: TextDocument): Promise<DialectModel | undefined> {
-    return buildDialectModel(document, this.store, () => this.sources(document.uri));
+  read(document: TextDocument): Promise<DialectModel[]> {
+    return buildDialectModels(document, this.store, () => this.sources(document.uri));
   }
 
   /** The text changed. */
@@ -45,15 +45,16 @@ export class DialectDocuments {
     this.around.clear();
   }
 
-  private async build(document: TextDocument): Promise<DialectModel | undefined> {
+  private async build(document: TextDocument): Promise<DialectModel[]> {
     const { uri, languageId, version } = document;
     // The open document changes in place: a model keeps the text it was built from.
     const snapshot = Snapshot.create(uri, languageId, version, document.getText());
-    const model = await buildDialectModel(snapshot, this.store, () => this.sources(uri), this.before.get(uri));
-    if (model) {
-      this.before.set(uri, model.dialect);
+    const models = await buildDialectModels(snapshot, this.store, () => this.sources(uri), this.before.get(uri));
+    const [first] = models;
+    if (first) {
+      this.before.set(uri, first.dialect);
     }
-    return model;
+    return models;
   }
 
   private async sources(uri: string): Promise<Sources> {

@@ -35,7 +35,7 @@ export class Documents {
   private readonly pieces = new Map<string, PieceMemory>();
   private readonly known = new Map<string, Known>();
   private readonly pushTimers = new Map<string, NodeJS.Timeout>();
-  private readonly dialects: DialectDocuments;
+  private readonly others: DialectDocuments;
   /** Files of other tools that have pushed diagnostics. */
   private readonly marked = new Set<string>();
   private readonly settled: ((uri: string) => void)[] = [];
@@ -43,13 +43,13 @@ export class Documents {
 
   /** @param chosen absolute path of the checkpoint that the user chose for a file of another tool */
   constructor(private readonly connection: Connection, private readonly services: () => Services, chosen: (uri: string) => Promise<string | undefined>) {
-    this.dialects = new DialectDocuments(this.store, chosen);
+    this.others = new DialectDocuments(this.store, chosen);
   }
 
   listen(): void {
     this.open.onDidChangeContent(({ document: { uri } }) => {
       this.models.delete(uri);
-      this.dialects.forget(uri);
+      this.others.forget(uri);
       this.changed(uri);
     });
     this.open.onDidOpen(() => this.filesChanged.forEach((listener) => listener(false)));
@@ -107,15 +107,15 @@ export class Documents {
     return memory;
   }
 
-  /** Of an open file of another tool; undefined for every other document. */
-  dialect(uri: string): Promise<DialectModel | undefined> | undefined {
+  /** What an open file of other tools holds; undefined for a config. */
+  dialects(uri: string): Promise<DialectModel[]> | undefined {
     const document = this.open.get(uri);
-    return document && !isConfig(document) ? this.dialects.model(document) : undefined;
+    return document && !isConfig(document) ? this.others.modelsOf(document) : undefined;
   }
 
   /** The same of a text that need not be open. */
-  dialectOf(document: TextDocument): Promise<DialectModel | undefined> {
-    return this.dialect(document.uri) ?? this.dialects.read(document);
+  dialectsOf(document: TextDocument): Promise<DialectModel[]> {
+    return this.dialects(document.uri) ?? this.others.read(document);
   }
 
   /** What a job works on: the checkpoint as it is on the disk now, whether or not the editor has seen it change. */
@@ -173,10 +173,11 @@ export class Documents {
   /** A document that is none, and was none, is left alone. */
   private async publishDialect(uri: string): Promise<void> {
     const { client, problemDocs } = this.services();
-    const model = client.textDocument?.diagnostic ? undefined : await this.dialect(uri);
-    if (model || this.marked.has(uri)) {
-      this.marked[model ? 'add' : 'delete'](uri);
-      await this.connection.sendDiagnostics({ uri, ...(model ? { version: model.document.version } : {}), diagnostics: model ? diagnostics(model, problemDocs) : [] });
+    const models = client.textDocument?.diagnostic ? [] : await this.dialects(uri) ?? [];
+    const [first] = models;
+    if (first || this.marked.has(uri)) {
+      this.marked[first ? 'add' : 'delete'](uri);
+      await this.connection.sendDiagnostics({ uri, ...(first ? { version: first.document.version } : {}), diagnostics: models.flatMap((model) => diagnostics(model, problemDocs)) });
     }
   }
 
@@ -187,7 +188,7 @@ export class Documents {
     this.models.delete(uri);
     this.pieces.delete(uri);
     this.known.delete(uri);
-    this.dialects.close(uri);
+    this.others.close(uri);
     const shown = this.marked.delete(uri) || isConfig(document);
     if (shown && !this.services().client.textDocument?.diagnostic) {
       send(this.connection, 'diagnostics', this.connection.sendDiagnostics({ uri, diagnostics: [] }));
@@ -204,7 +205,7 @@ export class Documents {
 
   /** A setting changed: files of other tools look again. */
   refreshDialects(): void {
-    this.dialects.clear();
+    this.others.clear();
     this.refreshDiagnostics();
     this.refreshHints();
     this.refreshColours();

@@ -121,12 +121,12 @@ class Server implements RequestContext, FeatureContext {
     return this.documents.model(uri);
   }
 
-  dialect(uri: string): Promise<DialectModel | undefined> | undefined {
-    return this.documents.dialect(uri);
+  dialects(uri: string): Promise<DialectModel[]> | undefined {
+    return this.documents.dialects(uri);
   }
 
-  dialectOf(document: TextDocument): Promise<DialectModel | undefined> {
-    return this.documents.dialectOf(document);
+  dialectsOf(document: TextDocument): Promise<DialectModel[]> {
+    return this.documents.dialectsOf(document);
   }
 
   onSettled(listener: (uri: string) => void): void {
@@ -214,12 +214,12 @@ class Server implements RequestContext, FeatureContext {
   }
 
   onModel<T>(
-    uri: string, what: string, token: CancellationToken, feature: (model: Model) => T | Promise<T>, ofDialect?: (model: DialectModel) => T | Promise<T>,
+    uri: string, what: string, token: CancellationToken, feature: (model: Model) => T | Promise<T>, ofDialects?: (models: readonly DialectModel[]) => T | Promise<T>,
   ): Promise<T | null | ResponseError<never>> {
     return this.safely<T | null>(what, null, token, async () => {
       const model = await this.model(uri);
-      const other = model || !ofDialect ? undefined : await this.dialect(uri);
-      return model ? feature(model) : other && ofDialect ? ofDialect(other) : null;
+      const others = model || !ofDialects ? [] : await this.dialects(uri) ?? [];
+      return model ? feature(model) : others.length > 0 && ofDialects ? ofDialects(others) : null;
     });
   }
 

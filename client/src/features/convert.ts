@@ -58,7 +58,8 @@ type Imported = Exclude<ImportConfigResult, { missing: string }>;
 /** Asks for the unquantized checkpoint where none belongs to the file, or only a packed one. undefined when the user wants none. */
 async function read(context: QuantScopeContext, source: vscode.Uri, folder: string, checkpoint: string | undefined): Promise<Imported | undefined> {
   const open = vscode.workspace.textDocuments.find(({ uri }) => uri.toString() === source.toString());
-  const params = { path: source.fsPath, folder, ...(open === undefined ? {} : { text: open.getText() }) };
+  const editor = vscode.window.activeTextEditor;
+  const params = { path: source.fsPath, folder, ...(open === undefined ? {} : { text: open.getText() }), ...(editor?.document === open && editor ? { line: editor.selection.active.line } : {}) };
   const first = await context.request('quantscope/importConfig', checkpoint === undefined ? params : { ...params, checkpoint });
   if (!('missing' in first)) {
     return first;

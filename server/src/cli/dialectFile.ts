@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import { URI } from 'vscode-uri';
 import { headerOf, isSafetensors } from '../config/dialects/headerFile';
-import { loadDialect, whyNoDialect } from '../config/dialects/load';
+import { loadDialects, whyNoDialect } from '../config/dialects/load';
 import type { LoadedDialect } from '../config/dialects/load';
 import { UsageError } from './command';
 import type { CommandContext } from './command';
@@ -11,16 +11,16 @@ import type { CommandContext } from './command';
 /** A file of no tool known here. */
 export class UnknownFile extends UsageError {}
 
-/** With the checkpoint of `--checkpoint`, or the one that belongs to the file. @throws UnknownFile */
-export async function openDialect(context: CommandContext, path: string): Promise<{ document: TextDocument; loaded: LoadedDialect }> {
+/** What a file holds, several configs where it is Python, with the checkpoint of `--checkpoint` or the one that belongs to the file. @throws UnknownFile */
+export async function openDialects(context: CommandContext, path: string): Promise<LoadedDialect[]> {
   const given = context.values['checkpoint'];
   const isCheckpoint = isSafetensors(path);
   const document = isCheckpoint ? await headerDocument(context, path) : await context.document(path);
-  const loaded = await loadDialect(document, path, context.store, typeof given === 'string' ? resolve(given) : isCheckpoint ? path : undefined);
-  if (!loaded) {
+  const loaded = await loadDialects(document, path, context.store, typeof given === 'string' ? resolve(given) : isCheckpoint ? path : undefined);
+  if (loaded.length === 0) {
     throw new UnknownFile(`${path}: ${whyNoDialect(document, path)}. QuantScope reads *.quant.yaml and the files of other tools that docs/cli.md lists.`);
   }
-  return { document, loaded };
+  return loaded;
 }
 
 /** The quantization metadata in a checkpoint's header as a text. */

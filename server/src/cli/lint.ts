@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { describeShare, share } from '../config/dialects/evaluate';
+import { byPlace } from '../config/dialects/load';
 import type { LoadedDialect } from '../config/dialects/load';
 import type { Treatment } from '../config/dialects/dialect';
 import { sarif } from '../config/dialects/sarif';
@@ -8,7 +9,7 @@ import { packageVersion } from '../paths';
 import type { Problem } from '../protocol';
 import { describeProblem, UsageError } from './command';
 import type { Command, CommandContext } from './command';
-import { openDialect, UnknownFile } from './dialectFile';
+import { openDialects, UnknownFile } from './dialectFile';
 import { table } from './table';
 
 /** One linted file: what is printed as JSON and for people, and what exit code and SARIF go by. */
@@ -83,16 +84,21 @@ async function lintConfig(context: CommandContext, path: string): Promise<Linted
 }
 
 async function lintDialect(context: CommandContext, path: string): Promise<Linted> {
-  const { loaded } = await openDialect(context, path);
-  const { dialect, entries, decisions, uncovered, problems, checkpoint } = loaded;
+  const found = await openDialects(context, path);
+  const [first] = found;
+  return {
+    path, problems: found.flatMap(({ problems }) => problems).sort(byPlace),
+    text: found.map((loaded) => `${loaded.file.python ? `line ${loaded.file.python.at.start.line + 1}: ` : ''}${describe(loaded)}`).join('\n\n'),
+    json: first && !first.file.python ? asJson(first) : { dialect: 'python', configs: found.map((loaded) => ({ line: (loaded.file.python?.at.start.line ?? 0) + 1, ...asJson(loaded) })) },
+  };
+}
+
+function asJson({ dialect, entries, decisions, uncovered, problems, checkpoint }: LoadedDialect): object {
   const total = decisions.reduce((sum, { layer }) => sum + layer.params, 0);
   return {
-    path, problems, text: describe(loaded),
-    json: {
-      dialect: dialect.id, title: dialect.title, checkpoint: checkpoint?.path ?? null, entries, problems,
-      uncovered: { layers: uncovered.layers.length, paramsPercent: share(uncovered.layers, total), treatment: uncovered.treatment, names: uncovered.layers.map(({ name }) => name) },
-      layers: decisions.map(({ layer, treatment, entry }) => ({ name: layer.name, ...treatment, entry: entry?.text ?? null, builtin: entry?.builtin ?? null })),
-    },
+    dialect: dialect.id, title: dialect.title, checkpoint: checkpoint?.path ?? null, entries, problems,
+    uncovered: { layers: uncovered.layers.length, paramsPercent: share(uncovered.layers, total), treatment: uncovered.treatment, names: uncovered.layers.map(({ name }) => name) },
+    layers: decisions.map(({ layer, treatment, entry }) => ({ name: layer.name, ...treatment, entry: entry?.text ?? null, builtin: entry?.builtin ?? null })),
   };
 }
 

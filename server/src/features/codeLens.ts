@@ -5,6 +5,6 @@ import type { Feature } from './feature';
 export const codeLens: Feature = {
   capabilities: () => ({ codeLensProvider: {} }),
   register(context) {
-    context.connection.onCodeLens(({ textDocument }, token) => context.onModel(textDocument.uri, 'code lenses', token, codeLenses, dialectCodeLenses));
+    context.connection.onCodeLens(({ textDocument }, token) => context.onModel(textDocument.uri, 'code lenses', token, codeLenses, (models) => models.flatMap(dialectCodeLenses)));
   },
 };

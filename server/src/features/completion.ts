@@ -1,6 +1,7 @@
 import { ResponseError } from 'vscode-languageserver';
 import { complete, completionTriggers, resolveCompletion } from '../language/completion';
 import { completeDialect } from '../language/dialects/completion';
+import { modelAt } from '../language/dialects/model';
 import type { Feature } from './feature';
 
 export const completion: Feature = {
@@ -13,7 +14,7 @@ export const completion: Feature = {
     };
     context.connection.onCompletion(({ textDocument, position }, token) => context.onModel(textDocument.uri, 'completion', token,
       (model) => complete(model, position, { ...abilities, listFolder: (path) => context.runtime.listFolder(path) }),
-      (model) => completeDialect(model, position, abilities)));
+      (models) => { const model = modelAt(models, position); return model ? completeDialect(model, position, abilities) : { isIncomplete: false, items: [] }; }));
     context.connection.onCompletionResolve(async (chosen, token) => {
       const { uri } = (chosen.data ?? {}) as { uri?: string };
       const resolved = await context.onModel(uri ?? '', 'completion', token, (model) => resolveCompletion(model, chosen));

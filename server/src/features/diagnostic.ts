@@ -10,7 +10,7 @@ export const diagnostic: Feature = {
   register(context) {
     context.connection.languages.diagnostics.on(async ({ textDocument }, token) => {
       const told = (model: Parameters<typeof diagnostics>[0]): Diagnostic[] => diagnostics(model, context.runtime.problemDocs);
-      const items = await context.onModel(textDocument.uri, 'diagnostics', token, told, told);
+      const items = await context.onModel(textDocument.uri, 'diagnostics', token, told, (models) => models.flatMap(told));
       return items instanceof ResponseError ? items : { kind: 'full', items: items ?? [] };
     });
     workspaceDiagnostics(context);

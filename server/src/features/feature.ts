@@ -15,14 +15,14 @@ export interface FeatureContext {
   readonly client: ClientCapabilities;
   /** Of an open config, as its text is now; undefined for any other document. */
   model(uri: string): Promise<Model> | undefined;
-  /** Of an open file of another tool; undefined for any other document. */
-  dialect(uri: string): Promise<DialectModel | undefined> | undefined;
+  /** What an open file of other tools holds, several configs where it is Python; undefined for any other document. */
+  dialects(uri: string): Promise<DialectModel[]> | undefined;
   /** Listens for configs whose text or files have changed, once there is a pause. */
   onSettled(listener: (uri: string) => void): void;
   /** Listens for files that change on the disk, and for documents that are opened or closed. */
   onFilesChanged(listener: (onDisk: boolean) => void): void;
-  /** Answers for an open config, with `ofDialect` also for a file of another tool, null for any other document. What fails is logged and answers null; a ResponseError is for the user. */
-  onModel<T>(uri: string, what: string, token: CancellationToken, feature: (model: Model) => T | Promise<T>, ofDialect?: (model: DialectModel) => T | Promise<T>): Promise<T | null | ResponseError<never>>;
+  /** Answers for an open config, with `ofDialects` also for a file of another tool, null for any other document. What fails is logged and answers null; a ResponseError is for the user. */
+  onModel<T>(uri: string, what: string, token: CancellationToken, feature: (model: Model) => T | Promise<T>, ofDialects?: (models: readonly DialectModel[]) => T | Promise<T>): Promise<T | null | ResponseError<never>>;
   /** The same for what looks at no config, or at several. */
   safely<T>(what: string, fallback: T, token: CancellationToken, work: () => Promise<T>): Promise<T | ResponseError<never>>;
 }

@@ -15,6 +15,8 @@ export interface ImportConfigParams {
   text?: string;
   /** Checkpoint to use instead of the one that belongs to the file. */
   checkpoint?: string;
+  /** Of a Python file, which may hold several: the line in which the one that is meant stands, from 0. */
+  line?: number;
   /** Folder the config will live in. */
   folder: string;
 }

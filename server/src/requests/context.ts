@@ -23,10 +23,10 @@ export interface RequestContext {
   readonly cacheFolder: string | null;
   /** Of an open document, as its text is now. */
   model(uri: string): Promise<Model> | undefined;
-  /** Of an open file of another tool; undefined for any other document. */
-  dialect(uri: string): Promise<DialectModel | undefined> | undefined;
+  /** What an open file of other tools holds, several configs where it is Python; undefined for any other document. */
+  dialects(uri: string): Promise<DialectModel[]> | undefined;
   /** Of a text that may be a file of another tool, with the checkpoint that is beside it or that the user chose. */
-  dialectOf(document: TextDocument): Promise<DialectModel | undefined>;
+  dialectsOf(document: TextDocument): Promise<DialectModel[]>;
   /** What a job works on: an open config that has a plan, with its checkpoint as it is on the disk now. @throws ResponseError that says what is missing */
   planned(uri: string): Promise<PlannedModel>;
   /** Adds to what is known of the layers of a plan, for hovers, hints and the next `quantscope/plan`. */

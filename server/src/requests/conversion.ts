@@ -9,22 +9,22 @@ import { importDialect } from '../config/convert/import';
 import { ConversionError } from '../config/convert/lossy';
 import { checkpointName } from '../config/convert/names';
 import { writers } from '../config/convert/writers';
-import { readDialectFile } from '../config/dialects';
 import { headerOf, isSafetensors } from '../config/dialects/headerFile';
-import { loadDialect, whyNoDialect } from '../config/dialects/load';
+import { chosenOf, loadDialects, whyNoDialect } from '../config/dialects/load';
 import type { RequestContext } from './context';
 
 export function registerConversion(context: RequestContext): void {
-  context.onRequest('quantscope/importConfig', async ({ path, text, checkpoint, folder }) => {
+  context.onRequest('quantscope/importConfig', async ({ path, text, checkpoint, folder, line }) => {
     const written = isSafetensors(path) ? await headerOf(path, context.store) : text ?? await readFile(path, 'utf8');
     const document = TextDocument.create(URI.file(path).toString(), 'plaintext', 1, written ?? '');
     const given = checkpoint ?? (isSafetensors(path) ? path : undefined);
-    const loaded = given === undefined ? await context.dialectOf(document) : await loadDialect(document, path, context.store, given);
-    if (!loaded) {
-      throw new ResponseError(ErrorCodes.InvalidParams, `${basename(path)}: ${whyNoDialect(document, path)}.`);
+    const found = given === undefined ? await context.dialectsOf(document) : await loadDialects(document, path, context.store, given);
+    const loaded = found.length === 0 ? whyNoDialect(document, path) : chosenOf(found, line);
+    if (typeof loaded === 'string') {
+      throw new ResponseError(ErrorCodes.InvalidParams, `${basename(path)}: ${loaded}.${found.length > 1 ? ' Put the cursor into the one that is meant.' : ''}`);
     }
     try {
-      const { text: config, lossy } = importDialect(loaded, readDialectFile(basename(path), document), checkpointName(folder, loaded.checkpointPath ?? ''));
+      const { text: config, lossy } = importDialect(loaded, checkpointName(folder, loaded.checkpointPath ?? ''));
       return { text: config, fileName: `${basename(path).replace(/\.\w+$/, '')}.quant.yaml`, title: loaded.dialect.title, lossy };
     } catch (error) {
       if (error instanceof ConversionError && checkpoint === undefined) {

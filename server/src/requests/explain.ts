@@ -4,15 +4,17 @@ import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { explainByConfig, explainByDialect } from '../config/explain';
 import type { Explained } from '../config/explain';
 import { isConfig } from '../documents';
+import { speaksOfLayers } from '../config/dialects/load';
 import { matchList } from '../config/match';
 import { entryAt } from '../language/dialects/entries';
+import { modelAt } from '../language/dialects/model';
 import { buildModel } from '../language/model';
 import { patternAt } from '../language/tree';
 import type { Checkpoint, FileExplanation, LayerExplanation, LayersAt, LayersAtParams } from '../protocol';
 import type { RequestContext } from './context';
 
 /** Files that could hold a quantization of any tool; their content decides. */
-const mayQuantize = (name: string): boolean => /\.(?:json|ya?ml|txt)$/i.test(name) && !/^(?:package(?:-lock)?|tsconfig.*)\.json$/.test(name);
+const mayQuantize = (name: string): boolean => /\.(?:json|ya?ml|txt|py)$/i.test(name) && !/^(?:package(?:-lock)?|tsconfig.*)\.json$/.test(name);
 const maxBytes = 1 << 20;
 
 export function registerExplain(context: RequestContext): void {
@@ -27,9 +29,8 @@ export function registerExplain(context: RequestContext): void {
       if (token.isCancellationRequested) {
         throw new ResponseError(LSPErrorCodes.RequestCancelled, 'Cancelled.');
       }
-      const explained = await explain(context, document, layer, asked);
-      if (explained) {
-        files.push({ uri: document.uri, label: context.workspace.label(document.uri), ...explained });
+      for (const { line, ...explained } of await explain(context, document, layer, asked)) {
+        files.push({ uri: document.uri, label: `${context.workspace.label(document.uri)}${line === undefined ? '' : `:${line + 1}`}`, ...explained });
       }
     }
     return { layer, facts: await factsOf(context, layer, [asked?.path, ...files.map((file) => file.checkpoint)]), files: files.sort((a, b) => a.label.localeCompare(b.label)) };
@@ -38,7 +39,7 @@ export function registerExplain(context: RequestContext): void {
 
 async function layersAt(context: RequestContext, { uri, position }: LayersAtParams): Promise<LayersAt> {
   const config = await context.model(uri);
-  const other = config ? undefined : await context.dialect(uri);
+  const other = config ? undefined : modelAt(await context.dialects(uri) ?? [], position);
   const { checkpoint } = config ?? other ?? {};
   if (!checkpoint) {
     return { checkpoint: null, layers: [], taken: [] };
@@ -51,12 +52,13 @@ async function layersAt(context: RequestContext, { uri, position }: LayersAtPara
   return { checkpoint: checkpoint.path, layers, taken };
 }
 
-async function explain(context: RequestContext, document: TextDocument, layer: string, asked: Checkpoint | undefined): Promise<Explained | undefined> {
+/** `line` where a file holds several. */
+async function explain(context: RequestContext, document: TextDocument, layer: string, asked: Checkpoint | undefined): Promise<(Explained & { line?: number })[]> {
   if (isConfig(document)) {
-    return explainByConfig(await buildModel(document, context.store, new Map()), layer);
+    return [explainByConfig(await buildModel(document, context.store, new Map()), layer)];
   }
-  const loaded = await context.dialectOf(document);
-  return loaded && explainByDialect(loaded, layer, asked);
+  const found = (await context.dialectsOf(document)).filter(({ dialect, file }) => speaksOfLayers(dialect, file));
+  return found.map((loaded) => ({ ...explainByDialect(loaded, layer, asked), ...loaded.file.python ? { line: loaded.file.python.at.start.line } : {} }));
 }
 
 /** Of the first checkpoint that has the layer. */

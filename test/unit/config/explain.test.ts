@@ -34,7 +34,7 @@ function byDialect(text: string, name: string, { own, asked }: { own?: Checkpoin
   assert.ok(dialect);
   const parsed = dialect.parse(file);
   const { decisions, entries, problems } = own ? evaluate(parsed, own) : { decisions: [], entries: [], problems: [] };
-  const loaded: LoadedDialect = { dialect, parsed, checkpointPath: own?.path, checkpoint: own, entries, decisions, uncovered: { treatment: parsed.otherwise, layers: [] }, problems };
+  const loaded: LoadedDialect = { dialect, file, parsed, checkpointPath: own?.path, checkpoint: own, entries, decisions, uncovered: { treatment: parsed.otherwise, layers: [] }, problems };
   return explainByDialect(loaded, name, asked);
 }
 

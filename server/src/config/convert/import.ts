@@ -1,7 +1,7 @@
 /** A file of another tool → the same in our language: what the tool does to every layer of a checkpoint, as few rules with patterns, and a list of what got lost. */
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import type { Checkpoint, Layer, Lossy, Plan, Recipe } from '../../protocol';
-import type { Decision, DialectFile } from '../dialects/dialect';
+import type { Decision } from '../dialects/dialect';
 import type { LoadedDialect } from '../dialects/load';
 import { keptAs } from '../dialects/recipes';
 import { PatternIndex } from '../patterns/cover';
@@ -17,7 +17,7 @@ import { settingsOf } from './settings';
 export interface Imported { text: string; plan: Plan; lossy: Lossy[] }
 
 /** @param checkpointText the checkpoint as the config is to name it. @throws ConversionError without layers to decide about */
-export function importDialect({ dialect, checkpoint, decisions, uncovered }: LoadedDialect, file: DialectFile, checkpointText: string): Imported {
+export function importDialect({ dialect, file, checkpoint, decisions, uncovered }: LoadedDialect, checkpointText: string): Imported {
   const packed = checkpoint?.problems.some(({ code }) => code === 'checkpoint/packed-weights') === true;
   if (!checkpoint || checkpoint.layers.length === 0 || packed) {
     throw new ConversionError(`${file.name}: ${!checkpoint ? 'no checkpoint says which layers its entries take' : packed ? `weights of ${checkpoint.path} are packed already, so only ${checkpoint.layers.length} layers can be seen` : `no layer can be seen in ${checkpoint.path}`}. Name the unquantized original: --checkpoint folder.`);

@@ -8,17 +8,20 @@ import type { ConfigProblem } from '../codes';
 import type { TreeNode } from '../tree';
 import type { DialectCode } from './codes';
 import type { Field, NameRule } from './field';
+import type { PythonSection } from './python/sections';
 import type { Equivalent } from './recipes';
 
 /** A file as detection sees it. `root` is null for plain text and for files that hold nothing that can be read. */
 export interface DialectFile {
   /** Base name. */
   name: string;
-  form: 'json' | 'yaml' | 'text';
+  form: 'json' | 'yaml' | 'text' | 'python';
   document: TextDocument;
   root: TreeNode | null;
   /** What is wrong with the text as such. */
   problems: (DialectProblem | ConfigProblem)[];
+  /** Of Python, where one file holds several. */
+  python?: PythonSection;
 }
 
 export interface DialectProblem extends Problem { code: DialectCode; range: Range }
@@ -116,6 +119,8 @@ export interface DialectFacts {
 }
 
 export interface Dialect extends DialectFacts {
+  /** Says nothing of layers, so that it needs no checkpoint. */
+  ofComponents?: true;
   /** Is about the packed weights themselves, so that they are no reason for a warning. */
   ofPacked?: true;
   /** What may stand in the file, from its root on. */

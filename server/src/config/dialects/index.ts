@@ -19,6 +19,9 @@ import { modeloptRecipe } from './modeloptRecipe';
 import { nunchakuLite } from './nunchakuLite';
 import { nunchakuMetadata } from './nunchakuMetadata';
 import { quanto } from './quanto';
+import { pythonMarks } from './python/constructors';
+import { pipelineConfig } from './python/pipeline';
+import { pythonSections } from './python/sections';
 import { quantoMap } from './quantoMap';
 import { sdnq } from './sdnq';
 import { stableDiffusionCpp } from './stableDiffusionCpp';
@@ -28,7 +31,7 @@ import { unknownBackend } from './unknownBackend';
 import { viditq } from './viditq';
 
 /** In the order in which they are asked: the particular before the general. */
-export const dialects: readonly Dialect[] = [bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, nunchakuMetadata, sdnq, compressedTensors, unknownBackend, modeloptRecipe, hfQuantConfig, quantoMap, fqnToConfig, llmCompressor, deepcompressor, viditq, comfy, convertToQuant, stableDiffusionCpp, llamaQuantize];
+export const dialects: readonly Dialect[] = [pipelineConfig, bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, nunchakuMetadata, sdnq, compressedTensors, unknownBackend, modeloptRecipe, hfQuantConfig, quantoMap, fqnToConfig, llmCompressor, deepcompressor, viditq, comfy, convertToQuant, stableDiffusionCpp, llamaQuantize];
 
 /** Reads a text as JSON or rules of `expression=type` or YAML, by what stands in it. @param name base name of the file */
 export function readDialectFile(name: string, document: TextDocument): DialectFile {
@@ -41,6 +44,23 @@ export function readDialectFile(name: string, document: TextDocument): DialectFi
     return plain;
   }
   return { name, form: 'yaml', document, ...parseTree(document) };
+}
+
+export function isPython(name: string, { languageId }: TextDocument): boolean {
+  return languageId === 'python' || name.endsWith('.py');
+}
+
+/** What stands in a text with the tool that reads it: a Python file may hold several configs, any other file is one. */
+export function readDialects(name: string, document: TextDocument): { dialect: Dialect; file: DialectFile }[] {
+  return (isPython(name, document) ? pythonSections(name, document) : [readDialectFile(name, document)]).flatMap((file) => {
+    const dialect = detectDialect(file);
+    return dialect ? [{ dialect, file }] : [];
+  });
+}
+
+/** As `couldBeDialect`, of Python. */
+export function couldBePython(text: string): boolean {
+  return text.length <= maxOpenLength && pythonMarks.test(text);
 }
 
 /** What stands in every text of a tool that is known here. */

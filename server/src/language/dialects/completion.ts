@@ -15,6 +15,7 @@ import { jsonCursorAt } from './jsonCursor';
 import type { JsonCursor } from './jsonCursor';
 import type { DialectModel } from './model';
 import { nameOffers } from './nameOffers';
+import { pythonCursorAt } from './pythonCursor';
 import { ruleCursorAt } from './ruleCursor';
 
 export function completeDialect(model: DialectModel, position: Position, options: Partial<Abilities>): CompletionList {
@@ -25,7 +26,7 @@ export function completeDialect(model: DialectModel, position: Position, options
     const cursor = ruleCursorAt(text, offset);
     return completionList(document, offset, cursor, ruleOffers(model, cursor), options);
   }
-  const cursor: JsonCursor | undefined = file.form === 'json' ? jsonCursorAt(text, offset) : text.length > maxTextLength ? undefined : cursorAt(text, offset);
+  const cursor: JsonCursor | undefined = file.form === 'json' ? jsonCursorAt(text, offset) : file.form === 'python' ? pythonCursorAt(file, offset) : text.length > maxTextLength ? undefined : cursorAt(text, offset);
   if (!cursor) {
     return { isIncomplete: false, items: [] };
   }
@@ -37,7 +38,7 @@ export function completeDialect(model: DialectModel, position: Position, options
 }
 
 function offersAt(model: DialectModel, cursor: Cursor, indent: number): Offer[] {
-  const form = model.file.form === 'json' ? json : yaml;
+  const form = model.file.form === 'json' ? json : model.file.form === 'python' ? python : yaml;
   const found = fieldOf(model.root, cursor.path);
   if (!found) {
     return [];
@@ -59,6 +60,8 @@ function offersAt(model: DialectModel, cursor: Cursor, indent: number): Offer[] 
 
 /** How a file writes what is offered; newText in snippet syntax. */
 interface Form {
+  /** Between a key and its value. */
+  colon: string;
   key(name: string, cursor: Cursor): string;
   scalar(text: string, cursor: Cursor): string;
   /** Of a key without one, `$0` in it. */
@@ -66,16 +69,30 @@ interface Form {
 }
 
 const json: Form = {
+  colon: ': ',
   key: (name) => JSON.stringify(name),
   scalar: (text) => JSON.stringify(text),
   value: (field) => (field.type === 'names' ? '["$1"]$0' : isMap(field) ? '{$1}$0' : placeholder(field, (value) => JSON.stringify(value), field.type === 'list' ? '[$1]$0' : '"$1"$0')),
 };
 
 const yaml: Form = {
+  colon: ': ',
   key: (name) => plainScalar(name, { quote: '' }),
   scalar: (text, cursor) => plainScalar(text, cursor),
   value: (field, indent) => (field.type === 'names' ? '[$1]$0' : isMap(field) ? `\n${' '.repeat(indent + 2)}$0` : placeholder(field, (value) => (typeof value === 'string' ? plainScalar(value, { quote: '' }) : JSON.stringify(value)), field.type === 'list' ? '[$1]$0' : '$1$0')),
 };
+
+/** Arguments of a call; in a text the quotes that it has. */
+const python: Form = {
+  colon: '=',
+  key: (name) => name,
+  scalar: (text, { quote }) => (quote === '\'' ? `'${text.replace(/[\\']/g, '\\$&')}'` : JSON.stringify(text)),
+  value: (field) => (field.type === 'names' ? '["$1"]$0' : isMap(field) ? '{$1}$0' : placeholder(field, inPython, field.type === 'list' ? '[$1]$0' : '"$1"$0')),
+};
+
+function inPython(value: Json): string {
+  return value === null ? 'None' : typeof value === 'boolean' ? (value ? 'True' : 'False') : JSON.stringify(value);
+}
 
 function isMap({ type, fields, each }: Field): boolean {
   return type === 'map' || fields !== undefined || each !== undefined;
@@ -105,7 +122,7 @@ function keyText(key: string, field: Field, cursor: Cursor, form: Form, indent: 
   const name = form.key(key, cursor);
   const escaped = name.replace(/[\\$}]/g, '\\$&');
   const value = form.value(field, indent);
-  const newText = `${escaped}:${value.startsWith('\n') ? '' : ' '}${value}${cursor.needsComma ? ',' : ''}`;
+  const newText = `${escaped}${value.startsWith('\n') ? ':' : form.colon}${value}${cursor.needsComma ? ',' : ''}`;
   return cursor.hasColon ? { newText: name } : { newText: indented(newText, 0), snippet: true };
 }
 
@@ -117,7 +134,8 @@ function valueOffers(field: Field, cursor: Cursor, form: Form): Offer[] {
   const usual: readonly Json[] = field.type === 'flag' ? [true, false] : [...field.default === undefined ? [] : [field.default], ...field.examples ?? []];
   const values = listed.length > 0 ? listed : [...new Map(usual.map((value) => [written(value), { value, text: '' }])).values()];
   return values.map(({ value, text }): Offer => ({
-    label: written(value), kind: CompletionItemKind.Value, newText: typeof value === 'string' && field.type !== 'number' ? form.scalar(value, cursor) : written(value),
+    label: form === python ? inPython(value) : written(value), kind: CompletionItemKind.Value,
+    newText: typeof value === 'string' && field.type !== 'number' ? form.scalar(value, cursor) : form === python ? inPython(value) : written(value),
     detail: text || (value === field.default ? 'default' : ''), documentation: field.doc,
   }));
 }

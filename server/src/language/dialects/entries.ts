@@ -44,9 +44,9 @@ export function outcomeText({ quantized, kept, all }: Outcome): string {
 
 export interface Outcome { quantized: Layer[]; kept: Layer[]; all: readonly Layer[] }
 
-/** What the whole file does. undefined without layers, and while the text is not read to its end. */
-export function outcome({ decisions, checkpoint, broken }: DialectModel): Outcome | undefined {
-  if (!checkpoint || checkpoint.layers.length === 0 || broken) {
+/** What the whole file does. undefined without layers, while the text is not read to its end, and where Python leaves something to a run of the program. */
+export function outcome({ decisions, checkpoint, broken, file }: DialectModel): Outcome | undefined {
+  if (!checkpoint || checkpoint.layers.length === 0 || broken || file.python?.open) {
     return undefined;
   }
   const [quantized, kept]: [Layer[], Layer[]] = [[], []];

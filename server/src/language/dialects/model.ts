@@ -3,18 +3,19 @@ import { basename } from 'node:path';
 import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { CheckpointError } from '../../checkpoint';
 import type { CheckpointStore } from '../../checkpoint';
-import { couldBeDialect, detectDialect, readDialectFile } from '../../config/dialects';
+import { couldBeDialect, couldBePython, detectDialect, isPython, readDialectFile, readDialects } from '../../config/dialects';
 import type { Dialect, DialectFile } from '../../config/dialects/dialect';
 import type { Field } from '../../config/dialects/field';
-import { applyDialect } from '../../config/dialects/load';
+import { applyDialect, handedTo } from '../../config/dialects/load';
 import type { LoadedDialect } from '../../config/dialects/load';
 import type { Surroundings } from '../../config/dialects/surroundings';
 import { find, parseTree } from '../../config/tree';
+import type { Position } from '../../protocol';
 import { configPath } from '../model';
+import { contains } from '../tree';
 
 export interface DialectModel extends LoadedDialect {
   document: TextDocument;
-  file: DialectFile;
   /** What may stand in the file. */
   root: Field;
   /** The text has a fault, behind which nothing is read. */
@@ -26,6 +27,26 @@ export interface Sources extends Surroundings { chosen?: string | undefined }
 
 /** How a checkpoint is named in an editor, for messages. */
 export const naming = 'run "QuantScope: Choose Checkpoint for Quantization Files" (setting quantscope.checkpoint)';
+
+/** Of everything in a document: a Python file may hold several configs, outer ones first. */
+export async function buildDialectModels(document: TextDocument, store: CheckpointStore, sources: () => Promise<Sources>, before?: Dialect): Promise<DialectModel[]> {
+  const name = basename(configPath(document.uri) ?? '');
+  if (!isPython(name, document)) {
+    const model = await buildDialectModel(document, store, sources, before);
+    return model ? [model] : [];
+  }
+  const found = couldBePython(document.getText()) ? readDialects(name, document) : [];
+  const around = found.length > 0 ? await sources() : { files: [] };
+  return Promise.all(found.map(async ({ dialect, file }) => ({
+    ...await applyDialect(dialect, file, await handedTo(file) ?? around.chosen ?? around.beside, store, around, naming), document, root: dialect.root(file), broken: false,
+  })));
+}
+
+/** The one that a place in the document belongs to, the innermost of several. */
+export function modelAt(models: readonly DialectModel[], position: Position): DialectModel | undefined {
+  const holding = models.filter(({ file, parsed }) => !file.python || contains(file.python.range, position) || parsed.entries.some(({ range }) => contains(range, position)));
+  return holding.at(-1);
+}
 
 /**
  * @param before what the document was, for texts that are broken while one types.
@@ -50,7 +71,7 @@ export async function buildDialectModel(document: TextDocument, store: Checkpoin
   const around = await sources();
   const loaded = await applyDialect(dialect, file, await checkpointFor(file, around, store), store, around, naming);
   // What seems to be missing may stand behind a fault too.
-  return { ...loaded, problems: broken ? file.problems : loaded.problems, broken, document, file, root: dialect.root(file) };
+  return { ...loaded, problems: broken ? file.problems : loaded.problems, broken, document, root: dialect.root(file) };
 }
 
 /** What was chosen, unless the file is the config of another component than the chosen one. */

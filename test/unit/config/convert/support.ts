@@ -45,7 +45,7 @@ export function imported(text: string, checkpoint: Checkpoint, name = 'config.js
   const parsed = dialect.parse(file);
   const evaluation = evaluate(parsed, checkpoint);
   const uncovered = { treatment: parsed.otherwise, layers: evaluation.decisions.filter(({ entry }) => entry === null).map(({ layer }) => layer) };
-  return { id: dialect.id, ...evaluation, ...importDialect({ dialect, parsed, checkpointPath: checkpoint.path, checkpoint, ...evaluation, uncovered }, file, './model') };
+  return { id: dialect.id, ...evaluation, ...importDialect({ dialect, file, parsed, checkpointPath: checkpoint.path, checkpoint, ...evaluation, uncovered }, './model') };
 }
 
 /** Every layer with its recipe, without the name of the method; kept in the type it has is kept. */

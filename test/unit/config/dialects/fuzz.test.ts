@@ -1,7 +1,8 @@
 /** Whatever stands in a file: no dialect throws, none hangs, and every place lies inside of the document. Seeded, so that a failure can be run again. */
 import assert from 'node:assert/strict';
-import { detectDialect, dialects, readDialectFile } from '../../../../server/src/config/dialects';
+import { detectDialect, dialects, isPython, readDialectFile, readDialects } from '../../../../server/src/config/dialects';
 import { evaluate } from '../../../../server/src/config/dialects/evaluate';
+import { pythonSections } from '../../../../server/src/config/dialects/python/sections';
 import type { Range } from '../../../../server/src/protocol';
 import { checkpointOf } from '../../../fixtures/checkpoints';
 import { dialectTexts } from '../../../fixtures/dialectTexts';
@@ -40,7 +41,7 @@ describe('dialects on damaged files', () => {
   for (const [seed, dialect] of dialects.entries()) {
     const { name, text } = dialectTexts[dialect.id] ?? { name: '', text: '' };
 
-    it(`${dialect.id} is recognised`, () => assert.equal(detectDialect(readDialectFile(name, documentOf(text, name)))?.id, dialect.id));
+    it(`${dialect.id} is recognised`, () => assert.ok(readDialects(name, documentOf(text, name)).some((found) => found.dialect.id === dialect.id)));
 
     it(`${dialect.id} reads ${rounds} damaged ones`, () => {
       const next = random(seed + 1);
@@ -50,7 +51,6 @@ describe('dialects on damaged files', () => {
           damaged = mutate(damaged, next);
         }
         const document = documentOf(damaged, name);
-        const file = readDialectFile(name, document);
         const where = `seed ${seed + 1}, round ${round}: ${JSON.stringify(damaged)}`;
         const inside = ({ start, end }: Range): void => {
           const [from, to] = [start, end].map((position) => document.offsetAt(position)) as [number, number];
@@ -58,11 +58,13 @@ describe('dialects on damaged files', () => {
         };
         try {
           // Its own reader gets the file even where the damage hides what it is.
-          for (const reader of new Set([dialect, detectDialect(file) ?? dialect])) {
-            const parsed = reader.parse(file);
-            const { entries, problems } = evaluate(parsed, layers);
-            [...parsed.problems, ...problems].forEach((problem) => problem.range && inside(problem.range));
-            [...parsed.entries, ...entries].forEach(({ range }) => inside(range));
+          for (const file of isPython(name, document) ? pythonSections(name, document) : [readDialectFile(name, document)]) {
+            for (const reader of new Set([dialect, detectDialect(file) ?? dialect])) {
+              const parsed = reader.parse(file);
+              const { entries, problems } = evaluate(parsed, layers);
+              [...parsed.problems, ...problems].forEach((problem) => problem.range && inside(problem.range));
+              [...parsed.entries, ...entries].forEach(({ range }) => inside(range));
+            }
           }
         } catch (error) {
           throw error instanceof assert.AssertionError ? error : new Error(where, { cause: error });

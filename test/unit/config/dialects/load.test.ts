@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { CheckpointStore } from '../../../../server/src/checkpoint';
-import { loadDialect } from '../../../../server/src/config/dialects/load';
+import { loadDialects } from '../../../../server/src/config/dialects/load';
 import { temporaryFolders } from '../../../fixtures/folder';
 import { safetensors } from '../../../fixtures/safetensors';
 import { config, documentOf } from './support';
@@ -18,7 +18,7 @@ describe('checkpoints beside files of other tools', () => {
   const load = async (files: Record<string, string | Uint8Array>, name: string, given?: string): Promise<[checkpoint: string | undefined, codes: string[]]> => {
     const place = folder(files);
     const text = readFileSync(join(place, name), 'utf8');
-    const loaded = await loadDialect(documentOf(text, basename(name)), join(place, name), new CheckpointStore(), given && join(place, given));
+    const [loaded] = await loadDialects(documentOf(text, basename(name)), join(place, name), new CheckpointStore(), given && join(place, given));
     return [loaded?.checkpoint?.path.slice(place.length), loaded?.problems.map(({ code }) => code) ?? []];
   };
   const under = (name: string): Record<string, string | Uint8Array> => Object.fromEntries(Object.entries(pipeline).map(([path, content]) => [`${name}/${path}`, content]));

@@ -13,13 +13,14 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
     ['earlier or later entries decide', 'dialect/shadowed', 'dialect/repeated'], ['a rank above what a layer can have', 'dialect/rank'], ['broken text', 'dialect/json', 'dialect/duplicate-key', 'dialect/type', 'dialect/value', 'dialect/missing-key', 'dialect/unknown-key'],
     ['broken patterns', 'dialect/pattern', 'dialect/pattern-not-read'], ['no layers to compare with', 'dialect/no-checkpoint', 'dialect/checkpoint', 'dialect/packed-checkpoint'],
   ],
-  diffusers: [['a method that no loader knows', 'dialect/unknown-method'], ['an argument beside a config in the file', 'argument', 'torchao/not-quantized'], ['PipelineQuantizationConfig', 'pipeline']],
+  diffusers: [['a method that no loader knows', 'dialect/unknown-method'], ['an argument beside a config in the file', 'python/ignored', 'torchao/not-quantized'], ['a config for another kind of model', 'python/pipeline-wants', 'python/model-wants'],
+    ['PipelineQuantizationConfig', 'pipeline/both', 'pipeline/neither', 'pipeline/kwargs', 'pipeline/signatures', 'pipeline/backend', 'pipeline/component', 'pipeline/library']],
   bitsandbytes: [
     ['4 and 8 bit exclude each other', 'bitsandbytes/both-widths', 'bitsandbytes/no-width'], ['6 is no float', 'bitsandbytes/threshold'], ['any quant type passes', 'bitsandbytes/quant-type'], ['fp4 by default', 'bitsandbytes/default-fp4'],
-    ['float32 by default', 'bitsandbytes/compute-dtype', 'bitsandbytes/compute-dtype-key'], ['8 bit beside a skip list', 'bitsandbytes/int8-skip'], ['no GPU, offloading', 'hardware'], ['shapes and states', 'bitsandbytes/quant-state', 'bitsandbytes/not-quantized'],
+    ['float32 by default', 'bitsandbytes/compute-dtype', 'bitsandbytes/compute-dtype-key'], ['8 bit beside a skip list', 'bitsandbytes/int8-skip'], ['no GPU, offloading', 'python/no-gpu', 'python/offload'], ['shapes and states', 'bitsandbytes/quant-state', 'bitsandbytes/not-quantized'],
   ],
   torchao: [
-    ['string shorthands', 'torchao/string-type'], ['one key, default', 'torchao/default-key'], ['the object grammar', 'torchao/grammar', 'torchao/unknown-type', 'tuples'], ['IntxWeightOnlyConfig(dtype)', 'torchao/intx-dtype'], ['layers that do not fit are left alone', 'torchao/group-width'],
+    ['string shorthands', 'torchao/string-type'], ['one key, default', 'torchao/default-key'], ['the object grammar', 'torchao/grammar', 'torchao/unknown-type', 'python/tuple'], ['IntxWeightOnlyConfig(dtype)', 'torchao/intx-dtype'], ['layers that do not fit are left alone', 'torchao/group-width'],
     ['safetensors from 0.16 on, pickle before', 'torchao/safetensors', 'torchao/pickle'], ['versions', 'versions'], ['FqnToConfig', 'torchao/fqn', 'fqn/default'],
   ],
   quanto: [['deprecated', 'quanto/deprecated'], ['dotted paths', 'quanto/dotted'], ['saved by optimum-quanto', 'qmap/diffusers', 'qmap/type']],
