@@ -33,6 +33,23 @@ describe('lint of other tools\' files', function () {
     assert.match(err, /config\.json:12:7: warning dialect\/takes-more: /);
   });
 
+  it('prints every config of a Python file with its line, and imports the one that is named', () => {
+    const script = 'from diffusers import BitsAndBytesConfig as B, TorchAoConfig, FluxTransformer2DModel as M\nfrom torchao.quantization import Int8WeightOnlyConfig\nq = B(load_in_8bit=True, llm_int8_skip_modules=["proj_out"])\n' +
+      'a = TorchAoConfig(Int8WeightOnlyConfig(), ["norm_out"])\nm = M.from_pretrained("flux", quantization_config=q)\n';
+    const place = folder({ 'run.py': script, 'flux/config.json': '{}', 'flux/diffusion_pytorch_model.safetensors': weights, 'plain.py': 'print(1)\n' });
+    const { code, out, err } = lint(place, 'run.py');
+    assert.equal(code, 0, err);
+    assert.match(out, /^line 3: bitsandbytes in diffusers[^]*proj_out +kept +3 +75\.00[^]*line 4: torchao in diffusers[^]*norm_out +kept +1 +25\.00/);
+    const { dialect, configs } = JSON.parse(lint(place, 'run.py', '--json').out) as { dialect: string; configs: { line: number; dialect: string; uncovered: { layers: number } }[] };
+    assert.deepEqual([dialect, configs.map(({ line, dialect: id, uncovered }) => [line, id, uncovered.layers])], ['python', [[3, 'diffusers-bitsandbytes', 1], [4, 'diffusers-torchao', 3]]]);
+    assert.deepEqual([lint(place, 'plain.py').code, lint(place, 'plain.py', '--skip-unknown').code], [2, 0]);
+    assert.match(lint(place, 'plain.py').err, /plain\.py: it makes no quantization config that is known here\./);
+    const imported = (...more: string[]): [code: number | null, text: string] => { const { status, stdout, stderr } = spawnSync(process.execPath, [program, 'import', 'run.py', ...more], { cwd: place, encoding: 'utf8' }); return [status, stdout + stderr]; };
+    assert.match(imported().join(), /^2,.*run\.py: holds several configs: line 3 \(bitsandbytes in diffusers\), line 4 \(torchao in diffusers\)\. Name a line with --line\./s);
+    assert.match(imported('--line', '4').join(), /^0,# Imported from run\.py \(torchao in diffusers\)\.[^]*norm_out/);
+    assert.match(imported('--line', '0').join(), /^2,.*--line is a number from 1 on, not "0"/s);
+  });
+
   it('ends with 1 at an error, and prints SARIF', () => {
     const place = folder({ 'config.json': config([], 'int8wo') });
     const { code, out, err } = lint(place, 'config.json', '--sarif');

@@ -93,6 +93,29 @@ describe('files of other tools over the wire', function () {
     await client.end();
   });
 
+  it('serves every config of a Python file, and sees the model that it loads change', async () => {
+    const place = folder({ 'flux/transformer/config.json': '{}', 'flux/transformer/model.safetensors': weights });
+    const client = start();
+    await client.initialize();
+    const script = 'from diffusers import BitsAndBytesConfig, FluxTransformer2DModel, TorchAoConfig\nq = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=["proj_ot"])\n' +
+      't = FluxTransformer2DModel.from_pretrained("flux", subfolder="transformer", quantization_config=q)\na = TorchAoConfig("int8wo", ["to_q"])\n';
+    const uri = await open(client, join(place, 'run.py'), script, 'python');
+    const shown = async (): Promise<unknown[]> => (await pull(client, uri)).map(({ code, range }) => `${range.start.line}: ${String(code)}`);
+    assert.deepEqual(await shown(), ['1: bitsandbytes/int8-skip', '1: dialect/matches-nothing', '3: torchao/string-type']);
+    assert.deepEqual([await labels(client, uri), (await titles(client, uri)).length], [['0 layers', '2 layers · 66.67 %'], 4]);
+    const { items } = await client.ask<CompletionList>('textDocument/completion', { textDocument: { uri }, position: { line: 1, character: script.split('\n')[1]?.indexOf('proj_ot') ?? 0 } });
+    assert.ok(items.some(({ label }) => label === 'proj_out'));
+    writeFileSync(join(place, 'flux/transformer/config.json'), '{"quantization_config": {"quant_method": "torchao"}}');
+    await client.tell('workspace/didChangeWatchedFiles', { changes: [{ uri: URI.file(join(place, 'flux/transformer/config.json')).toString(), type: 2 }] });
+    for (const what of ['diagnostic', 'inlayHint']) {
+      await client.next(`workspace/${what}/refresh`);
+    }
+    assert.ok((await shown()).includes('2: python/ignored'));
+    await client.tell('textDocument/didChange', { textDocument: { uri, version: 2 }, contentChanges: [{ text: 'import torch\n' }] });
+    assert.deepEqual([await shown(), await labels(client, uri), await titles(client, uri)], [[], [], []]);
+    await client.end();
+  });
+
   it('says nothing of documents that are none, and forgets one that no longer is', async () => {
     const place = folder({ 'model.safetensors': weights });
     const client = start();

@@ -5,7 +5,7 @@ import { fieldAt } from '../../config/dialects/field';
 import type { Layer } from '../../protocol';
 import { groupTable } from '../hoverNumbers';
 import { code, layerCount, percent } from '../text';
-import { placeAt } from '../tree';
+import { contains, placeAt } from '../tree';
 import type { Place } from '../tree';
 import { entryAt, fieldOf, isKept, outcome, outcomeText, ruleOf } from './entries';
 import type { WrittenEntry } from './entries';
@@ -15,6 +15,10 @@ export function dialectHover(model: DialectModel, position: Position): Hover | n
   const found = entryAt(model, position);
   if (found) {
     return answer([entryText(model, found), ...(model.file.form === 'text' ? [typeText(model, found)] : [])], found.entry.range);
+  }
+  const { python } = model.file;
+  if (python && contains(python.at, position)) {
+    return answer([`**${python.name || model.dialect.title}**`, model.root.doc, ...source(model.root.source), ...summary(model, [])], python.at);
   }
   const place = placeAt(model.file.root, position);
   return place ? answer(place.onKey ? keyText(model, place) : valueText(model, place), place.range) : null;
