@@ -34,6 +34,22 @@ budget: { size: 8GB }
   const quantization = { quant_method: 'bitsandbytes', load_in_4bit: true, bnb_4bit_quant_type: 'nf4', bnb_4bit_compute_dtype: 'bfloat16', llm_int8_skip_modules: ['proj_out', 'norm', 'norm_out', 'transformer_blocks.1', 'ff.net.2'] };
   const { _class_name, ...config } = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
   writeFileSync(path, JSON.stringify({ _class_name, quantization_config: quantization, ...config }, null, 2));
+  writeFileSync(join(folder, 'quantize_flux.py'), `import torch
+from diffusers import BitsAndBytesConfig, FluxPipeline, FluxTransformer2DModel, PipelineQuantizationConfig, TorchAoConfig
+from torchao.quantization import Float8WeightOnlyConfig, PerBlock
+
+SKIP = ["proj_out", "norm_out", "transformer_blocks.1"]
+nf4 = BitsAndBytesConfig(
+    load_in_4bit=True,
+    bnb_4bit_quant_type="nf4",
+    bnb_4bit_compute_dtype=torch.bfloat16,
+    llm_int8_skip_modules=SKIP + ["ff.net.2"],
+)
+transformer = FluxTransformer2DModel.from_pretrained("flux", subfolder="transformer", quantization_config=nf4)
+
+fp8 = TorchAoConfig(Float8WeightOnlyConfig(granularity=PerBlock((1, 128))), modules_to_not_convert=["norm"])
+pipe = FluxPipeline.from_pretrained("flux", quantization_config=PipelineQuantizationConfig(quant_mapping={"tranformer": fp8}))
+`);
 }
 
 describe('Config in the editor', function suite() {
@@ -102,6 +118,34 @@ describe('Config in the editor', function suite() {
     await workbench.page.keyboard.press('Escape');
     await lens.locator('a', { hasText: /Choose\sAnother/ }).click();
     await workbench.page.locator('.quick-input-list .monaco-list-row', { hasText: 'glyph-dit' }).first().waitFor();
+    await workbench.page.keyboard.press('Escape');
+  });
+
+  it('shows what the configs of a Python script take, and what is wrong with them', async () => {
+    await workbench.openFile('quantize_flux.py');
+    await workbench.editor.locator('.view-line', { hasText: /"proj_out".*39\slayers\s·\s15\.07\s%/ }).first().waitFor();
+    await workbench.editor.locator('.view-line', { hasText: /"norm".*38\slayers/ }).first().waitFor();
+    await workbench.editor.locator('.codelens-decoration', { hasText: /bitsandbytes\sin\sdiffusers\squantizes\s445\sof\s504\slayers/ }).waitFor();
+    await workbench.editor.locator('.squiggly-error').first().waitFor();
+    await workbench.run('View: Focus Problems');
+    for (const text of ['holds a quantization_config already', 'torchao cannot write a tuple', 'No pipeline has a component "tranformer"']) {
+      await workbench.page.locator('.markers-panel .monaco-list-row', { hasText: text }).first().waitFor();
+    }
+    await workbench.screenshot('python');
+    await workbench.run('View: Toggle Panel Visibility');
+    await workbench.editor.locator('.view-line', { hasText: /nf4\s=/ }).click();
+    await workbench.page.keyboard.press('End');
+    await workbench.page.keyboard.press('ArrowLeft');
+    await workbench.run('Show or Focus Hover');
+    await workbench.page.locator('.monaco-hover', { hasText: 'nothing is anchored' }).first().waitFor();
+    await workbench.screenshot('python-hover');
+    await workbench.page.keyboard.press('Escape');
+    await workbench.editor.locator('.view-line', { hasText: 'SKIP = [' }).click();
+    await workbench.page.keyboard.press('End');
+    await workbench.page.keyboard.press('ArrowLeft');
+    await workbench.page.keyboard.type(', "single_transformer_blocks.3');
+    await workbench.page.locator('.suggest-widget .monaco-list-row', { hasText: 'single_transformer_blocks.30' }).first().waitFor();
+    await workbench.screenshot('python-completion');
     await workbench.page.keyboard.press('Escape');
   });
 

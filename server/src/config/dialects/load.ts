@@ -8,6 +8,7 @@ import { problem } from './dialect';
 import type { Decision, Dialect, DialectFile, EntryResult, ParsedDialect, Treatment } from './dialect';
 import { evaluate } from './evaluate';
 import { isPython, readDialectFile, readDialects } from './index';
+import { pipelineComponents } from './python/pipeline';
 import { inPython, localFolder, pythonTraps } from './python/traps';
 import { surroundingsOf } from './surroundings';
 import type { Surroundings } from './surroundings';
@@ -64,8 +65,9 @@ export async function handedTo(file: DialectFile): Promise<string | undefined> {
   return undefined;
 }
 
+/** A name that is none of a component may be a mistaken one. */
 function isTransformer(component: string): boolean {
-  return /^(?:transformer|unet|dit)/.test(component);
+  return /^(?:transformer|unet)/.test(component) || !pipelineComponents.includes(component);
 }
 
 /** @param naming how a checkpoint is named here, for messages. */

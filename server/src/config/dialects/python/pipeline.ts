@@ -10,7 +10,7 @@ import { Fields } from '../fields';
 import { namesOf } from './sections';
 
 /** Names of components in diffusers' pipelines. */
-export const components = ['transformer', 'transformer_2', 'unet', 'vae', 'text_encoder', 'text_encoder_2', 'text_encoder_3', 'text_encoder_4', 'image_encoder', 'controlnet', 'prior', 'decoder', 'connectors', 'vision_language_encoder'];
+export const pipelineComponents = ['transformer', 'transformer_2', 'unet', 'vae', 'text_encoder', 'text_encoder_2', 'text_encoder_3', 'text_encoder_4', 'image_encoder', 'controlnet', 'prior', 'decoder', 'connectors', 'vision_language_encoder'];
 
 /** Backends of both libraries whose classes take the same arguments, by diffusers 0.40 and transformers 5. */
 const both = ['bitsandbytes_4bit', 'bitsandbytes_8bit', 'auto-round'];
@@ -23,8 +23,8 @@ const root: Field = {
   fields: {
     quant_backend: { type: 'text', values: named(...both), open: true, doc: 'One backend for all components. It must exist in diffusers and transformers, with the same arguments in both.' },
     quant_kwargs: { type: 'map', doc: 'Arguments of the backend\'s config class. Not empty.' },
-    components_to_quantize: { type: 'any', values: named(...components), open: true, doc: 'Which components; without it all of them.' },
-    quant_mapping: { type: 'map', values: named(...components), each: { type: 'any', doc: 'A config: for the transformer of a class of diffusers, for text encoders of one of transformers.' }, doc: 'A config for each component.' },
+    components_to_quantize: { type: 'any', values: named(...pipelineComponents), open: true, doc: 'Which components; without it all of them.' },
+    quant_mapping: { type: 'map', values: named(...pipelineComponents), each: { type: 'any', doc: 'A config: for the transformer of a class of diffusers, for text encoders of one of transformers.' }, doc: 'A config for each component.' },
   },
 };
 
@@ -43,8 +43,8 @@ export const pipelineConfig: Dialect = {
       fields.check('error', 'It is a TypeError.');
       checkForm(fields, file.python?.at ?? file.root.range);
       checkClasses(fields, file);
-      namedComponents(file).filter(({ name }) => !components.includes(name)).forEach(({ name, range }) => {
-        const close = nearest(name, components);
+      namedComponents(file).filter(({ name }) => !pipelineComponents.includes(name)).forEach(({ name, range }) => {
+        const close = nearest(name, pipelineComponents);
         if (close) {
           fields.report('pipeline/component', 'warning', range, `No pipeline has a component "${name}": diffusers passes over it with a warning, and nothing is quantized. Did you mean "${close}"?`, close);
         }
@@ -82,7 +82,7 @@ function checkClasses(fields: Fields, { python }: DialectFile): void {
   const mapping = fields.value('quant_mapping');
   for (const { key, value } of mapping?.kind === 'map' ? mapping.entries : []) {
     const [, library, name] = /^(diffusers|transformers)\b.*?(\w+)$/.exec(python?.classes.get(value) ?? '') ?? [];
-    const wanted = /^text_encoder|^image_encoder|^vision_language/.test(key) ? 'transformers' : components.includes(key) ? 'diffusers' : library;
+    const wanted = /^text_encoder|^image_encoder|^vision_language/.test(key) ? 'transformers' : pipelineComponents.includes(key) ? 'diffusers' : library;
     if (library && wanted !== library && name) {
       fields.report('pipeline/library', 'warning', value.range, `"${key}" is a model of ${wanted ?? ''}, which reads configs of ${wanted ?? ''} alone; this ${name} is the one of ${library}. Import it as: from ${wanted ?? ''} import ${name} as ${wanted === 'transformers' ? 'Transformers' : 'Diffusers'}${name}.`);
     }
@@ -98,6 +98,6 @@ export function namedComponents({ root: node }: Pick<DialectFile, 'root'>): { na
 
 /** Components that a pipeline does not have. @param own of its model_index.json */
 export function missingComponents(file: DialectFile, own: readonly string[], folder: string): DialectProblem[] {
-  return namedComponents(file).filter(({ name }) => !own.includes(name) && (components.includes(name) || !nearest(name, components))).map(({ name, range }) =>
+  return namedComponents(file).filter(({ name }) => !own.includes(name) && (pipelineComponents.includes(name) || !nearest(name, pipelineComponents))).map(({ name, range }) =>
     problem('pipeline/component', 'warning', range, `The pipeline in ${folder} has no component "${name}" (it has ${own.join(', ')}): diffusers passes over it with a warning, and nothing is quantized by it.`));
 }
