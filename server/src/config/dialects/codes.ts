@@ -29,6 +29,10 @@ export const dialectCodes = {
   'dialect/no-checkpoint': { meaning: 'No checkpoint was found, so nothing says what the entries take.', remedy: 'Name one, best the unquantized original: in the editor the command *QuantScope: Choose Checkpoint for Quantization Files* (setting `quantscope.checkpoint`), on the command line `--checkpoint folder`.' },
   'dialect/checkpoint': { meaning: 'The checkpoint cannot be opened.', remedy: 'The message says why. Name another: in the editor the command *QuantScope: Choose Checkpoint for Quantization Files* (setting `quantscope.checkpoint`), on the command line `--checkpoint folder`.' },
   'dialect/packed-checkpoint': { meaning: 'Weights of the checkpoint are packed already, so the layer list is incomplete.', remedy: 'Name the unquantized original: in the editor the command *QuantScope: Choose Checkpoint for Quantization Files* (setting `quantscope.checkpoint`), on the command line `--checkpoint folder`.' },
+  'dialect/half-order': {
+    meaning: 'FP4 weights lie two to a byte, and in this file the first of each two is in the other half than the tool takes it from: ComfyUI takes the high half, ModelOpt and compressed-tensors take the low one. No header says which it is; the signs of the unquantized original do.',
+    remedy: 'Swap the halves of every byte (`swap_nibbles` of comfy-kitchen), or quantize the original again with a tool that writes for this one.',
+  },
 
   'python/ignored': { meaning: 'The model holds a `quantization_config` already. diffusers and transformers use that one and pass over the argument with no more than a warning (AutoRound\'s fields excepted).', remedy: 'Load the unquantized model, or leave the argument out.' },
   'python/pipeline-wants': { meaning: 'The `from_pretrained` of a pipeline takes a `PipelineQuantizationConfig` alone; anything else is a ValueError.', remedy: 'Wrap the config as the message says, or hand it to the `from_pretrained` of the component.' },

@@ -5,7 +5,9 @@ import { find } from '../tree';
 import { problem, quantized, replaceBy } from './dialect';
 import type { Dialect, DialectEntry, DialectProblem } from './dialect';
 import { comfyRecipe, formats, scaleOrder, tensorTraps } from './comfyTensors';
+import { halfTraps } from './halves';
 import { isAttentionNote } from './header';
+import { isSafetensors } from './headerFile';
 import type { LayerNote } from './comfyTensors';
 import { named } from './field';
 import type { Field } from './field';
@@ -52,6 +54,10 @@ export const comfy: Dialect = {
       fields?.mustHave('format');
       return fields ? [{ name: key, range: keyRange, fields, format: fields.text('format') }] : [];
     });
+    const top = root?.keyRange('layers') ?? { start: { line: 0, character: 0 }, end: { line: 0, character: 1 } };
+    // The header of a file is about that file, whatever its layers are counted on.
+    const own = isSafetensors(file.name);
+    const packed = new Set(notes.filter(({ format, fields }) => format === 'nvfp4' && fields.scalar('convrot') !== true).map(({ name }) => `${name}.weight`));
     return {
       entries: notes.map((note): DialectEntry => {
         const { name, range, format } = note;
@@ -59,7 +65,9 @@ export const comfy: Dialect = {
         return { text: name, range, treatment: quantized(format ?? 'unknown', known?.weights ?? null, known?.activations ?? null, comfyRecipe(note)), isPath: false, elsewhere: true, only: name, takes: (layer) => layer.name === name };
       }),
       otherwise: { kind: 'keep', label: 'loaded as unquantized', weightBits: 16, activationBits: 16 }, unmatched: 'ignored', problems: [...file.problems, ...problems],
-      traps: (checkpoint) => traps(notes, checkpoint, root?.keyRange('layers') ?? { start: { line: 0, character: 0 }, end: { line: 0, character: 1 } }),
+      traps: (checkpoint) => (own ? [] : traps(notes, checkpoint, top)),
+      trapsBeside: ({ component }) => (own && component ? traps(notes, component, top) : []),
+      trapsInside: ({ component, checkpoint }) => halfTraps({ first: 'high', tool: 'ComfyUI', layerOf: ({ name }) => (packed.has(name) ? name.slice(0, -'.weight'.length) : undefined) }, component, checkpoint, top),
     };
   },
 };

@@ -8,6 +8,7 @@ import type { Dialect, DialectProblem, ParsedDialect, Treatment } from './dialec
 import { named } from './field';
 import type { Field, FieldTable } from './field';
 import { Fields } from './fields';
+import { halfTraps } from './halves';
 import { decideTargets, readTarget, targetRule as rule } from './compressedTensorsTargets';
 import type { TargetEntry } from './compressedTensorsTargets';
 import { presetDocs, presets } from './compressedTensorsPresets';
@@ -76,6 +77,7 @@ export const compressedTensors: Dialect = {
     return {
       ...groups, entries: [...groups.entries, ...transforms.entries], problems: [...file.problems, ...problems],
       traps: (checkpoint, decisions) => [...groups.traps(checkpoint, decisions), ...transforms.traps(checkpoint)],
+      trapsInside: ({ component, checkpoint }) => halfTraps({ first: 'low', tool: 'compressed-tensors', layerOf: ({ name }) => /^(.+)\.weight_packed$/.exec(name)?.[1] }, component, checkpoint, fields.range('format')),
     };
   },
 };

@@ -94,14 +94,22 @@ export interface ParsedDialect {
   traps?(checkpoint: Checkpoint, decisions: readonly Decision[]): DialectProblem[];
   /** Traps that lie beside the file, whatever checkpoint its entries are counted on. */
   trapsBeside?(beside: Beside): DialectProblem[];
+  /** Traps inside other files, of which little is read. */
+  trapsInside?(inside: Inside): Promise<DialectProblem[]>;
 }
 
 /** What lies beside a file: names and headers, never data. */
 export interface Beside {
   /** Files of weights and defaults in its folder and in the folders inside it: relative, with `/`, sorted. */
   files: readonly string[];
-  /** Of a config.json the weights of its component, where there are some that can be read. */
+  /** The weights that the file describes, where there are some that can be read. */
   component?: Checkpoint | undefined;
+}
+
+export interface Inside {
+  component?: Checkpoint | undefined;
+  /** What entries are counted on, best the unquantized original. */
+  checkpoint?: Checkpoint | undefined;
 }
 
 /** What hover and docs/dialects.md say of a dialect; Markdown. */

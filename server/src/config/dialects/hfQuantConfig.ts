@@ -7,6 +7,7 @@ import type { Dialect, DialectEntry, DialectProblem, Treatment } from './dialect
 import { named } from './field';
 import type { Field, NameRule } from './field';
 import { Fields } from './fields';
+import { halfTraps } from './halves';
 import { globs, names } from './offers';
 import { keepOriginal } from '../../methods/method';
 import { matcher } from './modelopt';
@@ -76,6 +77,7 @@ export const hfQuantConfig: Dialect = {
       entries: [...excluded, ...named], otherwise: algorithm === mixed ? kept : treatment(algorithm, group), unmatched: 'ignored', problems: [...file.problems, ...problems],
       traps: (checkpoint) => [...excluded.flatMap((entry) => loadersDiffer(entry, checkpoint)),
         ...group === undefined ? [] : widthTraps('hfquant/group-width', fields.range('group_size'), group, checkpoint.layers.filter((layer) => !excluded.some((entry) => entry.takes(layer))), checkpoint, 'exclude them, or take another size.', 'warning')],
+      trapsInside: ({ component, checkpoint }) => halfTraps({ first: 'low', tool: 'ModelOpt', layerOf: ({ name }) => /^(.+)\.weight$/.exec(name)?.[1] }, component, checkpoint, fields.range('quant_algo')),
     };
   },
 };

@@ -76,8 +76,9 @@ export async function applyDialect(dialect: Dialect, file: DialectFile, checkpoi
   const { checkpoint, problems } = speaksOfLayers(dialect, file) ? await open(checkpointPath, store, dialect, naming, file.python?.at ?? top) : { problems: [] };
   const { entries, decisions, problems: found } = checkpoint ? evaluate(parsed, checkpoint) : { entries: withoutLayers(parsed), decisions: [], problems: [] };
   const uncovered = { treatment: parsed.otherwise, layers: decisions.filter(({ entry }) => entry === null).map(({ layer }) => layer) };
-  const component = parsed.trapsBeside && around.beside !== undefined && file.name === 'config.json' ? checkpointPath === around.beside ? checkpoint : await readable(around.beside, store) : undefined;
-  const beside = parsed.trapsBeside?.({ files: around.files, component }) ?? [];
+  const asked = parsed.trapsBeside ?? parsed.trapsInside;
+  const component = !asked || around.component === undefined ? undefined : checkpointPath === around.component ? checkpoint : await readable(around.component, store);
+  const beside = [...parsed.trapsBeside?.({ files: around.files, component }) ?? [], ...await parsed.trapsInside?.({ component, checkpoint }) ?? []];
   const all = [...parsed.problems, ...problems, ...found, ...beside, ...await pythonTraps(file)];
   return { dialect, file, parsed, checkpointPath, checkpoint, entries, decisions, uncovered, problems: (file.python ? all.map((each) => inPython(each, file)) : all).sort(byPlace) };
 }

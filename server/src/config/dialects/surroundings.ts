@@ -2,10 +2,13 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { findFiles } from '../../workspaceFiles';
+import { isSafetensors } from './headerFile';
 
 export interface Surroundings {
   /** The checkpoint that the file is about unless another is named, absolute. */
   beside?: string | undefined;
+  /** The weights that the file describes, absolute: those of its header, or those of the folder in which it is written beside them. */
+  component?: string | undefined;
   /** Files of weights, and defaults that a tool merges, in the file's folder and in the folders inside it: relative to it with `/`, sorted. */
   files: readonly string[];
 }
@@ -18,7 +21,7 @@ const limits = { files: 500, entries: 5000, depth: 1 };
 export async function surroundingsOf(path: string): Promise<Surroundings> {
   const folder = dirname(path);
   const { paths } = await findFiles([folder], (name) => telling.test(name), () => false, limits);
-  return { beside: await checkpointBeside(path), files: paths.map((each) => relative(folder, each).split(sep).join('/')) };
+  return { beside: await checkpointBeside(path), component: isSafetensors(path) ? path : /^(?:config|hf_quant_config)\.json$/.test(basename(path)) ? folder : undefined, files: paths.map((each) => relative(folder, each).split(sep).join('/')) };
 }
 
 /** A component's own folder for its config.json; otherwise the pipeline that the file lies in, or the one beside it. */

@@ -50,7 +50,7 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
   ],
   comfyui: [
     ['formats', 'comfy/version', 'comfy/format', 'comfy/storage', 'comfy/side-tensor', 'comfy/group-width'], ['names with prefix', 'comfy/prefix', 'comfy/no-such-layer'], ['scales without metadata', 'comfy/no-metadata'], ['the old marker', 'comfy/scaled-fp8'],
-    ['ConvRot groups', 'comfy/convrot-group'], ['packed widths mislead detection', 'comfy/detection'], ['scale order', 'comfy/scale-order', 'comfy/scale-shape'], ['nibble order', 'nibbles'], ['renamed text encoders', 'comfy/text-encoder'], ['fallback to fp16', 'comfy/gpu'], ['a note that is no weight', 'comfy/attention-note'],
+    ['ConvRot groups', 'comfy/convrot-group'], ['packed widths mislead detection', 'comfy/detection'], ['scale order', 'comfy/scale-order', 'comfy/scale-shape'], ['nibble order', 'dialect/half-order'], ['renamed text encoders', 'comfy/text-encoder'], ['fallback to fp16', 'comfy/gpu'], ['a note that is no weight', 'comfy/attention-note'],
   ],
   convert_to_quant: [['formats', 'ctq/format'], ['embedders without the switch', 'ctq/embedders']],
   'vidit-q': [['bits', 'viditq/bits', 'viditq/mixed-precision', 'viditq/mixed-index'], ['w4a8.yaml says 6', 'viditq/file-name'], ['commented-out sections', 'viditq/empty-section'], ['empty expressions', 'viditq/empty-regex']],
@@ -72,9 +72,9 @@ describe('traps of other tools', () => {
   });
 
   it('have a fixture that falls into each and one that does not', () => {
-    // `describeTraps` takes both in one row, which `besideTrap` writes for what lies beside a file. Those three are about the file system and are tested with folders.
+    // `describeTraps` takes both in one row, which `besideTrap` writes for what lies beside a file. Those four are about files and are tested with folders.
     const rows = readdirSync(__dirname).filter((name) => name !== 'traps.test.ts').map((name) => readFileSync(join(__dirname, name), 'utf8')).join('\n');
-    const folders = ['dialect/no-checkpoint', 'dialect/checkpoint', 'dialect/packed-checkpoint'];
+    const folders = ['dialect/no-checkpoint', 'dialect/checkpoint', 'dialect/packed-checkpoint', 'dialect/half-order'];
     const written = (code: string): string[] => (folders.includes(code) ? [`'${code}'`] : [`['${code}', `, `besideTrap('${code}', `]);
     assert.deepEqual(Object.keys(dialectCodes).filter((code) => !written(code).some((row) => rows.includes(row))), []);
   });
