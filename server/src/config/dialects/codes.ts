@@ -119,10 +119,12 @@ export const dialectCodes = {
   'ctq/embedders': { meaning: '`_default` quantizes embedders and final layers unless a model switch of the command line keeps them.', remedy: 'Add `{"skip": true}` for them, or use the switch.' },
 
   'ggml/block-width': { meaning: 'The blocks of a ggml type do not divide the inputs of some layers. K- and IQ-quants have blocks of 256: 1152 and 1920 do not fit.', remedy: 'Take q8_0, q5_1 or another type with blocks of 32 for these layers.' },
+  'ggml/other-tensors': { meaning: 'A rule names no layer, only tensors that the tool leaves as they are, whatever a rule says: vectors, biases, tables, tensors of three or more dimensions.', remedy: 'Remove it, or name weights of layers.' },
   'sdcpp/broken-rule': { meaning: 'The text is split at every comma and each rule at its first `=`, which breaks this one. stable-diffusion.cpp only warns.', remedy: 'Write the expression without commas and without look-aheads.' },
   'sdcpp/type': { meaning: 'This is no type name of ggml as ggml spells it.', remedy: 'Write q4_K, q8_0, f16 and so on; case counts.' },
   'sdcpp/space': { meaning: 'White space around an expression belongs to it, so it takes nothing.', remedy: 'Write the rules in one line without spaces.' },
   'sdcpp/never-converted': { meaning: 'stable-diffusion.cpp never converts embedders, final layers and their like, whatever a rule says.', remedy: 'Leave them out of the rule.' },
+  'sdcpp/norms': { meaning: 'A rule takes norms along. stable-diffusion.cpp converts vectors too where the blocks of the type divide them, and every output of a layer goes through its norm.', remedy: 'Put a rule before it that keeps them, such as `norm[^.]*\\.weight$=f32`.' },
   'llama/malformed': { meaning: 'This is no `expression=type`.', remedy: 'Write one rule per word, without spaces.' },
   'llama/type': { meaning: 'ggml has no such type.', remedy: 'Write q4_K, q8_0, f16 and so on.' },
   'llama/lower-case': { meaning: 'Expressions are lower-cased before they are compiled.', remedy: 'Write them without capitals: `[^0-9]` for `\\D`.' },

@@ -1,9 +1,10 @@
-import type { Checkpoint } from '../../protocol';
+import type { Checkpoint, TensorInfo } from '../../protocol';
 import { rangeOf } from '../tree';
 import { problem, quantized } from './dialect';
 import type { Decision, Dialect, DialectProblem } from './dialect';
 import { describeShare } from './evaluate';
 import { ggmlName } from './ggmlTypes';
+import { explainOthers, vainRules } from './otherTensors';
 import { blockTraps, isRuleText, pieces, tensorRule, typeEntry, typeField } from './tensorTypes';
 import type { TypeEntry } from './tensorTypes';
 
@@ -45,10 +46,16 @@ export const llamaQuantize: Dialect = {
     }
     return {
       entries, otherwise: quantized('as the base type says', null, 16), unmatched: 'ignored', problems: [...file.problems, ...problems],
-      traps: (checkpoint, decisions) => [...overlaps(entries, checkpoint), ...blockTraps(entries, decisions, checkpoint, 'they become F16 with a warning.'), ...refusals(entries, checkpoint, decisions), ...writerLimits(entries[0], checkpoint)],
+      prepare: (checkpoint) => explainOthers(entries, checkpoint, isLeft, 'llama-quantize converts tensors of two dimensions whose names end in "weight", norms apart; others stay as city96\'s converter wrote them, vectors and tensors of up to 1,024 elements in F32.'),
+      traps: (checkpoint, decisions) => [...overlaps(entries, checkpoint), ...blockTraps(entries, decisions, checkpoint, 'they become F16 with a warning.'), ...refusals(entries, checkpoint, decisions), ...writerLimits(entries[0], checkpoint), ...vainRules(entries)],
     };
   },
 };
+
+/** llama.cpp, `tensor_allows_quantization` (2026-08); of models of pictures City96's build takes matrices alone. */
+function isLeft({ name, shape }: TensorInfo): boolean {
+  return shape.length !== 2 || !name.endsWith('weight') || name.includes('_norm.weight');
+}
 
 /** Rules that give one layer different types: which one counts depends on the version. */
 function overlaps(entries: readonly TypeEntry[], checkpoint: Checkpoint): DialectProblem[] {

@@ -1,9 +1,12 @@
-import type { Layer } from '../../protocol';
+import { counted, quoted } from '../../checkpoint/errors';
+import { isLowVector } from '../../checkpoint/vectors';
+import type { Checkpoint, Layer, TensorInfo } from '../../protocol';
 import { rangeOf } from '../tree';
 import { kept, problem, quantized } from './dialect';
 import type { Dialect, DialectProblem } from './dialect';
 import { describeShare } from './evaluate';
 import { ggmlName, ggmlTypes } from './ggmlTypes';
+import { explainOthers, vainRules } from './otherTensors';
 import { blockTraps, isRuleText, pieces, tensorRule, typeEntry, typeField } from './tensorTypes';
 import type { TypeEntry } from './tensorTypes';
 
@@ -11,7 +14,16 @@ import type { TypeEntry } from './tensorTypes';
 const never = ['img_in.', 'txt_in.', 'time_in.', 'vector_in.', 'guidance_in.', 'final_layer.', 'x_embedder.', 't_embedder.', 'y_embedder.', 'pos_embed', 'context_embedder.', 'time_embed.', 'label_emb.', 'embedding'];
 
 function isNever({ name }: Layer): boolean {
-  return never.some((part) => `${name}.weight`.includes(part));
+  return isNeverTensor(`${name}.weight`);
+}
+
+function isNeverTensor(name: string): boolean {
+  return never.some((part) => name.includes(part));
+}
+
+/** stable-diffusion.cpp, `tensor_should_be_converted` (2026-08). How many dimensions a tensor has does not matter. */
+function isLeft({ name, shape }: TensorInfo, { type }: TypeEntry): boolean {
+  return /\.(?:bias|scale|weight_scale)$/.test(name) || isNeverTensor(name) || (shape.at(-1) ?? 1) % (ggmlTypes[type]?.[1] ?? 1) !== 0;
 }
 
 /** Whether ggml's blocks fit; the tool leaves a tensor alone where they do not. */
@@ -58,7 +70,8 @@ export const stableDiffusionCpp: Dialect = {
         const leave = isNever(layer) ? 'kept: never converted' : entry && !fits(layer, entry.type) ? 'kept: its blocks do not fit' : undefined;
         return { entry: entry ?? null, treatment: leave ? { ...kept, label: leave } : entry?.treatment ?? quantized('as --type says', null, 16) };
       },
-      traps: (checkpoint, decisions) => [...blockTraps(entries, decisions, checkpoint, 'they stay as they are.'), ...entries.flatMap((entry) => {
+      prepare: (checkpoint) => explainOthers(entries, checkpoint, isLeft, 'stable-diffusion.cpp converts no .bias, .scale or .weight_scale, no embedder and no final layer, and nothing whose last dimension the blocks of a type do not divide.'),
+      traps: (checkpoint, decisions) => [...vainRules(entries), ...normTraps(entries, checkpoint), ...blockTraps(entries, decisions, checkpoint, 'they stay as they are.'), ...entries.flatMap((entry) => {
         const dead = checkpoint.layers.filter((layer) => entry.takes(layer) && isNever(layer));
         return dead.length === 0 ? [] : [problem('sdcpp/never-converted', 'warning', entry.range,
           `The tool never converts ${describeShare(dead, checkpoint)} of what this takes, such as "${dead[0]?.name ?? ''}": the rule has no effect on them.`)];
@@ -66,3 +79,13 @@ export const stableDiffusionCpp: Dialect = {
     };
   },
 };
+
+/** Norms that a rule takes along. They hold next to nothing, and every output of their layers goes through them. The bits of a type count its scales. */
+function normTraps(entries: readonly TypeEntry[], { tensors }: Checkpoint): DialectProblem[] {
+  return entries.flatMap((entry, i) => {
+    const [bits = 16] = ggmlTypes[entry.type] ?? [];
+    const low = tensors.filter((tensor) => isLowVector(tensor, Math.floor(bits)) && entry.names(tensor.name) && !isLeft(tensor, entry) && !entries.slice(0, i).some((earlier) => earlier.names(tensor.name)));
+    return low.length === 0 ? [] : [problem('sdcpp/norms', 'warning', entry.range,
+      `${quoted(entry.text)} takes ${counted(low.length, 'vector')} along, such as ${quoted(low[0]?.name ?? '')}: norms in ${entry.type} cost quality and save next to nothing. Put a rule before it that keeps them, such as "norm[^.]*\\.weight$=f32".`)];
+  });
+}

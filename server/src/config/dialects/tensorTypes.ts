@@ -23,7 +23,13 @@ export const typeField: Field = {
 
 /** One `expression=type`, with the offset of its first character. */
 export interface Piece { text: string; start: number }
-export interface TypeEntry extends DialectEntry { type: string }
+export interface TypeEntry extends DialectEntry {
+  type: string;
+  /** Whether it takes a tensor of this name. */
+  names(tensor: string): boolean;
+  /** Names nothing but tensors that the tool leaves as they are: see otherTensors.ts. */
+  inVain?: boolean;
+}
 
 /** Pieces between separators, each where it stands. */
 export function pieces(text: string, separator: RegExp): Piece[] {
@@ -53,14 +59,14 @@ export function typeEntry(file: DialectFile, written: string, expression: string
   const [bits = 16] = ggmlTypes[type] ?? [];
   // Rules are compared with each other, so every name comes many times.
   const known = new Map<string, boolean>();
-  const takes = (name: string): boolean => {
-    const found = known.get(name) ?? regex?.search(`${name}.weight`) === true;
-    known.set(name, found);
+  const names = (tensor: string): boolean => {
+    const found = known.get(tensor) ?? regex?.search(tensor) === true;
+    known.set(tensor, found);
     return found;
   };
   return [{
     text: written, range, type, isPath: false, elsewhere: !regex, treatment: bits >= 16 ? { ...kept, label: type, weightBits: bits, ...ggmlRecipes[type] } : quantized(type, bits, 16, ggmlRecipes[type]),
-    takes: ({ name }: Layer) => takes(name), matchesNothing: 'Names are those of the tensors in the file, .weight included; the expression may stand anywhere in them.',
+    names, takes: ({ name }: Layer) => names(`${name}.weight`), matchesNothing: 'Names are those of the tensors in the file, .weight included; the expression may stand anywhere in them.',
   }];
 }
 

@@ -54,10 +54,10 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
   ],
   convert_to_quant: [['formats', 'ctq/format'], ['embedders without the switch', 'ctq/embedders']],
   'vidit-q': [['bits', 'viditq/bits', 'viditq/mixed-precision', 'viditq/mixed-index'], ['w4a8.yaml says 6', 'viditq/file-name'], ['commented-out sections', 'viditq/empty-section'], ['empty expressions', 'viditq/empty-regex']],
-  'stable-diffusion.cpp': [['commas and equals signs', 'sdcpp/broken-rule', 'sdcpp/space'], ['case of types', 'sdcpp/type'], ['never converted', 'sdcpp/never-converted'], ['blocks', 'ggml/block-width']],
+  'stable-diffusion.cpp': [['commas and equals signs', 'sdcpp/broken-rule', 'sdcpp/space'], ['case of types', 'sdcpp/type'], ['never converted', 'sdcpp/never-converted'], ['norms are converted', 'sdcpp/norms'], ['blocks', 'ggml/block-width']],
   'llama-quantize': [
     ['overlaps', 'llama/overlap'], ['lower-cased', 'llama/lower-case'], ['ignored rules', 'llama/ignored'], ['syntax', 'llama/malformed', 'llama/type'], ['IQ types', 'llama/iq'], ['diffusers names', 'llama/diffusers-names'], ['five dimensions, long names', 'llama/five-dimensions', 'llama/long-name'],
-    ['what the converter keeps', 'city96-policy'],
+    ['what the converter keeps', 'ggml/other-tensors', 'city96-reshape'],
   ],
 };
 
