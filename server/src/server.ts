@@ -25,7 +25,7 @@ import { Workspace } from './workspace';
 interface InitializationOptions { engine?: { threads?: number }; device?: unknown; cacheDirectory?: string }
 
 /** The last are what tools leave beside their configs; a folder of samples is no reason to look again. */
-const watched = ['**/*.safetensors', '**/*.safetensors.index.json', '**/config.json', '**/model_index.json', '**/*.quant.{yaml,yml}', '**/*.bin', '**/modelopt_state.pth', '**/{model,scale,smooth,branch,wgts}.pt'];
+const watched = ['**/*.safetensors', '**/*.safetensors.index.json', '**/config.json', '**/model_index.json', '**/*.quant.{yaml,yml}', '**/*.bin', '**/modelopt_state.pth', '**/{model,scale,smooth,branch,wgts}.pt', '**/configs/**/*.{yaml,yml}'];
 
 export function startServer(connection: Connection, runtime: Runtime): void {
   new Server(connection, runtime).listen();

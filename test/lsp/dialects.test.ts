@@ -116,6 +116,22 @@ describe('files of other tools over the wire', function () {
     await client.end();
   });
 
+  it('shows what the files make together that a script names, as they are now', async () => {
+    const script = 'python -m deepcompressor.app.diffusion.ptq configs/int4.yaml configs/model.yaml\n';
+    const place = folder({ 'scripts/run.sh': script, 'configs/int4.yaml': 'quant:\n  wgts: {dtype: sint4}\n', 'configs/model.yaml': 'quant:\n  wgts: {skips: [embed]}\n' });
+    const client = start();
+    await client.initialize();
+    const uri = await open(client, join(place, 'scripts/run.sh'), script, 'shellscript');
+    const shown = async (): Promise<unknown[]> => (await pull(client, uri)).map(({ code }) => code);
+    assert.deepEqual(await shown(), ['dialect/no-checkpoint', 'deepcompressor-run/order']);
+    writeFileSync(join(place, 'configs/model.yaml'), 'quant:\n  wgts: {dtype: int4, skips: [embed]}\n');
+    await client.tell('workspace/didChangeWatchedFiles', { changes: [{ uri: URI.file(join(place, 'configs/model.yaml')).toString(), type: 2 }] });
+    await client.next('workspace/diagnostic/refresh');
+    await client.next('workspace/inlayHint/refresh');
+    assert.deepEqual(await shown(), ['dialect/no-checkpoint', 'deepcompressor-run/order', 'deepcompressor-run/overrides', 'deepcompressor/dtype']);
+    await client.end();
+  });
+
   it('says nothing of documents that are none, and forgets one that no longer is', async () => {
     const place = folder({ 'model.safetensors': weights });
     const client = start();

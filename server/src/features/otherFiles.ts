@@ -1,5 +1,5 @@
 /**
- * Which documents beside our configs the client sends: JSON, YAML, plain text and Python, by their content perhaps files of other tools. They are registered apart, each
+ * Which documents beside our configs the client sends: JSON, YAML, plain text, Python and shell scripts, by their content perhaps files of other tools. They are registered apart, each
  * feature for itself, so that what only our configs have (formatting, renaming and so on) does not stand in the way of other extensions there.
  * The listing of a checkpoint, which the server writes itself, only asks where its layers are spoken of.
  */
@@ -11,7 +11,7 @@ import type { ClientCapabilities } from 'vscode-languageserver';
 import { checkpointScheme } from '../language/checkpointText';
 import { completionTriggers } from '../language/completion';
 
-const documentSelector = ['json', 'jsonc', 'yaml', 'plaintext', 'python'].flatMap((language) => ['file', 'untitled'].map((scheme) => ({ language, scheme })));
+const documentSelector = ['json', 'jsonc', 'yaml', 'plaintext', 'python', 'shellscript'].flatMap((language) => ['file', 'untitled'].map((scheme) => ({ language, scheme })));
 
 /** undefined for clients that register nothing later: what they send is what they were told to. */
 export function otherFiles({ textDocument, workspace }: ClientCapabilities): BulkRegistration | undefined {

@@ -167,6 +167,14 @@ export const dialectCodes = {
   'deepcompressor/not-saved': { meaning: 'A run left settings (`wgts.pt`, `branch.pt`, `smooth.pt`) but not both `model.pt` and `scale.pt`, which the converter reads.', remedy: 'Run it again with `--save-model true`; what is cached is used again.' },
   'deepcompressor/merged': { meaning: 'A `__default__.yaml` lies beside the file, and deepcompressor merges it first.', remedy: 'Read what this file leaves out there, and in those of the folders above.' },
 
+  'deepcompressor-run/flag': { meaning: 'deepcompressor has no such flag, and stops. Flags are the paths of keys with dashes, without `quant` before them: `--wgts-dtype`.', remedy: 'Take the flag that the message names.' },
+  'deepcompressor-run/arguments': { meaning: 'A word of the command line is not taken as it is meant: files behind flags, files that a list or a switch takes for its value, values that are missing, or no config at all.', remedy: 'Put all files in one row, before the flags.' },
+  'deepcompressor-run/place': { meaning: 'deepcompressor takes configs in folders below its working directory alone.', remedy: 'Run it in the folder above `configs/`, and name files as `configs/….yaml`.' },
+  'deepcompressor-run/file': { meaning: 'A config that the command names is not there, counted from the folder of the script or one above it.', remedy: 'Correct the path. A script may also be run elsewhere: then nothing is said of what its files make together.' },
+  'deepcompressor-run/order': { meaning: 'The order in which files are merged: the `__default__` files of all folders on the way to them first, then the files, then the flags.', remedy: 'Nothing, if that is meant.' },
+  'deepcompressor-run/overrides': { meaning: 'A file or a flag sets keys that another file of the same command sets to another value; the later one counts.', remedy: 'Take one of the two files out, or change their order.' },
+  'deepcompressor-run/defaults': { meaning: 'A `__default__` file is merged before all files, those too that stand before the file it comes with, and what they set replaces its values.', remedy: 'Set such a key in a file of your own, and name it last.' },
+
   'viditq/bits': { meaning: 'Bits outside of 2 to 16.', remedy: 'Write a number in that range.' },
   'viditq/mixed-precision': { meaning: '`n_bits` is not one of `mixed_precision`.', remedy: 'Add it there, or take one of them.' },
   'viditq/file-name': { meaning: 'The name of the file claims other bits than it holds. The project\'s own `sigma/w4a8.yaml` says 6.', remedy: 'Correct one of the two.' },

@@ -67,7 +67,7 @@ const rootField: Field = {
 export const deepcompressor: Dialect = {
   root: () => rootField,
   id: 'deepcompressor', title: 'deepcompressor',
-  file: 'YAML with `quant.wgts`, `quant.ipts`, `quant.extra_wgts` or `quant.smooth`; the tool merges the `__default__.yaml` of every folder on the way to its files, then the files in order, and each is read by itself here',
+  file: 'YAML with `quant.wgts`, `quant.ipts`, `quant.extra_wgts` or `quant.smooth`; the tool merges the `__default__.yaml` of every folder on the way to its files, then the files in order, and each is read by itself here; a script that runs it shows what they make together',
   rule: 'An entry is a key of a fixed vocabulary of roles, such as `embed` or `ffn_down_proj`; never a name or a pattern.',
   unmatched: 'A key that is not in the vocabulary is a `KeyError`; one whose role the model lacks is passed over.',
   codes: ['deepcompressor/'],

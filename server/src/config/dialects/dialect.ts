@@ -94,6 +94,10 @@ export interface ParsedDialect {
   traps?(checkpoint: Checkpoint, decisions: readonly Decision[]): DialectProblem[];
   /** Traps that lie beside the file, whatever checkpoint its entries are counted on. */
   trapsBeside?(beside: Beside): DialectProblem[];
+  /** What becomes of layers is not known, since it stands in files that cannot be read. */
+  incomplete?: true;
+  /** What the file says together with the configs that it names, where it is nothing without them. @param folder that the file lies in */
+  withOthers?(folder: string): Promise<ParsedDialect>;
   /** Traps inside other files, of which little is read. */
   trapsInside?(inside: Inside): Promise<DialectProblem[]>;
 }

@@ -7,6 +7,7 @@ import { comfy } from './comfy';
 import { compressedTensors } from './compressedTensors';
 import { convertToQuant } from './convertToQuant';
 import { deepcompressor } from './deepcompressor';
+import { deepcompressorRun, isScript } from './deepcompressorRun';
 import type { Dialect, DialectFile } from './dialect';
 import { fqnToConfig } from './fqnToConfig';
 import { gguf } from './gguf';
@@ -31,7 +32,7 @@ import { unknownBackend } from './unknownBackend';
 import { viditq } from './viditq';
 
 /** In the order in which they are asked: the particular before the general. */
-export const dialects: readonly Dialect[] = [pipelineConfig, bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, nunchakuMetadata, sdnq, compressedTensors, unknownBackend, modeloptRecipe, hfQuantConfig, quantoMap, fqnToConfig, llmCompressor, deepcompressor, viditq, comfy, convertToQuant, stableDiffusionCpp, llamaQuantize];
+export const dialects: readonly Dialect[] = [pipelineConfig, bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, nunchakuMetadata, sdnq, compressedTensors, unknownBackend, modeloptRecipe, hfQuantConfig, quantoMap, fqnToConfig, llmCompressor, deepcompressor, deepcompressorRun, viditq, comfy, convertToQuant, stableDiffusionCpp, llamaQuantize];
 
 /** Reads a text as JSON or rules of `expression=type` or YAML, by what stands in it. @param name base name of the file */
 export function readDialectFile(name: string, document: TextDocument): DialectFile {
@@ -40,7 +41,7 @@ export function readDialectFile(name: string, document: TextDocument): DialectFi
     return { name, form: 'json', document, ...parseJsonTree(document) };
   }
   const plain: DialectFile = { name, form: 'text', document, root: null, problems: [] };
-  if (isRuleText(plain)) {
+  if (isScript(name) || isRuleText(plain)) {
     return plain;
   }
   return { name, form: 'yaml', document, ...parseTree(document) };
@@ -64,7 +65,7 @@ export function couldBePython(text: string): boolean {
 }
 
 /** What stands in every text of a tool that is known here. */
-const marks = /quantization_config|quant_method|load_in_[48]bit|quant_cfg|quant_algo|\b_type\b|Modifier["']?\s*:|\bquant["']?\s*:|\bn_bits\b|remain_fp_regex|layer_name_regex|["']activations["']\s*:\s*["'](?:none|q)|^\s*"?model\.[\w.]+"?\s*:\s*\d|format_version|[^=]=(?:i?q\d|b?f16|f32|tq\d|mxfp4)/im;
+const marks = /quantization_config|quant_method|load_in_[48]bit|quant_cfg|quant_algo|\b_type\b|Modifier["']?\s*:|\bquant["']?\s*:|\bn_bits\b|remain_fp_regex|layer_name_regex|["']activations["']\s*:\s*["'](?:none|q)|^\s*"?model\.[\w.]+"?\s*:\s*\d|format_version|deepcompressor[./]app[./]|[^=]=(?:i?q\d|b?f16|f32|tq\d|mxfp4)/im;
 /** Of convert_to_quant, whose files are small; other JSON has these too. */
 const weakMarks = /"(?:format|skip)"/;
 

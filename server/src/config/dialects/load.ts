@@ -72,9 +72,10 @@ function isTransformer(component: string): boolean {
 
 /** @param naming how a checkpoint is named here, for messages. */
 export async function applyDialect(dialect: Dialect, file: DialectFile, checkpointPath: string | undefined, store: CheckpointStore, around: Surroundings, naming = '--checkpoint folder'): Promise<LoadedDialect> {
-  const parsed = parseOf(dialect, file);
+  const alone = parseOf(dialect, file);
+  const parsed = around.folder === undefined ? alone : await alone.withOthers?.(around.folder) ?? alone;
   const { checkpoint, problems } = speaksOfLayers(dialect, file) ? await open(checkpointPath, store, dialect, naming, file.python?.at ?? top) : { problems: [] };
-  const { entries, decisions, problems: found } = checkpoint ? evaluate(parsed, checkpoint) : { entries: withoutLayers(parsed), decisions: [], problems: [] };
+  const { entries, decisions, problems: found } = checkpoint && !parsed.incomplete ? evaluate(parsed, checkpoint) : { entries: withoutLayers(parsed), decisions: [], problems: [] };
   const uncovered = { treatment: parsed.otherwise, layers: decisions.filter(({ entry }) => entry === null).map(({ layer }) => layer) };
   const asked = parsed.trapsBeside ?? parsed.trapsInside;
   const component = !asked || around.component === undefined ? undefined : checkpointPath === around.component ? checkpoint : await readable(around.component, store);

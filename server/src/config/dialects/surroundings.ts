@@ -11,6 +11,8 @@ export interface Surroundings {
   component?: string | undefined;
   /** Files of weights, and defaults that a tool merges, in the file's folder and in the folders inside it: relative to it with `/`, sorted. */
   files: readonly string[];
+  /** That the file lies in, absolute. */
+  folder?: string | undefined;
 }
 
 /** Names that say something of the file beside them; no tool leaves more than a few hundred shards. */
@@ -21,7 +23,7 @@ const limits = { files: 500, entries: 5000, depth: 1 };
 export async function surroundingsOf(path: string): Promise<Surroundings> {
   const folder = dirname(path);
   const { paths } = await findFiles([folder], (name) => telling.test(name), () => false, limits);
-  return { beside: await checkpointBeside(path), component: isSafetensors(path) ? path : /^(?:config|hf_quant_config)\.json$/.test(basename(path)) ? folder : undefined, files: paths.map((each) => relative(folder, each).split(sep).join('/')) };
+  return { folder, beside: await checkpointBeside(path), component: isSafetensors(path) ? path : /^(?:config|hf_quant_config)\.json$/.test(basename(path)) ? folder : undefined, files: paths.map((each) => relative(folder, each).split(sep).join('/')) };
 }
 
 /** A component's own folder for its config.json; otherwise the pipeline that the file lies in, or the one beside it. */

@@ -44,9 +44,12 @@ export function outcomeText({ quantized, kept, all }: Outcome): string {
 
 export interface Outcome { quantized: Layer[]; kept: Layer[]; all: readonly Layer[] }
 
-/** What the whole file does. undefined without layers, while the text is not read to its end, and where Python leaves something to a run of the program. */
+/**
+ * What the whole file does. undefined without layers, while the text, or another one that says so, is not read to its end, and where Python leaves something to a run of
+ * the program.
+ */
 export function outcome({ decisions, checkpoint, broken, file }: DialectModel): Outcome | undefined {
-  if (!checkpoint || checkpoint.layers.length === 0 || broken || file.python?.open) {
+  if (!checkpoint || decisions.length === 0 || broken || file.python?.open) {
     return undefined;
   }
   const [quantized, kept]: [Layer[], Layer[]] = [[], []];

@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { CheckpointStore } from '../../../../server/src/checkpoint';
 import { encoders } from '../../../../server/src/checkpoint/values';
 import { headerOf } from '../../../../server/src/config/dialects/headerFile';
-import { loadDialect } from '../../../../server/src/config/dialects/load';
+import { loadDialects } from '../../../../server/src/config/dialects/load';
 import { temporaryFolders } from '../../../fixtures/folder';
 import { random } from '../../../fixtures/random';
 import { safetensors } from '../../../fixtures/safetensors';
@@ -51,7 +51,7 @@ describe('the order of the two weights in a byte', () => {
   const found = async (place: string, name: string, against: string, store = new CheckpointStore()): Promise<[severity: string, marked: string, message: string][]> => {
     const path = join(place, name);
     const text = name.endsWith('.safetensors') ? await headerOf(path, store) ?? '' : readFileSync(path, 'utf8');
-    const loaded = await loadDialect(documentOf(text, basename(name)), path, store, join(place, against));
+    const [loaded] = await loadDialects(documentOf(text, basename(name)), path, store, join(place, against));
     return (loaded?.problems ?? []).filter(({ code }) => code === 'dialect/half-order').map(({ severity, range, message }) => [severity, range ? documentOf(text).getText(range) : '', message]);
   };
   const comfy = (first: Half, { name = 'model.diffusion_model.double_blocks.0.img_mlp.0', note = {}, of = values } = {}): Buffer =>
@@ -127,7 +127,7 @@ describe('the header of a file for ComfyUI', () => {
     const values = weights(rows, columns, 1);
     const header = JSON.stringify({ format_version: '1.0', layers: { [name]: { format: 'float8_e4m3fn' } } });
     const place = folder({ 'file.safetensors': safetensors(packed(`${name}.weight`, values, 'high'), { _quantization_metadata: header }), 'original.safetensors': safetensors({ 'other.weight': { dtype: 'BF16', shape: [rows, columns] } }) });
-    const loaded = await loadDialect(documentOf(header, 'file.safetensors'), join(place, 'file.safetensors'), new CheckpointStore(), join(place, 'original.safetensors'));
+    const [loaded] = await loadDialects(documentOf(header, 'file.safetensors'), join(place, 'file.safetensors'), new CheckpointStore(), join(place, 'original.safetensors'));
     assert.deepEqual(loaded?.problems.map(({ code }) => code), ['comfy/storage']);
   });
 });
