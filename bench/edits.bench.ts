@@ -104,7 +104,7 @@ async function main(): Promise<void> {
     let before: Dialect | undefined; // as the server remembers it
     const theirs: Step = async (document, offset) => {
       const started = now();
-      const model = await buildDialectModel(document, store, () => Promise.resolve({ beside: join(folder, 'transformer'), files: [] }), before);
+      const model = await buildDialectModel(document, store, () => Promise.resolve({ beside: join(folder, 'transformer'), files: [], packages: new Map() }), before);
       before = model?.dialect ?? before;
       return answered(started, now(), () => (model ? diagnostics(model, undefined).length : 0), () => model && completeDialect(model, document.positionAt(offset), { snippets: true }));
     };

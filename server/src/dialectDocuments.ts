@@ -61,10 +61,10 @@ export class DialectDocuments {
     return { chosen: await this.chosen(uri), ...await this.aroundOf(uri) };
   }
 
-  /** Looked up once: it takes a look into every folder beside the file. */
+  /** Looked up once: it takes a look into every folder beside the file, and into those above it. */
   private aroundOf(uri: string): Promise<Surroundings> {
     const path = configPath(uri);
-    const known = this.around.get(uri) ?? (path === undefined ? Promise.resolve({ files: [] }) : surroundingsOf(path));
+    const known = this.around.get(uri) ?? (path === undefined ? Promise.resolve({ files: [], packages: new Map() }) : surroundingsOf(path));
     this.around.set(uri, known);
     return known;
   }

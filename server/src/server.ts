@@ -6,6 +6,7 @@ import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { ReportCache } from './analysis/cache';
 import type { CheckpointStore } from './checkpoint';
 import { CheckpointSetting } from './checkpointSetting';
+import { packageGlobs } from './config/dialects/packageFiles';
 import { asResponseError, safely, send } from './connectionErrors';
 import { Documents } from './documents';
 import type { Engine } from './engine/client';
@@ -24,8 +25,8 @@ import { Workspace } from './workspace';
 /** What the client may send along; every field is optional and has a default. */
 interface InitializationOptions { engine?: { threads?: number }; device?: unknown; cacheDirectory?: string }
 
-/** The last are what tools leave beside their configs; a folder of samples is no reason to look again. */
-const watched = ['**/*.safetensors', '**/*.safetensors.index.json', '**/config.json', '**/model_index.json', '**/*.quant.{yaml,yml}', '**/*.bin', '**/modelopt_state.pth', '**/{model,scale,smooth,branch,wgts}.pt', '**/configs/**/*.{yaml,yml}'];
+/** What tools leave beside their configs or are told there (a folder of samples is no reason to look again), and where versions of packages stand. */
+const watched = ['**/*.safetensors', '**/*.safetensors.index.json', '**/config.json', '**/model_index.json', '**/*.quant.{yaml,yml}', '**/*.bin', '**/modelopt_state.pth', '**/{model,scale,smooth,branch,wgts}.pt', '**/configs/**/*.{yaml,yml}', ...packageGlobs];
 
 export function startServer(connection: Connection, runtime: Runtime): void {
   new Server(connection, runtime).listen();

@@ -8,6 +8,7 @@ import type { ConfigProblem } from '../codes';
 import type { TreeNode } from '../tree';
 import type { DialectCode } from './codes';
 import type { Field, NameRule } from './field';
+import type { Packages } from './packages';
 import type { PythonSection } from './python/sections';
 import type { Equivalent } from './recipes';
 
@@ -102,12 +103,13 @@ export interface ParsedDialect {
   trapsInside?(inside: Inside): Promise<DialectProblem[]>;
 }
 
-/** What lies beside a file: names and headers, never data. */
+/** What lies beside a file: names and headers, never data; and what its project says of versions. */
 export interface Beside {
   /** Files of weights and defaults in its folder and in the folders inside it: relative, with `/`, sorted. */
   files: readonly string[];
   /** The weights that the file describes, where there are some that can be read. */
   component?: Checkpoint | undefined;
+  packages: Packages;
 }
 
 export interface Inside {

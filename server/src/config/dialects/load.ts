@@ -36,7 +36,10 @@ const top: Range = { start: { line: 0, character: 0 }, end: { line: 0, character
  */
 export async function loadDialects(document: TextDocument, path: string, store: CheckpointStore, given?: string): Promise<LoadedDialect[]> {
   const found = readDialects(basename(path), document);
-  const around = found.length > 0 ? await surroundingsOf(path) : { files: [] };
+  if (found.length === 0) {
+    return [];
+  }
+  const around = await surroundingsOf(path);
   return Promise.all(found.map(async ({ dialect, file }) => applyDialect(dialect, file, given ?? await handedTo(file) ?? around.beside, store, around)));
 }
 
@@ -79,7 +82,7 @@ export async function applyDialect(dialect: Dialect, file: DialectFile, checkpoi
   const uncovered = { treatment: parsed.otherwise, layers: decisions.filter(({ entry }) => entry === null).map(({ layer }) => layer) };
   const asked = parsed.trapsBeside ?? parsed.trapsInside;
   const component = !asked || around.component === undefined ? undefined : checkpointPath === around.component ? checkpoint : await readable(around.component, store);
-  const beside = [...parsed.trapsBeside?.({ files: around.files, component }) ?? [], ...await parsed.trapsInside?.({ component, checkpoint }) ?? []];
+  const beside = [...parsed.trapsBeside?.({ files: around.files, component, packages: around.packages }) ?? [], ...await parsed.trapsInside?.({ component, checkpoint }) ?? []];
   const all = [...parsed.problems, ...problems, ...found, ...beside, ...await pythonTraps(file)];
   return { dialect, file, parsed, checkpointPath, checkpoint, entries, decisions, uncovered, problems: (file.python ? all.map((each) => inPython(each, file)) : all).sort(byPlace) };
 }

@@ -1,8 +1,10 @@
-/** What lies around a file of another tool, by the names of files alone. */
+/** What lies around a file of another tool: files by their names, and the versions of packages that the project says. */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { findFiles } from '../../workspaceFiles';
 import { isSafetensors } from './headerFile';
+import { packagesAround } from './packageFiles';
+import type { Packages } from './packages';
 
 export interface Surroundings {
   /** The checkpoint that the file is about unless another is named, absolute. */
@@ -13,6 +15,7 @@ export interface Surroundings {
   files: readonly string[];
   /** That the file lies in, absolute. */
   folder?: string | undefined;
+  packages: Packages;
 }
 
 /** Names that say something of the file beside them; no tool leaves more than a few hundred shards. */
@@ -23,7 +26,7 @@ const limits = { files: 500, entries: 5000, depth: 1 };
 export async function surroundingsOf(path: string): Promise<Surroundings> {
   const folder = dirname(path);
   const { paths } = await findFiles([folder], (name) => telling.test(name), () => false, limits);
-  return { folder, beside: await checkpointBeside(path), component: isSafetensors(path) ? path : /^(?:config|hf_quant_config)\.json$/.test(basename(path)) ? folder : undefined, files: paths.map((each) => relative(folder, each).split(sep).join('/')) };
+  return { folder, beside: await checkpointBeside(path), component: isSafetensors(path) ? path : /^(?:config|hf_quant_config)\.json$/.test(basename(path)) ? folder : undefined, files: paths.map((each) => relative(folder, each).split(sep).join('/')), packages: await packagesAround(path) };
 }
 
 /** A component's own folder for its config.json; otherwise the pipeline that the file lies in, or the one beside it. */

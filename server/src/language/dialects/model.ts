@@ -36,7 +36,10 @@ export async function buildDialectModels(document: TextDocument, store: Checkpoi
     return model ? [model] : [];
   }
   const found = couldBePython(document.getText()) ? readDialects(name, document) : [];
-  const around = found.length > 0 ? await sources() : { files: [] };
+  if (found.length === 0) {
+    return [];
+  }
+  const around = await sources();
   return Promise.all(found.map(async ({ dialect, file }) => ({
     ...await applyDialect(dialect, file, await handedTo(file) ?? around.chosen ?? around.beside, store, around, naming), document, root: dialect.root(file), broken: false,
   })));

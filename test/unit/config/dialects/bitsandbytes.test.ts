@@ -53,7 +53,7 @@ describe('bitsandbytes in diffusers', () => {
   it('finds nothing wrong with a good config', () => assert.deepEqual(codes(text({ llm_int8_skip_modules: ['norm_out'] }), evaluated('diffusers-bitsandbytes', text({ llm_int8_skip_modules: ['norm_out'] }), flux).all), []));
 
   it('names what a packed weight lacks', () => {
-    const { all } = evaluated('diffusers-bitsandbytes', text({}), flux, undefined, { files: [], component: saved(['absmax', 'nested_absmax']) });
+    const { all } = evaluated('diffusers-bitsandbytes', text({}), flux, undefined, { files: [], component: saved(['absmax', 'nested_absmax']), packages: new Map() });
     assert.match(all.map(({ message }) => message).join(), /^1 of 2 packed weights beside this file lack what they are unpacked with, such as "b\.weight\.quant_state\.bitsandbytes__nf4", "b\.weight\.quant_map", "b\.weight\.nested_quant_map": diffusers stops/);
   });
 

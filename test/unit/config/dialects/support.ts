@@ -5,6 +5,9 @@ import { dialectCodes } from '../../../../server/src/config/dialects/codes';
 import type { Beside, ParsedDialect } from '../../../../server/src/config/dialects/dialect';
 import { evaluate } from '../../../../server/src/config/dialects/evaluate';
 import type { Evaluation } from '../../../../server/src/config/dialects/evaluate';
+import { allowedBy } from '../../../../server/src/config/dialects/packages';
+import type { Packages } from '../../../../server/src/config/dialects/packages';
+import { readRequirements } from '../../../../server/src/config/dialects/requirements';
 import type { Checkpoint, Problem } from '../../../../server/src/protocol';
 
 export function documentOf(text: string, name = 'config.json'): TextDocument {
@@ -22,10 +25,10 @@ export function parsed(id: string | null, text: string, name = 'config.json'): P
   return dialect.parse(file);
 }
 
-export function evaluated(id: string | null, text: string, checkpoint: Checkpoint, name?: string, beside?: Beside): Evaluation & { all: Problem[] } {
+export function evaluated(id: string | null, text: string, checkpoint: Checkpoint, name?: string, beside: Beside = { files: [], packages: new Map() }): Evaluation & { all: Problem[] } {
   const dialect = parsed(id, text, name);
   const evaluation = evaluate(dialect, checkpoint);
-  return { ...evaluation, all: [...dialect.problems, ...evaluation.problems, ...beside ? dialect.trapsBeside?.(beside) ?? [] : []] };
+  return { ...evaluation, all: [...dialect.problems, ...evaluation.problems, ...dialect.trapsBeside?.(beside) ?? []] };
 }
 
 /** `severity code [text under the range]`, one per problem. */
@@ -41,11 +44,17 @@ export function config(quantization: Record<string, unknown>): string {
 /** A trap: its code, a text that falls into it, the place it marks, and a text that does not, each on a checkpoint of its own where one is given. */
 export type Trap = [code: string, bad: string, marked: string, good: string, goodCheckpoint?: Checkpoint | undefined, badCheckpoint?: Checkpoint | undefined, beside?: { good: Beside; bad: Beside }];
 
-/** A trap that one text falls into or not by what lies beside it: names of files, or the tensors of its component. */
-export function besideTrap(code: string, text: string, marked: string, bad: readonly string[] | Checkpoint, good: readonly string[] | Checkpoint): Trap {
-  const beside = (what: readonly string[] | Checkpoint): Beside => ('tensors' in what ? { files: [], component: what } : { files: what });
+/** Versions as a requirements.txt with these lines allows them. */
+export function requiring(...lines: string[]): Packages {
+  return new Map(readRequirements(lines.join('\n')).requirements.map(({ name, specifiers, line }) => [name, allowedBy(specifiers, `${name}${specifiers} (requirements.txt, line ${line + 1})`)]));
+}
+
+/** A trap that one text falls into or not by what lies beside it: names of files, the tensors of its component, versions. */
+export function besideTrap(code: string, text: string, marked: string, bad: BesideText, good: BesideText): Trap {
+  const beside = (what: BesideText): Beside => ({ files: [], packages: new Map(), ...what instanceof Map ? { packages: what as Packages } : Array.isArray(what) ? { files: what as string[] } : 'tensors' in what ? { component: what } : what });
   return [code, text, marked, text, undefined, undefined, { good: beside(good), bad: beside(bad) }];
 }
+type BesideText = readonly string[] | Checkpoint | Packages | Partial<Beside>;
 
 /** Declares one test per trap, and one that says that every code with this prefix has a trap. */
 export function describeTraps(prefix: string, id: string | null, traps: readonly Trap[], checkpoint: Checkpoint, name?: string): void {

@@ -77,7 +77,7 @@ describe('the checkpoint of a file of another tool', () => {
     const path = async (name: string, sources: Record<string, string>): Promise<string | undefined> => {
       const file = join(place, name, 'config.json');
       const absolute = Object.fromEntries(Object.entries(sources).map(([key, value]) => [key, join(place, value)]));
-      const model = await buildDialectModel(TextDocument.create(`file://${file}`, 'json', 1, readFileSync(file, 'utf8')), store, () => Promise.resolve({ files: [], ...absolute }));
+      const model = await buildDialectModel(TextDocument.create(`file://${file}`, 'json', 1, readFileSync(file, 'utf8')), store, () => Promise.resolve({ files: [], packages: new Map(), ...absolute }));
       return model?.checkpointPath?.slice(place.length + 1);
     };
     assert.equal(await path('a', { beside: 'a' }), 'a');

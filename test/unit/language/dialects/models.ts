@@ -9,7 +9,7 @@ export interface Options { checkpoint?: Checkpoint; name?: string; before?: Dial
 /** What the features see for this text; without a checkpoint none stands beside it. */
 export async function dialectModel(text: string, { checkpoint, name = 'config.json', before }: Options = {}): Promise<DialectModel | undefined> {
   const store = { recent: () => Promise.resolve(checkpoint) } as unknown as CheckpointStore;
-  return buildDialectModel(TextDocument.create(`file:///project/${name}`, 'json', 1, text), store, () => Promise.resolve({ files: [], ...(checkpoint ? { chosen: '/project' } : {}) }), before);
+  return buildDialectModel(TextDocument.create(`file:///project/${name}`, 'json', 1, text), store, () => Promise.resolve({ files: [], packages: new Map(), ...(checkpoint ? { chosen: '/project' } : {}) }), before);
 }
 
 /** The same for a text with `|` where the cursor stands. @throws when no tool is recognised */

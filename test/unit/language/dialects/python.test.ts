@@ -16,7 +16,7 @@ const head = 'from diffusers import BitsAndBytesConfig, TorchAoConfig, PipelineQ
 
 async function models(text: string, checkpoint = layers): Promise<DialectModel[]> {
   const store = { recent: () => Promise.resolve(checkpoint) } as unknown as CheckpointStore;
-  return buildDialectModels(TextDocument.create('file:///project/run.py', 'python', 1, text), store, () => Promise.resolve({ files: [], chosen: '/project/flux' }));
+  return buildDialectModels(TextDocument.create('file:///project/run.py', 'python', 1, text), store, () => Promise.resolve({ files: [], packages: new Map(), chosen: '/project/flux' }));
 }
 
 /** The text without its `|`, which becomes a position. */
