@@ -132,6 +132,35 @@ describe('files of other tools over the wire', function () {
     await client.end();
   });
 
+  it('follows the versions that the project says, and asks to be told of them', async () => {
+    const torchao = '{"quantization_config": {"quant_method": "torchao", "quant_type": {"default": {"_type": "Int8WeightOnlyConfig", "_version": 2, "_data": {}}}}}';
+    const place = folder({ 'requirements.txt': 'torchao==0.14.1\n', 'flux/transformer/config.json': torchao });
+    const client = start();
+    client.connection.onRequest('workspace/configuration', () => ['']);
+    await client.ask('initialize', { processId: null, rootUri: null, capabilities: vscodeLike });
+    await client.tell('initialized', {});
+    const { registrations } = await client.next<RegistrationParams>('client/registerCapability');
+    const watched = registrations.flatMap(({ registerOptions }) => (registerOptions as { watchers: { globPattern: string }[] }).watchers.map(({ globPattern }) => globPattern));
+    assert.deepEqual(['requirements', 'pyproject.toml', 'poetry', 'nvidia_modelopt'].filter((name) => !watched.some((glob) => glob.includes(name))), []);
+    await client.next('client/registerCapability');
+    await client.next('client/registerCapability');
+    const uri = await open(client, join(place, 'flux/transformer/config.json'), torchao);
+    const shown = async (): Promise<unknown[]> => (await pull(client, uri)).filter(({ code }) => String(code).startsWith('torchao/')).map(({ code, message }) => [code, /torchao\S* \([^)]*\)/.exec(String(message))?.[0]]);
+    const written = async (requirements: string): Promise<unknown[]> => {
+      writeFileSync(join(place, 'requirements.txt'), requirements);
+      await client.tell('workspace/didChangeWatchedFiles', { changes: [{ uri: URI.file(join(place, 'requirements.txt')).toString(), type: 2 }] });
+      for (const what of ['diagnostic', 'inlayHint', 'codeLens']) {
+        await client.next(`workspace/${what}/refresh`);
+      }
+      return shown();
+    };
+    const where = (line: string): string => `${line} (../../requirements.txt, line 1)`;
+    assert.deepEqual(await shown(), [['torchao/old', where('torchao==0.14.1')], ['torchao/config-version', where('torchao==0.14.1')]]);
+    assert.deepEqual(await written('torchao==0.18.0\n'), []);
+    assert.deepEqual(await written('torchao<0.13\n'), [['torchao/old', where('torchao<0.13')], ['torchao/config-version', where('torchao<0.13')]]);
+    await client.end();
+  });
+
   it('says nothing of documents that are none, and forgets one that no longer is', async () => {
     const place = folder({ 'model.safetensors': weights });
     const client = start();

@@ -41,7 +41,7 @@ type Kind = 'skip' | 'settings' | 'block';
 interface RoundEntry extends DialectEntry { kind: Kind; group: number; find?(name: string): boolean }
 
 export const autoRound = backend({
-  fields, source: 'diffusers 0.40, `AutoRoundConfig`, and AutoRound\'s inference (2026-08)',
+  fields, source: 'diffusers 0.40, `AutoRoundConfig`, and AutoRound\'s inference (2026-08)', since: '0.39',
   id: 'diffusers-auto-round', title: 'AutoRound in diffusers', methods: ['auto-round', 'auto_round'], codes: ['autoround/'],
   rule: '`block_name_to_quantize` is compared with the beginning of a name, dots or not; a key of `extra_config` is a whole name, and where it is none an expression for `re.search`; `modules_to_not_convert` holds expressions for `re.search` and wins over all.',
   unmatched: 'Passed over without a word.',

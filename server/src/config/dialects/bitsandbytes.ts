@@ -4,7 +4,7 @@ import { named } from './field';
 import type { FieldTable } from './field';
 import type { Fields } from './fields';
 import { modules } from './offers';
-import { backend, byName, fp32Modules, skipList } from './quantizationConfig';
+import { backend, byName, fp32Modules, skipList, tooOld } from './quantizationConfig';
 import { equivalent, float, float32Scales, int } from './recipes';
 import type { Equivalent } from './recipes';
 
@@ -37,7 +37,7 @@ const fields: FieldTable = {
 };
 
 export const bitsandbytes = backend({
-  fields, source: 'diffusers 0.40, `BitsAndBytesConfig`',
+  fields, source: 'diffusers 0.40, `BitsAndBytesConfig`', since: '0.31',
   id: 'diffusers-bitsandbytes', title: 'bitsandbytes in diffusers', methods: ['bitsandbytes', 'bitsandbytes_4bit', 'bitsandbytes_8bit'], codes: ['bitsandbytes/'],
   file: '`quantization_config` in a component\'s `config.json` with `load_in_4bit` or `load_in_8bit` true, or `quant_method` `bitsandbytes`',
   rule: 'A layer is kept when the last segment of its name is the entry, when the entry followed by a dot stands anywhere in its path, or when the path is the entry; nothing is anchored, and there are no wildcards.',
@@ -55,7 +55,8 @@ export const bitsandbytes = backend({
   const builtin = fp32Modules(fields, takes);
   return {
     entries, otherwise, unmatched: 'ignored', builtin,
-    trapsBeside: ({ component }) => (component && otherwise.kind === 'quantize' ? weightTraps(fields, four ? 'load_in_4bit' : 'load_in_8bit', component, [...entries, ...builtin(component)]) : []),
+    trapsBeside: ({ component, packages }) => [...tooOld('bitsandbytes/old', fields.keyRange(four ? 'load_in_4bit' : 'load_in_8bit'), packages, 'bitsandbytes', '0.43.3'),
+      ...component && otherwise.kind === 'quantize' ? weightTraps(fields, four ? 'load_in_4bit' : 'load_in_8bit', component, [...entries, ...builtin(component)]) : []],
   };
 });
 

@@ -1,11 +1,13 @@
 /** ModelOpt as a backend of diffusers. Its own files are in modeloptRecipe.ts. */
 import type { Granularity, Quantizer, Range } from '../../protocol';
 import { kept, problem, quantized } from './dialect';
-import type { DialectEntry } from './dialect';
+import type { DialectEntry, DialectProblem } from './dialect';
 import type { FieldTable } from './field';
 import type { Fields } from './fields';
 import { compileFnmatch } from './fnmatch';
 import { modules } from './offers';
+import { certain } from './packages';
+import type { Packages } from './packages';
 import { backend, byName, fp32Modules, pickledWeights, skipList } from './quantizationConfig';
 import { describeShare } from './evaluate';
 import { keepOriginal } from '../../methods/method';
@@ -53,16 +55,13 @@ const fields: FieldTable = {
 };
 
 export const modelopt = backend({
-  fields, source: 'diffusers 0.40, `NVIDIAModelOptConfig`',
+  fields, source: 'diffusers 0.40, `NVIDIAModelOptConfig`', since: '0.36',
   id: 'diffusers-modelopt', title: 'ModelOpt in diffusers', methods: ['modelopt'], codes: ['modelopt/'],
   rule: 'An entry becomes the glob `*entry*`, compared by `fnmatch` with the names of quantizers, which end in `.weight_quantizer`: it takes what it stands in, anywhere.',
   unmatched: 'Passed over without a word.',
 }, (fields) => {
   fields.check('info', 'It is taken as a parameter of calibration.');
   const otherwise = readType(fields);
-  if (!fields.has('modelopt_config')) {
-    fields.report('modelopt/list-config', 'info', fields.keyRange('quant_method'), 'With ModelOpt 0.44 or later this raises "TypeError: \'list\' object is not a mapping": pin an older one, or use a diffusers with pull request 14536.');
-  }
   const fp32 = fp32Modules(fields, takes);
   return {
     entries: skipList(fields.names('modules_to_not_convert', true), takes), otherwise, unmatched: 'ignored',
@@ -73,10 +72,21 @@ export const modelopt = backend({
       return first ? [problem('modelopt/builtin-skips', 'info', fields.keyRange('quant_type'),
         `ModelOpt's own exclusion list keeps ${describeShare(own.map(({ layer }) => layer), checkpoint)}, such as "${first.layer.name}" (${first.entry?.text ?? ''}).`)] : [];
     },
-    trapsBeside: ({ files }) => [...files.filter((name) => name === 'modelopt_state.pth'), ...pickledWeights(files)].slice(0, 1).map((name) => problem('modelopt/pickle', 'warning', fields.keyRange('quant_method'),
-      `"${name}" is a Python pickle: only ModelOpt reads these weights (enable_huggingface_checkpointing() before from_pretrained), and reading a pickle can run code. Quantize the original again, or export it with ModelOpt's export_hf_checkpoint, which writes safetensors.`)),
+    trapsBeside: ({ files, packages }) => [...fields.has('modelopt_config') ? [] : listConfig(fields, packages),
+      ...[...files.filter((name) => name === 'modelopt_state.pth'), ...pickledWeights(files)].slice(0, 1).map((name) => problem('modelopt/pickle', 'warning', fields.keyRange('quant_method'),
+        `"${name}" is a Python pickle: only ModelOpt reads these weights (enable_huggingface_checkpointing() before from_pretrained), and reading a pickle can run code. Quantize the original again, or export it with ModelOpt's export_hf_checkpoint, which writes safetensors.`))],
   };
 });
+
+/** diffusers up to 0.40 builds ModelOpt's config as a mapping, which it was before 0.44. */
+function listConfig(fields: Fields, packages: Packages): DialectProblem[] {
+  const since = certain(packages, 'nvidia-modelopt', { from: '0.44' });
+  const without = certain(packages, 'diffusers', { before: '0.41' });
+  const raises = 'diffusers up to 0.40 raises "TypeError: \'list\' object is not a mapping"';
+  return certain(packages, 'nvidia-modelopt', { before: '0.44' }) ? [] : [since && without ?
+    problem('modelopt/list-config', 'error', fields.keyRange('quant_method'), `With ModelOpt 0.44 or later ${raises}: here ${without} stands beside ${since}. Pin nvidia-modelopt below 0.44, or write modelopt_config.`) :
+    problem('modelopt/list-config', since ? 'warning' : 'info', fields.keyRange('quant_method'), `With ModelOpt 0.44 or later${since ? ` (here ${since})` : ''} ${raises}: pin nvidia-modelopt below 0.44, or use a diffusers with pull request 14536.`)];
+}
 
 const exclusionList = 'ModelOpt\'s own exclusion list';
 

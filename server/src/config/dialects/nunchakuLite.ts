@@ -37,7 +37,7 @@ interface Section { operation: Operation; fields: Fields; precision: string; gro
 
 /** Lists of exact module paths. The one backend that stops at a name that is not there. */
 export const nunchakuLite = backend({
-  fields, source: 'diffusers 0.40, `NunchakuLiteQuantizationConfig`',
+  fields, source: 'diffusers 0.40, `NunchakuLiteQuantizationConfig`', since: '0.40',
   id: 'diffusers-nunchaku-lite', title: 'nunchaku_lite in diffusers', methods: ['nunchaku_lite'], codes: ['nunchaku/'],
   rule: 'A target is the full path of one layer; nothing is expanded.',
   unmatched: 'An error: every target must be there and have whole numbers of inputs and outputs.',

@@ -1,6 +1,6 @@
 /** What diffusers' backends share: a `quantization_config` in a component's config.json, and modules that a model class keeps in float32. */
 import { keptInFp32 } from './models';
-import type { Checkpoint } from '../../protocol';
+import type { Checkpoint, Range } from '../../protocol';
 import type { Located } from '../parse';
 import { find } from '../tree';
 import type { MapNode } from '../tree';
@@ -9,6 +9,8 @@ import type { Dialect, DialectEntry, DialectFacts, DialectFile, DialectProblem, 
 import { Fields } from './fields';
 import type { DialectCode } from './codes';
 import type { Field, FieldTable, NameRule } from './field';
+import { certain } from './packages';
+import type { Packages } from './packages';
 
 /** The mapping under `quantization_config`, or a file that is one itself. */
 export function quantizationConfig({ root }: DialectFile): MapNode | undefined {
@@ -53,7 +55,7 @@ export function byName(takes: (entry: string, layer: string) => boolean, offers:
 }
 
 /** A backend of diffusers: recognised by `quant_method`, reads the one mapping. */
-export function backend({ methods, fields, source, ...facts }: Omit<DialectFacts, 'file'> & { methods: readonly string[]; file?: string; fields: FieldTable; source: string }, read: (fields: Fields, problems: DialectProblem[], file: DialectFile) => Omit<ParsedDialect, 'problems'>): Dialect {
+export function backend({ methods, fields, source, since, ...facts }: Omit<DialectFacts, 'file'> & { methods: readonly string[]; file?: string; fields: FieldTable; source: string; /** The first diffusers that has it. */ since?: string }, read: (fields: Fields, problems: DialectProblem[], file: DialectFile) => Omit<ParsedDialect, 'problems'>): Dialect {
   const { title } = facts;
   const section: Field = { type: 'map', doc: `How ${title} quantizes this component.`, fields: { quant_method: methodField, ...fields }, source };
   return {
@@ -67,7 +69,18 @@ export function backend({ methods, fields, source, ...facts }: Omit<DialectFacts
       if (!node) {
         return { entries: [], otherwise: kept, problems: file.problems, unmatched: 'ignored' };
       }
-      return { ...read(new Fields(node, `quantization_config (${title})`, problems, file.document, section), problems, file), problems: [...file.problems, ...problems] };
+      const mapping = new Fields(node, `quantization_config (${title})`, problems, file.document, section);
+      const { trapsBeside, ...parsed } = read(mapping, problems, file);
+      return {
+        ...parsed, problems: [...file.problems, ...problems],
+        trapsBeside(beside) {
+          // A text encoder is loaded by transformers, whatever diffusers is there.
+          const packages: Packages = find(file.root, 'architectures') ? new Map() : beside.packages;
+          const older = since === undefined ? undefined : certain(packages, 'diffusers', { before: since });
+          return [...older ? [problem('dialect/diffusers', 'error', mapping.keyRange('quant_method'), `diffusers before ${since ?? ''} knows no ${title.replace(' in diffusers', '')} ("Unknown quantization type"); here stands ${older}. Take diffusers ${since ?? ''} or later.`)] : [],
+            ...trapsBeside?.({ ...beside, packages }) ?? []];
+        },
+      };
     },
   };
 }
@@ -92,6 +105,8 @@ export function pickledWeights(files: readonly string[]): string[] {
   return files.some((name) => /^[^/]+\.safetensors$/.test(name)) ? [] : files.filter((name) => /^(?:diffusion_pytorch_model|pytorch_model|model)[^/]*\.bin$/.test(name));
 }
 
-export function hint(problems: DialectProblem[], code: DialectCode, fields: Fields, key: string, message: string): void {
-  problems.push(problem(code, 'hint', fields.keyRange(key), message));
+/** diffusers stops where a package is older than its quantizer needs. */
+export function tooOld(code: DialectCode, range: Range, packages: Packages, name: string, needed: string): DialectProblem[] {
+  const old = certain(packages, name, { before: needed });
+  return old ? [problem(code, 'error', range, `diffusers needs ${name} ${needed} or later and stops otherwise; here stands ${old}. Take a newer one.`)] : [];
 }

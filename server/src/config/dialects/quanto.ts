@@ -1,8 +1,12 @@
-import { quantized } from './dialect';
+import { problem, quantized } from './dialect';
+import type { DialectProblem } from './dialect';
 import { named } from './field';
 import type { FieldTable } from './field';
+import type { Fields } from './fields';
 import { leaves } from './offers';
-import { backend, byName, fp32Modules, hint, skipList } from './quantizationConfig';
+import { certain } from './packages';
+import type { Packages } from './packages';
+import { backend, byName, fp32Modules, skipList, tooOld } from './quantizationConfig';
 import { equivalent, float, int, uint } from './recipes';
 import type { Equivalent } from './recipes';
 
@@ -20,12 +24,11 @@ const fields: FieldTable = {
 };
 
 export const quanto = backend({
-  fields, source: 'diffusers 0.40, `QuantoConfig`',
+  fields, source: 'diffusers 0.40, `QuantoConfig`', since: '0.33',
   id: 'diffusers-quanto', title: 'quanto in diffusers', methods: ['quanto'], codes: ['quanto/'],
   rule: 'A layer is kept when the last segment of its name is the entry; dotted paths and names of containers take nothing.',
   unmatched: 'Passed over without a word.',
-}, (fields, problems) => {
-  hint(problems, 'quanto/deprecated', fields, 'quant_method', 'diffusers\' quanto backend is deprecated and goes with version 1.0.0.');
+}, (fields) => {
   const weights = fields.text('weights_dtype') ?? 'int8';
   fields.check('warning', 'diffusers passes over it without a word.');
   const names = fields.names('modules_to_not_convert', true);
@@ -36,5 +39,13 @@ export const quanto = backend({
   return {
     entries: skipList(names, takes, () => 'quanto compares the last segment of a layer\'s name only, so paths and names of containers never take anything.'),
     otherwise: quantized(`${weights} weights`, Number(/\d+$/.exec(weights)?.[0] ?? 8), 16, quantoFormats[weights]), unmatched: 'ignored', builtin: fp32Modules(fields, takes),
+    trapsBeside: ({ packages }) => [...deprecated(fields, packages), ...tooOld('quanto/old', fields.keyRange('quant_method'), packages, 'optimum-quanto', '0.2.6')],
   };
 });
+
+/** diffusers says so from 0.38 on. */
+function deprecated(fields: Fields, packages: Packages): DialectProblem[] {
+  const gone = certain(packages, 'diffusers', { from: '1.0.0' });
+  const announced = 'diffusers\' quanto backend is deprecated, and its removal is announced for version 1.0.0';
+  return certain(packages, 'diffusers', { before: '0.38' }) ? [] : [problem('quanto/deprecated', gone ? 'warning' : 'hint', fields.keyRange('quant_method'), gone ? `${announced}; here stands ${gone}. Use torchao or bitsandbytes.` : `${announced}.`)];
+}

@@ -8,8 +8,10 @@ import type { Field, FieldTable } from './field';
 import { Fields } from './fields';
 import { parseJsonTree } from './jsonTree';
 import { modules } from './offers';
+import type { Packages } from './packages';
 import { backend, byName, fp32Modules, pickledWeights, skipList } from './quantizationConfig';
 import { torchaoEquivalent } from './torchaoRecipes';
+import { isStoredByTorchao, safetensorsTrap, torchaoVersionTraps, unknownVersion } from './torchaoVersions';
 
 /** Bits of weights and activations by class; null where a field of the config decides. */
 const configs: Readonly<Record<string, readonly [label: string, weightBits: number | null, activationBits: number]>> = {
@@ -20,7 +22,7 @@ const configs: Readonly<Record<string, readonly [label: string, weightBits: numb
   Float8DynamicActivationInt4WeightConfig: ['int4 weights, dynamic float8 activations', 4, 8], Float8DynamicActivationFloat8SemiSparseWeightConfig: ['sparse float8 weights, dynamic float8 activations', 8, 8],
   Float8StaticActivationFloat8WeightConfig: ['float8 weights, static float8 activations', 8, 8], GemliteUIntXWeightOnlyConfig: ['uintx weights', null, 16], UIntXWeightOnlyConfig: ['uintx weights', null, 16],
   FPXWeightOnlyConfig: ['small float weights', null, 16], IntxWeightOnlyConfig: ['intx weights', null, 16], NVFP4DynamicActivationNVFP4WeightConfig: ['NVFP4 weights and activations', 4, 4],
-  NVFP4WeightOnlyConfig: ['NVFP4 weights', 4, 16], MXDynamicActivationMXWeightConfig: ['MX weights and activations', null, 8], FqnToConfig: ['by name', null, 16], ModuleFqnToConfig: ['by name', null, 16],
+  NVFP4WeightOnlyConfig: ['NVFP4 weights', 4, 16], UIntxWeightOnlyConfig: ['uintx weights', null, 16], Int8DynamicActivationUIntxWeightConfig: ['uintx weights, dynamic int8 activations', null, 8], MXDynamicActivationMXWeightConfig: ['MX weights and activations', null, 8], FqnToConfig: ['by name', null, 16], ModuleFqnToConfig: ['by name', null, 16],
 };
 
 const dtype = (doc: string, ...values: string[]): Field => ({
@@ -67,7 +69,7 @@ export function takesParameter(entry: string, layer: string): boolean {
 }
 
 export const torchao = backend({
-  fields, source: 'diffusers 0.40, `TorchAoConfig`',
+  fields, source: 'diffusers 0.40, `TorchAoConfig`', since: '0.32',
   id: 'diffusers-torchao', title: 'torchao in diffusers', methods: ['torchao'], codes: ['torchao/'],
   rule: 'A layer is kept when the entry followed by a dot stands anywhere in the name of its parameter (`.weight` included), or is that name; nothing is anchored, and there are no wildcards.',
   unmatched: 'Passed over without a word.',
@@ -83,8 +85,9 @@ export const torchao = backend({
     entries, otherwise, unmatched: 'ignored', builtin,
     decide: (layer, [first]) => (first ? { entry: first, treatment: first.treatment } : { entry: null, treatment: group?.skips && !fits(layer) ? { ...kept, label: 'kept: its width does not fit' } : otherwise }),
     traps: (checkpoint, decisions) => (group ? widths(group, decisions.filter(({ entry, layer }) => entry === null && !fits(layer)).map(({ layer }) => layer), checkpoint) : []),
-    trapsBeside: ({ component, files }) => [
-      ...component ? stored(fields, component, [...entries, ...builtin(component)]) : [],
+    trapsBeside: ({ component, files, packages }) => [
+      ...torchaoVersionTraps(fields, config, packages),
+      ...component ? stored(fields, component, [...entries, ...builtin(component)], packages) : [],
       ...pickledWeights(files).slice(0, 1).map((name) => problem('torchao/pickle', 'warning', fields.keyRange('quant_method'),
         `"${name}" is a Python pickle of torchao's tensors: only torchao reads it (from_pretrained with use_safetensors=False), and reading a pickle can run code. Save the model again with torchao 0.16 or later and save_pretrained(folder, safe_serialization=True).`)),
     ],
@@ -92,13 +95,12 @@ export const torchao = backend({
 });
 
 /** What the weights beside the section are: as torchao saves them, or as they were. @param keeping what leaves a layer as it is */
-function stored(fields: Fields, component: Checkpoint, keeping: readonly DialectEntry[]): DialectProblem[] {
-  const range = fields.keyRange('quant_method');
-  if (component.tensors.some(({ name }) => name.endsWith('._weight_qdata'))) {
-    return [problem('torchao/safetensors', 'info', range, 'The weights beside this file are torchao tensors in safetensors: loading them needs torchao 0.16 or later.')];
+function stored(fields: Fields, component: Checkpoint, keeping: readonly DialectEntry[], packages: Packages): DialectProblem[] {
+  if (isStoredByTorchao(component)) {
+    return safetensorsTrap(fields, packages);
   }
   const [plain, ...others] = component.layers.filter((layer) => !keeping.some((entry) => entry.takes(layer)));
-  return plain ? [problem('torchao/not-quantized', 'warning', range,
+  return plain ? [problem('torchao/not-quantized', 'warning', fields.keyRange('quant_method'),
     `With this section in config.json diffusers takes the weights beside it for quantized ones and loads them as they are: ${describeShare([plain, ...others], component)}, such as "${plain.name}" (${plain.tensor.dtype}), stay unquantized without a word. ` +
     'Take the section out and pass TorchAoConfig to from_pretrained, which a section in config.json would override; save_pretrained then writes quantized weights with it.')] : [];
 }
@@ -172,6 +174,7 @@ export function readTorchaoConfig(object: Fields): Treatment {
   if (type === 'IntxWeightOnlyConfig' && data?.has('dtype')) {
     object.report('torchao/intx-dtype', 'error', data.keyRange('dtype'), 'IntxWeightOnlyConfig has no field "dtype": a TypeError on current torchao. Write "weight_dtype".', 'weight_dtype');
   }
+  unknownVersion(object);
   const [label, weightBits, activationBits] = known ?? [type || 'unknown', null, null];
   const group = data?.number('group_size');
   const dtype = data?.map('weight_dtype')?.text('_data') ?? data?.map('dtype')?.text('_data');

@@ -2,7 +2,8 @@
 export interface UnseenTrap { id: string; tool: string; trap: string; why: string }
 
 export const unseenTraps: readonly UnseenTrap[] = [
-  { id: 'versions', tool: 'torchao', trap: 'torchao older than 0.15; import paths that moved in 0.17; a `_version` that the installed one does not have, which only warns.', why: 'No file holds the installed versions; `_diffusers_version` in `config.json` is the one that wrote it.' },
+  { id: 'versions', tool: 'all tools', trap: 'Versions that do not go together, where the project does not say them.', why: 'Read are, in the nearest folder upwards that says something and no further than the repository: what is installed in `.venv`, `venv` or `env`, lock files of uv, Poetry and PDM, `requirements*.txt` with `constraints*.txt`, and `pyproject.toml`. Conda\'s environments and other interpreters lie elsewhere. A trap is reported when every version that is allowed falls into it.' },
+  { id: 'moved-imports', tool: 'torchao', trap: 'Import paths that moved in 0.17: diffusers up to 0.40 says in the log that it cannot import some tensors of torchao.', why: 'It stops pickles of tensors of `UIntXWeightOnlyConfig` alone, a class that went with 0.17 too: `torchao/config-class` says so.' },
   { id: 'deepcompressor-run', tool: 'deepcompressor', trap: '`KeyError: FluxAttention` with newer diffusers, out of memory, wrong shapes of rotary embeddings, days of run time.', why: 'They depend on the installed versions, the machine and the model.' },
   { id: 'nunchaku-load', tool: 'nunchaku', trap: '"integer overflow" while loading; warnings about parameters that were not loaded.', why: 'They depend on the versions of the loaders.' },
   { id: 'city96-reshape', tool: 'city96\'s converter', trap: 'Tensors of SD1 and SDXL are reshaped to 256 columns.', why: 'U-Nets are not read here.' },

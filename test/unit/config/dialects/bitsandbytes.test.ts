@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { checkpointOf, layersNamed, publishedCheckpoint } from '../../../fixtures/checkpoints';
 import type { TensorSpec } from '../../../fixtures/safetensors';
 import type { Checkpoint } from '../../../../server/src/protocol';
-import { besideTrap, codes, config, describeTraps, evaluated } from './support';
+import { besideTrap, codes, config, describeTraps, evaluated, requiring } from './support';
 import type { Trap } from './support';
 
 const good = { quant_method: 'bitsandbytes', load_in_4bit: true, bnb_4bit_quant_type: 'nf4', bnb_4bit_compute_dtype: 'bfloat16' };
@@ -20,6 +20,8 @@ const without = (key: string): string => config(Object.fromEntries(Object.entrie
 describe('bitsandbytes in diffusers', () => {
   const flux = publishedCheckpoint('FLUX.1-dev');
   const traps: Trap[] = [
+    besideTrap('bitsandbytes/old', text({}), '"load_in_4bit"', requiring('bitsandbytes==0.42.0'), requiring('bitsandbytes>=0.42')),
+    besideTrap('bitsandbytes/old', text({}), '"load_in_4bit"', requiring('bitsandbytes<0.43.3'), requiring('bitsandbytes==0.43.3')),
     ['bitsandbytes/both-widths', text({ load_in_8bit: true }), 'true', text({ load_in_8bit: false })],
     ['bitsandbytes/no-width', text({ load_in_4bit: false }), '"quant_method"', text({})],
     ['bitsandbytes/threshold', text({ llm_int8_threshold: 6 }), '6', text({}).replace('"load_in_4bit": true', '"load_in_4bit": true, "llm_int8_threshold": 6.0')],
@@ -51,6 +53,12 @@ describe('bitsandbytes in diffusers', () => {
   });
 
   it('finds nothing wrong with a good config', () => assert.deepEqual(codes(text({ llm_int8_skip_modules: ['norm_out'] }), evaluated('diffusers-bitsandbytes', text({ llm_int8_skip_modules: ['norm_out'] }), flux).all), []));
+
+  it('leaves versions of diffusers out of a text encoder, which transformers loads', () => {
+    const of = (written: string): unknown => codes(written, evaluated('diffusers-bitsandbytes', written, flux, undefined, { files: [], packages: requiring('bitsandbytes==0.42.0', 'diffusers==0.30.0') }).all);
+    assert.deepEqual(of(text({})), ['error dialect/diffusers ["quant_method"]', 'error bitsandbytes/old ["load_in_4bit"]']);
+    assert.deepEqual(of(text({}).replace('"_class_name": "FluxTransformer2DModel"', '"architectures": ["T5EncoderModel"]')), []);
+  });
 
   it('names what a packed weight lacks', () => {
     const { all } = evaluated('diffusers-bitsandbytes', text({}), flux, undefined, { files: [], component: saved(['absmax', 'nested_absmax']), packages: new Map() });

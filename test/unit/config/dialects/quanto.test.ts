@@ -1,5 +1,5 @@
 import { publishedCheckpoint } from '../../../fixtures/checkpoints';
-import { config, describeTraps } from './support';
+import { besideTrap, config, describeTraps, requiring } from './support';
 import type { Trap } from './support';
 
 const text = (changes: Record<string, unknown>): string => config({ quant_method: 'quanto', weights_dtype: 'int8', ...changes });
@@ -11,6 +11,8 @@ describe('quanto in diffusers', () => {
     ['dialect/value', text({ weights_dtype: 'int3' }), '"int3"', text({ weights_dtype: 'float8' })],
     ['dialect/unknown-key', text({ weights: 'int4' }), '"weights"', text({})],
     ['quanto/deprecated', text({}), '"quant_method"', config({ load_in_8bit: true })],
+    besideTrap('quanto/deprecated', text({}), '"quant_method"', requiring('diffusers>=1.0'), requiring('diffusers==0.37.1')),
+    besideTrap('quanto/old', text({}), '"quant_method"', requiring('optimum-quanto==0.2.5'), requiring('Optimum.Quanto==0.2.6')),
   ];
   describeTraps('quanto/', 'diffusers-quanto', traps, publishedCheckpoint('FLUX.1-dev'));
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { layersNamed, publishedCheckpoint } from '../../../fixtures/checkpoints';
-import { besideTrap, codes, config, describeTraps, evaluated } from './support';
+import { besideTrap, codes, config, describeTraps, evaluated, requiring } from './support';
 import type { Trap } from './support';
 
 const type = (name: string, data: Record<string, unknown> = {}): unknown => ({ default: { _type: name, _version: 1, _data: data } });
@@ -21,6 +21,21 @@ describe('torchao in diffusers', () => {
     ['torchao/group-width', text({ quant_type: type('Float8DynamicActivationFloat8WeightConfig') }), '"Float8DynamicActivationFloat8WeightConfig"', text({ quant_type: type('Float8DynamicActivationFloat8WeightConfig') }), flux, layersNamed('a')],
     ['torchao/fqn', text({ quant_type: type('FqnToConfig', { fqn_to_config: {} }) }), '"FqnToConfig"', text({})],
     besideTrap('torchao/safetensors', text({}), '"quant_method"', stored, flux),
+    besideTrap('torchao/safetensors', text({}), '"quant_method"', { component: stored, packages: requiring('torchao==0.15.0') }, { component: stored, packages: requiring('torchao>=0.17', 'diffusers==0.39.0') }),
+    besideTrap('torchao/old', text({}), '"quant_method"', requiring('torchao==0.14.1', 'diffusers>=0.38'), requiring('torchao==0.14.1', 'diffusers==0.37.1')),
+    besideTrap('torchao/old', text({}), '"quant_method"', requiring('torchao<0.15'), requiring('torchao<=0.15')),
+    besideTrap('torchao/old', text({}), '"quant_method"', requiring('torchao~=0.14.0', 'diffusers'), requiring('torchao>=0.10')),
+    besideTrap('torchao/import', text({}), '"quant_method"', requiring('torchao==0.16.0', 'diffusers==0.36.0'), requiring('torchao==0.16.0', 'diffusers==0.37.0')),
+    besideTrap('torchao/import', text({}), '"quant_method"', requiring('torchao>=0.16', 'diffusers~=0.35.1'), requiring('torchao>=0.15', 'diffusers~=0.35.1')),
+    besideTrap('torchao/config-class', text({ quant_type: type('UIntXWeightOnlyConfig') }), '"UIntXWeightOnlyConfig"', requiring('torchao==0.17.0'), requiring('torchao==0.16.0')),
+    besideTrap('torchao/config-class', text({ quant_type: type('UIntxWeightOnlyConfig') }), '"UIntxWeightOnlyConfig"', requiring('torchao==0.16.0'), requiring('torchao==0.17.0')),
+    besideTrap('torchao/config-class', text({ quant_type: type('Int8StaticActivationInt8WeightConfig') }), '"Int8StaticActivationInt8WeightConfig"', requiring('torchao<0.16'), requiring('torchao<0.17')),
+    ['torchao/config-version', text({ quant_type: { default: { _type: 'Int4WeightOnlyConfig', _version: 3, _data: {} } } }), '3', text({ quant_type: { default: { _type: 'Int4WeightOnlyConfig', _version: 2, _data: {} } } })],
+    ['torchao/config-version', text({ quant_type: { default: { _type: 'FqnToConfig', _version: 2, _data: {} } } }), '2', text({ quant_type: type('FqnToConfig') })],
+    besideTrap('torchao/config-version', text({ quant_type: type('Float8WeightOnlyConfig') }), '1', requiring('torchao==0.16.0'), requiring('torchao==0.15.0')),
+    besideTrap('torchao/config-version', text({ quant_type: { default: { _type: 'Int8WeightOnlyConfig', _version: 2, _data: {} } } }), '2', requiring('torchao==0.14.1'), requiring('torchao==0.17.0')),
+    besideTrap('torchao/config-version', text({ quant_type: { default: { _type: 'Int8WeightOnlyConfig', _data: {} } } }), '"Int8WeightOnlyConfig"', requiring('torchao==0.18.0'), requiring('torchao==0.17.0')),
+    besideTrap('dialect/diffusers', text({}), '"quant_method"', requiring('diffusers==0.31.0'), requiring('diffusers==0.32.0')),
     besideTrap('torchao/not-quantized', text({ modules_to_not_convert: ['norm'] }), '"quant_method"', layersNamed('norm.linear', 'a'), layersNamed('norm.linear')),
     besideTrap('torchao/not-quantized', text({}), '"quant_method"', flux, stored),
     besideTrap('torchao/pickle', text({}), '"quant_method"', ['diffusion_pytorch_model.bin'], ['diffusion_pytorch_model.bin', 'diffusion_pytorch_model.safetensors']),
@@ -36,6 +51,16 @@ describe('torchao in diffusers', () => {
     const taken = (entry: string): string => evaluated('diffusers-torchao', text({ modules_to_not_convert: entry }), layers).decisions.filter(({ entry: by }) => by).map(({ layer }) => layer.name).join(' ');
     assert.deepEqual(['to_q', 'q', 'a.to_q.weight', 'weight', 'a', 'b'].map((entry) => [entry, taken(entry)]),
       [['to_q', 'a.to_q b.to_q.inner'], ['q', 'a.to_q b.to_q.inner'], ['a.to_q.weight', 'a.to_q'], ['weight', ''], ['a', 'a.to_q xa.b'], ['b', 'b.to_q.inner xa.b']]);
+  });
+
+  it('says where the versions stand, and how sure it is', () => {
+    const said = (...lines: string[]): unknown => evaluated('diffusers-torchao', text({}), flux, undefined, { files: [], component: stored, packages: requiring(...lines) }).all.map(({ severity, code, message }) => [severity, code, message.replace(/.*(?:: here|; here stands) /, '')]);
+    assert.deepEqual(said('numpy', 'torchao[dev]==0.14.1 ; python_version < "3.13"', 'diffusers>=0.39'), [
+      ['error', 'torchao/old', 'torchao==0.14.1 (requirements.txt, line 2) stands beside diffusers>=0.39 (requirements.txt, line 3). Take torchao 0.15 or later; weights that it saves as safetensors need 0.16.'],
+      ['error', 'torchao/safetensors', 'torchao==0.14.1 (requirements.txt, line 2).']]);
+    assert.match(String(said('torchao==0.14.1')), /^warning,torchao\/old,/);
+    assert.deepEqual(said('torchao==0.16.0', 'diffusers>=0.30,<0.39'), [['error', 'torchao/safetensors', 'diffusers>=0.30,<0.39 (requirements.txt, line 2).']]);
+    assert.deepEqual(said('torchao>=0.16', 'diffusers'), [['info', 'torchao/safetensors', 'The weights beside this file are torchao tensors in safetensors: loading them needs torchao 0.16 or later and diffusers 0.39 or later.']]);
   });
 
   it('reads bits from the config object', () => {

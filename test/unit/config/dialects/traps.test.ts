@@ -13,17 +13,17 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
     ['earlier or later entries decide', 'dialect/shadowed', 'dialect/repeated'], ['a rank above what a layer can have', 'dialect/rank'], ['broken text', 'dialect/json', 'dialect/duplicate-key', 'dialect/type', 'dialect/value', 'dialect/missing-key', 'dialect/unknown-key'],
     ['broken patterns', 'dialect/pattern', 'dialect/pattern-not-read'], ['no layers to compare with', 'dialect/no-checkpoint', 'dialect/checkpoint', 'dialect/packed-checkpoint'],
   ],
-  diffusers: [['a method that no loader knows', 'dialect/unknown-method'], ['an argument beside a config in the file', 'python/ignored', 'torchao/not-quantized'], ['a config for another kind of model', 'python/pipeline-wants', 'python/model-wants'],
+  diffusers: [['a method that no loader knows', 'dialect/unknown-method'], ['a method that an older one does not know', 'dialect/diffusers'], ['versions', 'versions'], ['an argument beside a config in the file', 'python/ignored', 'torchao/not-quantized'], ['a config for another kind of model', 'python/pipeline-wants', 'python/model-wants'],
     ['PipelineQuantizationConfig', 'pipeline/both', 'pipeline/neither', 'pipeline/kwargs', 'pipeline/signatures', 'pipeline/backend', 'pipeline/component', 'pipeline/library']],
   bitsandbytes: [
     ['4 and 8 bit exclude each other', 'bitsandbytes/both-widths', 'bitsandbytes/no-width'], ['6 is no float', 'bitsandbytes/threshold'], ['any quant type passes', 'bitsandbytes/quant-type'], ['fp4 by default', 'bitsandbytes/default-fp4'],
-    ['float32 by default', 'bitsandbytes/compute-dtype', 'bitsandbytes/compute-dtype-key'], ['8 bit beside a skip list', 'bitsandbytes/int8-skip'], ['no GPU, offloading', 'python/no-gpu', 'python/offload'], ['shapes and states', 'bitsandbytes/quant-state', 'bitsandbytes/not-quantized'],
+    ['float32 by default', 'bitsandbytes/compute-dtype', 'bitsandbytes/compute-dtype-key'], ['8 bit beside a skip list', 'bitsandbytes/int8-skip'], ['no GPU, offloading', 'python/no-gpu', 'python/offload'], ['shapes and states', 'bitsandbytes/quant-state', 'bitsandbytes/not-quantized'], ['versions', 'bitsandbytes/old'],
   ],
   torchao: [
     ['string shorthands', 'torchao/string-type'], ['one key, default', 'torchao/default-key'], ['the object grammar', 'torchao/grammar', 'torchao/unknown-type', 'python/tuple'], ['IntxWeightOnlyConfig(dtype)', 'torchao/intx-dtype'], ['layers that do not fit are left alone', 'torchao/group-width'],
-    ['safetensors from 0.16 on, pickle before', 'torchao/safetensors', 'torchao/pickle'], ['versions', 'versions'], ['FqnToConfig', 'torchao/fqn', 'fqn/default'],
+    ['safetensors from 0.16 on, pickle before', 'torchao/safetensors', 'torchao/pickle'], ['versions', 'torchao/old', 'torchao/import', 'moved-imports'], ['versions of a config object', 'torchao/config-class', 'torchao/config-version'], ['FqnToConfig', 'torchao/fqn', 'fqn/default'],
   ],
-  quanto: [['deprecated', 'quanto/deprecated'], ['dotted paths', 'quanto/dotted'], ['saved by optimum-quanto', 'qmap/diffusers', 'qmap/type']],
+  quanto: [['deprecated', 'quanto/deprecated'], ['versions', 'quanto/old'], ['dotted paths', 'quanto/dotted'], ['saved by optimum-quanto', 'qmap/diffusers', 'qmap/type']],
   gguf: [['float32 by default', 'gguf/compute-dtype'], ['not serialisable; config= and subfolder=', 'gguf/not-saved'], ['no skip list', 'gguf/skip-list']],
   modelopt: [
     ['unknown names become FP8', 'modelopt/quant-type', 'modelopt/activation-type'], ['weight_only by default', 'modelopt/weight-only'], ['a list since 0.44', 'modelopt/list-config'], ['its own list', 'modelopt/builtin-skips'], ['saved as pickle', 'modelopt/pickle'],
