@@ -173,6 +173,9 @@ export const dialectCodes = {
   'deepcompressor/float-model': { meaning: 'A run\'s `model.pt` lies beside the file. It stays floating point by design, and `wgts.pt` holds nothing but settings of ranges, which may be empty: the run did not fail.', remedy: 'Convert the folder with `python -m deepcompressor.backend.nunchaku.convert --quant-path folder`, which makes codes of `model.pt` and `scale.pt`.' },
   'deepcompressor/not-saved': { meaning: 'A run left settings (`wgts.pt`, `branch.pt`, `smooth.pt`) but not both `model.pt` and `scale.pt`, which the converter reads.', remedy: 'Run it again with `--save-model true`; what is cached is used again.' },
   'deepcompressor/merged': { meaning: 'A `__default__.yaml` lies beside the file, and deepcompressor merges it first.', remedy: 'Read what this file leaves out there, and in those of the folders above.' },
+  'deepcompressor/diffusers': { meaning: 'The project allows only versions of diffusers that deepcompressor does not run with: before 0.32, or from 0.35 on for FLUX (`KeyError: FluxAttention`; with that registered by hand it runs out of memory whatever the batch size).', remedy: 'Pin `diffusers==0.32.0`, or take deepcompressor\'s branch `deepcompressor-v0.3.0`.' },
+  'deepcompressor/old': { meaning: 'deepcompressor 0.0.1 cuts the rotary embeddings of FLUX into samples and stops at their shapes.', remedy: 'Take its main branch from March 2025 on (0.0.2).' },
+  'deepcompressor/slow': { meaning: 'SVDQuant\'s preset tries 39 settings for each layer on 128 samples: three to four days for FLUX.1-dev on an L20.', remedy: 'Put `svdquant/fast.yaml` behind it for a first run: 10 grids and 64 samples.' },
 
   'deepcompressor-run/flag': { meaning: 'deepcompressor has no such flag, and stops. Flags are the paths of keys with dashes, without `quant` before them: `--wgts-dtype`.', remedy: 'Take the flag that the message names.' },
   'deepcompressor-run/arguments': { meaning: 'A word of the command line is not taken as it is meant: files behind flags, files that a list or a switch takes for its value, values that are missing, or no config at all.', remedy: 'Put all files in one row, before the flags.' },
@@ -218,6 +221,7 @@ export const dialectCodes = {
   'svdq/header': { meaning: 'The header lacks a part that a loader needs.', remedy: 'Merge the file again with `nunchaku.merge_safetensors`.' },
   'svdq/older-folder': { meaning: 'The older form of a nunchaku model: `transformer_blocks.safetensors` beside `unquantized_layers.safetensors`, deprecated since December 2025. Neither says how it is quantized; the precision is told from the tensors.', remedy: 'Merge them with `python -m nunchaku.merge_safetensors`.' },
   'svdq/gpu': { meaning: 'A precision runs on some GPUs alone, and newer classes take it from the GPU instead of from the file.', remedy: 'Take the int4 file for Turing, Ampere and Ada, the fp4 file for Blackwell.' },
+  'svdq/diffusers': { meaning: 'nunchaku imports all its models at once: from 1.0 on it needs diffusers 0.35, from 1.1 on 0.36, and every diffusers that the project allows is older. nunchaku 1.1.0 itself asks for 0.35.1 only.', remedy: 'Take the diffusers that the message names.' },
 
   'sdnq/dtype': { meaning: 'SDNQ has no such dtype.', remedy: 'Write int8, uint4, float8_e4m3fn or another that SDNQ lists.' },
   'sdnq/codebook': { meaning: 'Codebooks go with unsigned integers only.', remedy: 'Write uint4 and its like, or leave `use_codebook` out.' },

@@ -9,6 +9,7 @@ import { named } from './field';
 import type { Field, FieldTable, NameRule } from './field';
 import { deepcompressorEquivalent, extraRecipe, readRecipe } from './deepcompressorRecipes';
 import type { DeepcompressorRecipe } from './deepcompressorRecipes';
+import { slowTraps, versionTraps } from './deepcompressorVersions';
 import { Fields } from './fields';
 import { rankTraps, widthTraps } from './sizes';
 
@@ -91,14 +92,16 @@ export const deepcompressor: Dialect = {
     const pipeline = pipelineNode?.kind === 'map' ? new Fields(pipelineNode, 'pipeline', problems, file.document) : undefined;
     const recipe = readRecipe(quant, pipeline);
     checkPipeline(pipeline);
+    problems.push(...slowTraps(quant));
+    const place = quant.keyRange(parts.find((key) => quant.has(key)) ?? 'wgts');
     dropped(extra, wgts);
     const entries = [...wgts.entries, ...ipts.entries, ...extra.entries, ...asides(quant)];
     return {
       entries, otherwise, unmatched: 'ignored', problems: [...file.problems, ...problems],
       decide: (layer, taking) => decide(layer, taking as readonly RoleEntry[], otherwise, recipe, quant),
-      traps: (checkpoint) => [...modelTrap(checkpoint, quant), ...[wgts, ipts, extra].flatMap((part) => groupTraps(part, wgts, checkpoint)),
+      traps: (checkpoint) => [...modelTrap(checkpoint, place), ...[wgts, ipts, extra].flatMap((part) => groupTraps(part, wgts, checkpoint)),
         ...lowRank?.has('rank') ? rankTraps(lowRank, 'rank', checkpoint.layers.filter((layer) => roleKeys(layer).length > 0 && ![...wgts.entries, ...roleEntries(lowRank, 'skips')].some((entry) => entry.takes(layer))), checkpoint) : []],
-      trapsBeside: ({ files }) => outputTraps(files, file.name, quant.keyRange(parts.find((key) => quant.has(key)) ?? 'wgts')),
+      trapsBeside: ({ files, packages }) => [...outputTraps(files, file.name, place), ...versionTraps(packages, pipeline, place)],
     };
   },
 };
@@ -199,8 +202,7 @@ function decide(layer: Layer, taking: readonly RoleEntry[], otherwise: Treatment
   return { entry: by ?? inputs ?? null, also: inputs ?? null, treatment: weightBits === 16 && activationBits === 16 ? kept : quantized(label, weightBits, activationBits, as) };
 }
 
-function modelTrap({ architecture }: Checkpoint, quant: Fields): DialectProblem[] {
-  const range: Range = quant.keyRange(parts.find((key) => quant.has(key)) ?? 'wgts');
+function modelTrap({ architecture }: Checkpoint, range: Range): DialectProblem[] {
   return models.includes(architecture) || architecture === 'unknown' ? [] : [problem('deepcompressor/model', 'error', range,
     `deepcompressor has no struct for ${architecture}: FLUX, PixArt, SANA and SD3 alone (and U-Nets); nunchaku converts FLUX alone.`)];
 }

@@ -9,6 +9,8 @@ import { named } from './field';
 import type { Field } from './field';
 import { Fields } from './fields';
 import { svdq } from './nunchakuLite';
+import { certain } from './packages';
+import type { Packages } from './packages';
 
 const dtypes: Readonly<Record<string, { group: number; scales: string }>> = { int4: { group: 64, scales: '16-bit' }, fp4_e2m1_all: { group: 16, scales: 'F8_E4M3' } };
 const classes = ['NunchakuFluxTransformer2dModel', 'NunchakuFluxTransformer2DModelV2', 'NunchakuQwenImageTransformer2DModel', 'NunchakuSanaTransformer2DModel', 'NunchakuZImageTransformer2DModel', 'NunchakuSDXLUNet2DConditionModel'];
@@ -66,6 +68,7 @@ export const nunchakuMetadata: Dialect = {
       entries: [], otherwise: quantized(`SVDQuant ${dtype ?? 'of unknown type'}, rank ${String(fields.scalar('rank') ?? 32)}`, bits, bits,
         dtype === undefined ? undefined : svdq(dtype === 'int4' ? 'int4' : 'nvfp4', rank(fields))), unmatched: 'ignored', problems: [...file.problems, ...problems],
       traps: (checkpoint) => tensorTraps(fields, dtype, checkpoint),
+      trapsBeside: ({ packages }) => olderDiffusers(packages, fields),
     };
   },
 };
@@ -95,6 +98,17 @@ function checkHeader(root: Fields, fields: Fields): void {
   if (missing.length > 0) {
     fields.report('svdq/header', 'warning', fields.keyRange('method'), `The header lacks ${missing.join(' and ')}. nunchaku builds the model from "config", ComfyUI-nunchaku from "comfy_config" and "model_class".`);
   }
+}
+
+/** nunchaku imports all its models at once, and with them what they take from diffusers. */
+function olderDiffusers(packages: Packages, fields: Fields): DialectProblem[] {
+  const imports = [['1.1', '0.36', 'transformer_z_image'], ['1.0', '0.35', 'transformer_qwenimage']] as const;
+  const found = imports.flatMap(([from, before, module]) => {
+    const [since, older] = [certain(packages, 'nunchaku', { from }), certain(packages, 'diffusers', { before })];
+    return since && older ? [problem('svdq/diffusers', 'error', fields.keyRange('method'),
+      `nunchaku ${from} and later stop with a diffusers before ${before}, whatever the model ("No module named 'diffusers.models.transformers.${module}'"): here ${older} stands beside ${since}. Take diffusers ${before}.`)] : [];
+  });
+  return found.slice(0, 1);
 }
 
 /** The header is put together by looking at the types of tensors; one wrong tensor, and it says another precision. */

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { roleKeys } from '../../../../server/src/config/dialects/deepcompressorRoles';
 import { publishedCheckpoint } from '../../../fixtures/checkpoints';
-import { besideTrap, describeTraps, evaluated } from './support';
+import { besideTrap, describeTraps, evaluated, requiring } from './support';
 
 const yaml = (wgts: string, ipts = 'dtype: sint4, static: false, skips: [embed]', more = ''): string => `quant:\n  wgts: {${wgts}}\n  ipts: {${ipts}}\n${more}`;
 const extra = '  enable_extra_wgts: true\n  extra_wgts: {dtype: sint4, group_shapes: [[1, 64]], includes: [transformer_norm]}\n';
+/** As svdquant/__default__.yaml has it. */
+const preset = (grids: number): string => yaml('dtype: sint4', undefined, `  enable_smooth: true\n  smooth: {proj: {strategy: GridSearch, alpha: 0.5, beta: -2, num_grids: ${grids}}}\n`);
 const good = yaml('dtype: sint4, group_shapes: [[1, 64, 1, 1, 1]], scale_dtypes: [null], skips: [embed, transformer_norm]');
 
 describe('deepcompressor', () => {
@@ -34,6 +36,13 @@ describe('deepcompressor', () => {
     besideTrap('deepcompressor/not-saved', good, 'wgts', ['model.pt', 'wgts.pt'], ['model.pt', 'weights.pt']),
     besideTrap('deepcompressor/merged', good, 'wgts', ['__default__.yaml'], ['int4/__default__.yaml']),
     ['deepcompressor/model', good, 'wgts', good, flux],
+    besideTrap('deepcompressor/diffusers', good, 'wgts', requiring('diffusers==0.35.1'), requiring('diffusers==0.34.0')),
+    besideTrap('deepcompressor/diffusers', `${good}pipeline: {name: flux.1-dev}\n`, 'wgts', requiring('diffusers>=0.35', 'deepcompressor-toolkit==0.0.2'), requiring('diffusers>=0.35', 'deepcompressor_toolkit==0.3.0')),
+    besideTrap('deepcompressor/diffusers', `${good}pipeline: {name: pixart-sigma}\n`, 'wgts', requiring('diffusers<0.32'), requiring('diffusers==0.35.1')),
+    besideTrap('deepcompressor/old', good, 'wgts', requiring('deepcompressor==0.0.1'), requiring('deepcompressor==0.1.0')),
+    ['deepcompressor/slow', preset(20), '20', preset(10)],
+    ['deepcompressor/slow', preset(20), '20', `${preset(20)}  calib: {num_samples: 64}\n`],
+    ['deepcompressor/slow', preset(40).replace(', beta: -2', ''), '40', preset(40).replace('GridSearch', 'Manual')],
   ], named, 'svdquant.yaml');
 
   it('gives every linear layer of FLUX.1-dev and PixArt-Sigma a role', () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { headerText, nunchakuFolderText } from '../../../../server/src/config/dialects/header';
 import type { Checkpoint } from '../../../../server/src/protocol';
 import { checkpointOf } from '../../../fixtures/checkpoints';
-import { config, describeTraps, evaluated } from './support';
+import { besideTrap, config, describeTraps, evaluated, requiring } from './support';
 
 const part = { dtype: 'int4', scale_dtype: null, group_size: 64 };
 const quantization = { method: 'svdquant', weight: part, activation: part, rank: 32 };
@@ -32,6 +32,8 @@ describe('nunchaku metadata', () => {
     ['svdq/skip-refiners', header({ skip_refiners: true }, { model_class: 'NunchakuFluxTransformer2DModelV2' }), '"skip_refiners"', header({}, { model_class: 'NunchakuFluxTransformer2DModelV2' })],
     ['svdq/header', header({}, { header_keys: ['config'] }), '"method"', header()],
     ['svdq/older-folder', nunchakuFolderText(['transformer_blocks.safetensors', 'unquantized_layers.safetensors'], int4.tensors), '"older_folder"', header()],
+    besideTrap('svdq/diffusers', header(), '"method"', requiring('nunchaku==1.1.0', 'diffusers==0.35.2'), requiring('nunchaku==1.1.0', 'diffusers==0.36.0')),
+    besideTrap('svdq/diffusers', header(), '"method"', requiring('nunchaku==1.0.2', 'diffusers==0.34.0'), requiring('nunchaku==0.3.2', 'diffusers==0.34.0')),
     ['svdq/gpu', header(), '"int4"', config({ load_in_8bit: true })],
   ], int4);
 

@@ -38,11 +38,11 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
   sdnq: [['dtypes', 'sdnq/dtype', 'sdnq/codebook'], ['its own list', 'sdnq/builtin-skips'], ['Hadamard groups', 'sdnq/hadamard']],
   deepcompressor: [
     ['fixed vocabulary', 'deepcompressor/role'], ['dtype grammar', 'deepcompressor/dtype'], ['parallel lists', 'deepcompressor/parallel-lists', 'deepcompressor/scale-dtype'], ['skips are cleared', 'deepcompressor/skips-cleared'], ['outputs', 'deepcompressor/opts'],
-    ['static', 'deepcompressor/static'], ['structs', 'deepcompressor/model'], ['no config for a fine-tune', 'deepcompressor/pipeline'], ['extra_wgts', 'deepcompressor/include-skipped'], ['groups', 'deepcompressor/group-width'], ['merged files', 'deepcompressor/merged', 'deepcompressor-run/order', 'deepcompressor-run/overrides', 'deepcompressor-run/defaults', 'deepcompressor-run/file', 'deepcompressor-run/place'], ['the command line', 'deepcompressor-run/flag', 'deepcompressor-run/arguments'], ['floating point results', 'deepcompressor/float-model', 'deepcompressor/not-saved'], ['trouble at run time', 'deepcompressor-run'],
+    ['static', 'deepcompressor/static'], ['structs', 'deepcompressor/model'], ['no config for a fine-tune', 'deepcompressor/pipeline'], ['extra_wgts', 'deepcompressor/include-skipped'], ['groups', 'deepcompressor/group-width'], ['merged files', 'deepcompressor/merged', 'deepcompressor-run/order', 'deepcompressor-run/overrides', 'deepcompressor-run/defaults', 'deepcompressor-run/file', 'deepcompressor-run/place'], ['the command line', 'deepcompressor-run/flag', 'deepcompressor-run/arguments'], ['floating point results', 'deepcompressor/float-model', 'deepcompressor/not-saved'], ['FluxAttention, out of memory', 'deepcompressor/diffusers'], ['rope shapes', 'deepcompressor/old'], ['days of run time', 'deepcompressor/slow'], ['trouble at run time', 'deepcompressor-run'],
   ],
   nunchaku: [
     ['precision does not fit the GPU', 'svdq/gpu'], ['a header from scanned types', 'svdq/tensors'], ['rank', 'svdq/rank'], ['skip_refiners', 'svdq/skip-refiners'], ['four entries', 'svdq/header', 'svdq/model-class', 'svdq/method'], ['types and groups', 'svdq/dtype', 'svdq/group-size'],
-    ['the folder form', 'svdq/older-folder'], ['loaders', 'nunchaku-load'],
+    ['the folder form', 'svdq/older-folder'], ['loaders', 'svdq/diffusers', 'nunchaku-load'],
   ],
   'compressed-tensors': [
     ['rules between fields', 'ct/args'], ['presets', 'ct/preset'], ['groups of weights and activations', 'ct/group-sizes'], ['widths', 'ct/group-width', 'ct/block-width'], ['mixed precision', 'ct/mixed'], ['recipes', 'ct/several-modifiers', 'ct/targets', 'ct/no-scheme', 'ct/awq'],
