@@ -73,6 +73,7 @@ export const dialectCodes = {
   'fqn/default': { meaning: '`_default` of FqnToConfig is deprecated.', remedy: 'Write `re:.*` as the last key.' },
   'torchao/fqn': { meaning: 'diffusers hands torchao one module after the other, without its name, so the names in an FqnToConfig take nothing there.', remedy: 'Use FqnToConfig with torchao itself, or one config and `modules_to_not_convert`.' },
   'torchao/old': { meaning: 'Every torchao that the project allows is older than 0.15, which diffusers needs from 0.38 on.', remedy: 'Take torchao 0.15 or later where the message says; 0.16 for weights in safetensors.' },
+  'torchao/moved': { meaning: 'Tensors of torchao moved in 0.17, and diffusers up to 0.40 looks for them at the old place: a line in the log, and pickles that hold them do not load.', remedy: 'None for other weights. A pickle of `UIntXWeightOnlyConfig` wants a torchao before 0.17.' },
   'torchao/import': { meaning: 'diffusers 0.33 to 0.36 beside torchao 0.16 or later: diffusers cannot import its models ("name \'logger\' is not defined"), quantized or not.', remedy: 'Take diffusers 0.37 or later; 0.39 for weights in safetensors.' },
   'torchao/config-class': { meaning: 'No torchao that the project allows has this config class: some came later, others went with 0.16 and 0.17.', remedy: 'Take a torchao that has it, or a config that the other has.' },
   'torchao/config-version': { meaning: 'No torchao has this `_version` of the class, or none that the project allows. torchao warns about another `_version`, and stops when it quantizes with one that it does not have.', remedy: 'Save the model again with the torchao that is used, or take one that has it.' },
@@ -138,6 +139,7 @@ export const dialectCodes = {
   'llama/overlap': { meaning: 'Two rules give one layer different types, and which of them counts depends on the version.', remedy: 'Write rules that do not overlap.' },
   'llama/ignored': { meaning: 'Some versions ignore rules without a word.', remedy: 'Check the types in the file that was written.' },
   'llama/iq': { meaning: 'The build for diffusion models refuses IQ types.', remedy: 'Take K types.' },
+  'llama/reshaped': { meaning: 'Of SD1 and SDXL city96\'s converter lays weights out in rows of 256, so that blocks of 256 fit any width. A block then runs from one row into the next.', remedy: 'None; read such a file with ComfyUI-GGUF alone.' },
   'llama/five-dimensions': { meaning: 'A tensor has more than four dimensions, such as `patch_embedding.weight` of Wan. It is written to a file beside the GGUF and has to be put back after quantizing.', remedy: 'Run `fix_5d_tensors.py` on the result.' },
   'llama/long-name': { meaning: 'The name of a tensor is longer than GGUF takes.', remedy: 'Convert a file with shorter names.' },
   'llama/diffusers-names': { meaning: 'The converter for diffusion models refuses files with diffusers names.', remedy: 'Convert a file with the original names.' },
@@ -220,6 +222,7 @@ export const dialectCodes = {
   'svdq/skip-refiners': { meaning: '`skip_refiners` contradicts the file, or is written for another model than Z-Image.', remedy: 'Write true when the refiners are not quantized.' },
   'svdq/header': { meaning: 'The header lacks a part that a loader needs.', remedy: 'Merge the file again with `nunchaku.merge_safetensors`.' },
   'svdq/older-folder': { meaning: 'The older form of a nunchaku model: `transformer_blocks.safetensors` beside `unquantized_layers.safetensors`, deprecated since December 2025. Neither says how it is quantized; the precision is told from the tensors.', remedy: 'Merge them with `python -m nunchaku.merge_safetensors`.' },
+  'svdq/fp4-loaders': { meaning: 'Two loaders are known for trouble with FP4 files of this model: ComfyUI-nunchaku for "integer overflow" (FLUX.1), SGLang-diffusion for parameters that it does not load (Z-Image). INT4 files of the same models load.', remedy: 'Take the INT4 file where the GPU runs it, or check that no scales are among the parameters that the log says were not loaded.' },
   'svdq/gpu': { meaning: 'A precision runs on some GPUs alone, and newer classes take it from the GPU instead of from the file.', remedy: 'Take the int4 file for Turing, Ampere and Ada, the fp4 file for Blackwell.' },
   'svdq/diffusers': { meaning: 'nunchaku imports all its models at once: from 1.0 on it needs diffusers 0.35, from 1.1 on 0.36, and every diffusers that the project allows is older. nunchaku 1.1.0 itself asks for 0.35.1 only.', remedy: 'Take the diffusers that the message names.' },
 

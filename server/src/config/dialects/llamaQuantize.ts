@@ -1,9 +1,9 @@
-import type { Checkpoint, TensorInfo } from '../../protocol';
+import type { Checkpoint, Layer, TensorInfo } from '../../protocol';
 import { rangeOf } from '../tree';
 import { problem, quantized } from './dialect';
 import type { Decision, Dialect, DialectProblem } from './dialect';
 import { describeShare } from './evaluate';
-import { ggmlName } from './ggmlTypes';
+import { ggmlName, ggmlTypes } from './ggmlTypes';
 import { explainOthers, vainRules } from './otherTensors';
 import { blockTraps, isRuleText, pieces, tensorRule, typeEntry, typeField } from './tensorTypes';
 import type { TypeEntry } from './tensorTypes';
@@ -47,7 +47,11 @@ export const llamaQuantize: Dialect = {
     return {
       entries, otherwise: quantized('as the base type says', null, 16), unmatched: 'ignored', problems: [...file.problems, ...problems],
       prepare: (checkpoint) => explainOthers(entries, checkpoint, isLeft, 'llama-quantize converts tensors of two dimensions whose names end in "weight", norms apart; others stay as city96\'s converter wrote them, vectors and tensors of up to 1,024 elements in F32.'),
-      traps: (checkpoint, decisions) => [...overlaps(entries, checkpoint), ...blockTraps(entries, decisions, checkpoint, 'they become F16 with a warning.'), ...refusals(entries, checkpoint, decisions), ...writerLimits(entries[0], checkpoint), ...vainRules(entries)],
+      traps: (checkpoint, decisions) => {
+        const turned = new Set(isUnet(checkpoint) ? checkpoint.layers.filter(isReshaped) : []);
+        return [...overlaps(entries, checkpoint), ...reshaped(entries, decisions.filter(({ layer }) => turned.has(layer)), checkpoint),
+          ...blockTraps(entries, decisions.filter(({ layer }) => !turned.has(layer)), checkpoint, 'they become F16 with a warning.'), ...refusals(entries, checkpoint, decisions), ...writerLimits(entries[0], checkpoint), ...vainRules(entries)];
+      },
     };
   },
 };
@@ -55,6 +59,25 @@ export const llamaQuantize: Dialect = {
 /** llama.cpp, `tensor_allows_quantization` (2026-08); of models of pictures City96's build takes matrices alone. */
 function isLeft({ name, shape }: TensorInfo): boolean {
   return shape.length !== 2 || !name.endsWith('weight') || name.includes('_norm.weight');
+}
+
+/** SD1 and SDXL, as city96's converter knows them by names (`keys_detect` of those with `shape_fix`). */
+function isUnet({ tensors }: Checkpoint): boolean {
+  const names = new Set(tensors.map(({ name }) => name));
+  return names.has('down_blocks.0.downsamplers.0.conv.weight') || ['input_blocks.3.0.op.weight', 'input_blocks.6.0.op.weight'].every((name) => names.has(name));
+}
+
+/** Into rows of 256 (`REARRANGE_THRESHOLD`). */
+function isReshaped({ params, inFeatures }: Layer): boolean {
+  return params >= 512 && params % 256 === 0 && inFeatures % 256 !== 0;
+}
+
+function reshaped(entries: readonly TypeEntry[], decisions: readonly Decision[], checkpoint: Checkpoint): DialectProblem[] {
+  return entries.flatMap((entry) => {
+    const turned = decisions.filter((decision) => decision.entry === entry && (ggmlTypes[entry.type]?.[1] ?? 1) === 256).map(({ layer }) => layer);
+    return turned.length === 0 ? [] : [problem('llama/reshaped', 'info', entry.range,
+      `Of SD1 and SDXL city96's converter lays ${describeShare(turned, checkpoint)}, such as "${turned[0]?.name ?? ''}" (${turned[0]?.inFeatures ?? 0} inputs), out in rows of 256, so that ${entry.type} fits: a block then runs from one row of the weight into the next, and only readers that know comfy.gguf.orig_shape put it back.`)];
+  });
 }
 
 /** Rules that give one layer different types: which one counts depends on the version. */

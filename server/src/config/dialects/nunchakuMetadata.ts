@@ -14,6 +14,12 @@ import type { Packages } from './packages';
 
 const dtypes: Readonly<Record<string, { group: number; scales: string }>> = { int4: { group: 64, scales: '16-bit' }, fp4_e2m1_all: { group: 16, scales: 'F8_E4M3' } };
 const classes = ['NunchakuFluxTransformer2dModel', 'NunchakuFluxTransformer2DModelV2', 'NunchakuQwenImageTransformer2DModel', 'NunchakuSanaTransformer2DModel', 'NunchakuZImageTransformer2DModel', 'NunchakuSDXLUNet2DConditionModel'];
+/** Known of FP4 files, and not of the INT4 files beside them: ComfyUI-nunchaku issue 663, sglang issue 28256. */
+const fp4Trouble: Readonly<Record<string, string>> = {
+  Flux: 'Loading FP4 files of FLUX.1 in ComfyUI-nunchaku was reported to stop with "integer overflow" (issue 663), where the GPU is the right one. Update the loader, or take the INT4 file where the GPU runs it.',
+  ZImage: 'SGLang-diffusion says of FP4 files of Z-Image that keys of the checkpoint were not loaded (issue 28256), of INT4 files nothing. If scales (wcscales, wtscale) are among them, pictures are wrong: take another loader.',
+};
+
 /** Classes that take int4 or fp4 from the GPU, whatever the file says. */
 const fromGpu = /V2$|QwenImage|ZImage|SDXL/;
 
@@ -62,6 +68,10 @@ export const nunchakuMetadata: Dialect = {
     if (weight && dtype) {
       weight.report('svdq/gpu', 'info', weight.range('dtype'), `${dtype === 'int4' ? 'int4 runs on GPUs of compute capability 7.5, 8.0, 8.6 and 8.9' : 'fp4 runs on GPUs of compute capability 12.0 and 12.1'} alone, Hopper runs neither.` +
         `${modelClass !== undefined && fromGpu.test(modelClass) ? ` ${modelClass} takes the precision from the GPU, not from here: on another GPU it fails with hundreds of shape mismatches.` : ''}`);
+    }
+    const trouble = weight && dtype !== undefined && dtype !== 'int4' ? Object.entries(fp4Trouble).find(([name]) => modelClass?.includes(name))?.[1] : undefined;
+    if (weight && trouble) {
+      weight.report('svdq/fp4-loaders', 'info', weight.range('dtype'), trouble);
     }
     const bits = dtype === undefined ? null : 4;
     return {

@@ -46,11 +46,14 @@ function betweenPackages(fields: Fields, packages: Packages): DialectProblem[] {
   const range = fields.keyRange('quant_method');
   const [old, removed] = [certain(packages, 'torchao', { before: '0.15' }), certain(packages, 'torchao', { from: '0.16' })];
   const [strict, broken] = [certain(packages, 'diffusers', { from: '0.38' }), certain(packages, 'diffusers', { from: '0.33', before: '0.37' })];
+  const [moved, upTo] = [certain(packages, 'torchao', { from: '0.17' }), certain(packages, 'diffusers', { from: '0.37', before: '0.41' })];
   return [
     ...old && (strict || !packages.get('diffusers')?.to) ? [problem('torchao/old', strict ? 'error' : 'warning', range,
       `diffusers 0.38 and later need torchao 0.15 or later, and stop otherwise: here ${old}${strict ? ` stands beside ${strict}` : ''}. Take torchao 0.15 or later; weights that it saves as safetensors need 0.16.`)] : [],
     ...removed && broken ? [problem('torchao/import', 'error', range,
       `diffusers from 0.33 to 0.36 cannot import its models beside torchao 0.16 or later ("name 'logger' is not defined"): here ${broken} stands beside ${removed}. Take diffusers 0.37 or later; torchao's safetensors need 0.39.`)] : [],
+    ...moved && upTo ? [problem('torchao/moved', 'info', range,
+      `diffusers up to 0.40 looks for tensors of torchao where they were before 0.17, says so in the log and cannot load pickles that hold them (UIntXWeightOnlyConfig): here ${upTo} stands beside ${moved}. Other weights are not touched by it.`)] : [],
   ];
 }
 

@@ -34,6 +34,7 @@ describe('nunchaku metadata', () => {
     ['svdq/older-folder', nunchakuFolderText(['transformer_blocks.safetensors', 'unquantized_layers.safetensors'], int4.tensors), '"older_folder"', header()],
     besideTrap('svdq/diffusers', header(), '"method"', requiring('nunchaku==1.1.0', 'diffusers==0.35.2'), requiring('nunchaku==1.1.0', 'diffusers==0.36.0')),
     besideTrap('svdq/diffusers', header(), '"method"', requiring('nunchaku==1.0.2', 'diffusers==0.34.0'), requiring('nunchaku==0.3.2', 'diffusers==0.34.0')),
+    ['svdq/fp4-loaders', fp4, '"fp4_e2m1_all"', header()], ['svdq/fp4-loaders', fp4.replace('NunchakuZImageTransformer2DModel', 'NunchakuFluxTransformer2dModel'), '"fp4_e2m1_all"', fp4.replace('NunchakuZImageTransformer2DModel', 'NunchakuQwenImageTransformer2DModel')],
     ['svdq/gpu', header(), '"int4"', config({ load_in_8bit: true })],
   ], int4);
 

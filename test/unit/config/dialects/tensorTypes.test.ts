@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { Checkpoint } from '../../../../server/src/protocol';
 import { checkpointOf, publishedCheckpoint } from '../../../fixtures/checkpoints';
 import type { TensorSpec } from '../../../fixtures/safetensors';
 import { describeTraps, evaluated } from './support';
@@ -53,7 +54,9 @@ describe('llama-quantize tensor types', () => {
   /** A model of a known class with diffusers names among its own. */
   const named = { ...original, architecture: 'FluxTransformer2DModel', layers: [...original.layers, ...publishedCheckpoint('FLUX.1-dev').layers] };
   const good = 'double_blocks\\.[0-9]+\\.img_attn=q6_k\nsingle=q4_k\n';
+  const unet = (attention: number): Checkpoint => checkpointOf({ 'down_blocks.0.downsamplers.0.conv.weight': { dtype: 'F16', shape: [320, 320, 3, 3] }, 'down_blocks.0.attn.to_q.weight': { dtype: 'F16', shape: [attention, attention] }, 'down_blocks.0.time_emb_proj.weight': { dtype: 'F16', shape: [320, 1280] } });
   describeTraps('llama/', 'llama-quantize', [
+    ['llama/reshaped', 'to_q=q4_k\ntime_emb=q4_k\n', 'to_q=q4_k', 'to_q=q8_0\ntime_emb=q4_k\n', unet(320), unet(320)], ['llama/reshaped', 'to_q=q4_k\ntime=q8_0\n', 'to_q=q4_k', 'to_q=q4_k\ntime=q8_0\n', unet(1280), unet(640)],
     ['llama/malformed', `${good}single=q4_k linear`, 'linear', good],
     ['llama/type', `${good}single=q9_k linear1=q4_k`, 'single=q9_k', good],
     ['llama/lower-case', 'blocks\\.\\D=q6_k single=q4_k', 'blocks\\.\\D=q6_k', good],

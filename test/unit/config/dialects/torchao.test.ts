@@ -25,6 +25,7 @@ describe('torchao in diffusers', () => {
     besideTrap('torchao/old', text({}), '"quant_method"', requiring('torchao==0.14.1', 'diffusers>=0.38'), requiring('torchao==0.14.1', 'diffusers==0.37.1')),
     besideTrap('torchao/old', text({}), '"quant_method"', requiring('torchao<0.15'), requiring('torchao<=0.15')),
     besideTrap('torchao/old', text({}), '"quant_method"', requiring('torchao~=0.14.0', 'diffusers'), requiring('torchao>=0.10')),
+    besideTrap('torchao/moved', text({}), '"quant_method"', requiring('torchao==0.17.0', 'diffusers==0.40.0'), requiring('torchao==0.16.0', 'diffusers==0.40.0')),
     besideTrap('torchao/import', text({}), '"quant_method"', requiring('torchao==0.16.0', 'diffusers==0.36.0'), requiring('torchao==0.16.0', 'diffusers==0.37.0')),
     besideTrap('torchao/import', text({}), '"quant_method"', requiring('torchao>=0.16', 'diffusers~=0.35.1'), requiring('torchao>=0.15', 'diffusers~=0.35.1')),
     besideTrap('torchao/config-class', text({ quant_type: type('UIntXWeightOnlyConfig') }), '"UIntXWeightOnlyConfig"', requiring('torchao==0.17.0'), requiring('torchao==0.16.0')),

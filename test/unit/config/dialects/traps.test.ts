@@ -13,7 +13,7 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
     ['earlier or later entries decide', 'dialect/shadowed', 'dialect/repeated'], ['a rank above what a layer can have', 'dialect/rank'], ['broken text', 'dialect/json', 'dialect/duplicate-key', 'dialect/type', 'dialect/value', 'dialect/missing-key', 'dialect/unknown-key'],
     ['broken patterns', 'dialect/pattern', 'dialect/pattern-not-read'], ['no layers to compare with', 'dialect/no-checkpoint', 'dialect/checkpoint', 'dialect/packed-checkpoint'],
   ],
-  diffusers: [['a method that no loader knows', 'dialect/unknown-method'], ['a method that an older one does not know', 'dialect/diffusers'], ['versions', 'versions'], ['an argument beside a config in the file', 'python/ignored', 'torchao/not-quantized'], ['a config for another kind of model', 'python/pipeline-wants', 'python/model-wants'],
+  diffusers: [['a method that no loader knows', 'dialect/unknown-method'], ['a method that an older one does not know', 'dialect/diffusers'], ['an argument beside a config in the file', 'python/ignored', 'torchao/not-quantized'], ['a config for another kind of model', 'python/pipeline-wants', 'python/model-wants'],
     ['PipelineQuantizationConfig', 'pipeline/both', 'pipeline/neither', 'pipeline/kwargs', 'pipeline/signatures', 'pipeline/backend', 'pipeline/component', 'pipeline/library']],
   bitsandbytes: [
     ['4 and 8 bit exclude each other', 'bitsandbytes/both-widths', 'bitsandbytes/no-width'], ['6 is no float', 'bitsandbytes/threshold'], ['any quant type passes', 'bitsandbytes/quant-type'], ['fp4 by default', 'bitsandbytes/default-fp4'],
@@ -21,7 +21,7 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
   ],
   torchao: [
     ['string shorthands', 'torchao/string-type'], ['one key, default', 'torchao/default-key'], ['the object grammar', 'torchao/grammar', 'torchao/unknown-type', 'python/tuple'], ['IntxWeightOnlyConfig(dtype)', 'torchao/intx-dtype'], ['layers that do not fit are left alone', 'torchao/group-width'],
-    ['safetensors from 0.16 on, pickle before', 'torchao/safetensors', 'torchao/pickle'], ['versions', 'torchao/old', 'torchao/import', 'moved-imports'], ['versions of a config object', 'torchao/config-class', 'torchao/config-version'], ['FqnToConfig', 'torchao/fqn', 'fqn/default'],
+    ['safetensors from 0.16 on, pickle before', 'torchao/safetensors', 'torchao/pickle'], ['versions', 'torchao/old', 'torchao/import', 'torchao/moved'], ['versions of a config object', 'torchao/config-class', 'torchao/config-version'], ['FqnToConfig', 'torchao/fqn', 'fqn/default'],
   ],
   quanto: [['deprecated', 'quanto/deprecated'], ['versions', 'quanto/old'], ['dotted paths', 'quanto/dotted'], ['saved by optimum-quanto', 'qmap/diffusers', 'qmap/type']],
   gguf: [['float32 by default', 'gguf/compute-dtype'], ['not serialisable; config= and subfolder=', 'gguf/not-saved'], ['no skip list', 'gguf/skip-list']],
@@ -38,11 +38,11 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
   sdnq: [['dtypes', 'sdnq/dtype', 'sdnq/codebook'], ['its own list', 'sdnq/builtin-skips'], ['Hadamard groups', 'sdnq/hadamard']],
   deepcompressor: [
     ['fixed vocabulary', 'deepcompressor/role'], ['dtype grammar', 'deepcompressor/dtype'], ['parallel lists', 'deepcompressor/parallel-lists', 'deepcompressor/scale-dtype'], ['skips are cleared', 'deepcompressor/skips-cleared'], ['outputs', 'deepcompressor/opts'],
-    ['static', 'deepcompressor/static'], ['structs', 'deepcompressor/model'], ['no config for a fine-tune', 'deepcompressor/pipeline'], ['extra_wgts', 'deepcompressor/include-skipped'], ['groups', 'deepcompressor/group-width'], ['merged files', 'deepcompressor/merged', 'deepcompressor-run/order', 'deepcompressor-run/overrides', 'deepcompressor-run/defaults', 'deepcompressor-run/file', 'deepcompressor-run/place'], ['the command line', 'deepcompressor-run/flag', 'deepcompressor-run/arguments'], ['floating point results', 'deepcompressor/float-model', 'deepcompressor/not-saved'], ['FluxAttention, out of memory', 'deepcompressor/diffusers'], ['rope shapes', 'deepcompressor/old'], ['days of run time', 'deepcompressor/slow'], ['trouble at run time', 'deepcompressor-run'],
+    ['static', 'deepcompressor/static'], ['structs', 'deepcompressor/model'], ['no config for a fine-tune', 'deepcompressor/pipeline'], ['extra_wgts', 'deepcompressor/include-skipped'], ['groups', 'deepcompressor/group-width'], ['merged files', 'deepcompressor/merged', 'deepcompressor-run/order', 'deepcompressor-run/overrides', 'deepcompressor-run/defaults', 'deepcompressor-run/file', 'deepcompressor-run/place'], ['the command line', 'deepcompressor-run/flag', 'deepcompressor-run/arguments'], ['floating point results', 'deepcompressor/float-model', 'deepcompressor/not-saved'], ['FluxAttention, out of memory', 'deepcompressor/diffusers'], ['rope shapes', 'deepcompressor/old'], ['days of run time', 'deepcompressor/slow'],
   ],
   nunchaku: [
     ['precision does not fit the GPU', 'svdq/gpu'], ['a header from scanned types', 'svdq/tensors'], ['rank', 'svdq/rank'], ['skip_refiners', 'svdq/skip-refiners'], ['four entries', 'svdq/header', 'svdq/model-class', 'svdq/method'], ['types and groups', 'svdq/dtype', 'svdq/group-size'],
-    ['the folder form', 'svdq/older-folder'], ['loaders', 'svdq/diffusers', 'nunchaku-load'],
+    ['the folder form', 'svdq/older-folder'], ['loaders', 'svdq/diffusers', 'svdq/fp4-loaders'],
   ],
   'compressed-tensors': [
     ['rules between fields', 'ct/args'], ['presets', 'ct/preset'], ['groups of weights and activations', 'ct/group-sizes'], ['widths', 'ct/group-width', 'ct/block-width'], ['mixed precision', 'ct/mixed'], ['recipes', 'ct/several-modifiers', 'ct/targets', 'ct/no-scheme', 'ct/awq'],
@@ -57,7 +57,7 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
   'stable-diffusion.cpp': [['commas and equals signs', 'sdcpp/broken-rule', 'sdcpp/space'], ['case of types', 'sdcpp/type'], ['never converted', 'sdcpp/never-converted'], ['norms are converted', 'sdcpp/norms'], ['blocks', 'ggml/block-width']],
   'llama-quantize': [
     ['overlaps', 'llama/overlap'], ['lower-cased', 'llama/lower-case'], ['ignored rules', 'llama/ignored'], ['syntax', 'llama/malformed', 'llama/type'], ['IQ types', 'llama/iq'], ['diffusers names', 'llama/diffusers-names'], ['five dimensions, long names', 'llama/five-dimensions', 'llama/long-name'],
-    ['what the converter keeps', 'ggml/other-tensors', 'city96-reshape'],
+    ['what the converter keeps', 'ggml/other-tensors', 'llama/reshaped'],
   ],
 };
 
