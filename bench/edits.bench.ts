@@ -1,8 +1,8 @@
 /**
- * 500 random edits on long files: a config of ours with a rule for every linear layer of FLUX.1-dev (2,000 lines), and ModelOpt's hf_quant_config.json with an entry for each. Times from a keystroke to its diagnostics and
+ * 500 random edits on long files: a config of ours with a rule for every linear layer of FLUX.1-dev (2,000 lines), ModelOpt's hf_quant_config.json with an entry for each, and a Python script with a list of layers. Times from a keystroke to its diagnostics and
  * to its completion, on the path the server takes: the edit, text to tree, plan or entries, answer. Every other edit takes the one before back, as undo does, so that files are broken and whole in turn.
  * Keystrokes come one after another, but the clock by which the server looks at the checkpoint's files again goes on as if a person typed them.
- * Both are given as time on the clock and as time of processors, which other work on the machine touches less.
+ * Times are given as time on the clock and as time of processors, which other work on the machine touches less.
  * Run: node --import=tsx bench/edits.bench.ts
  */
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -16,10 +16,10 @@ import type { Dialect } from '../server/src/config/dialects/dialect';
 import { complete } from '../server/src/language/completion';
 import { diagnostics } from '../server/src/language/diagnostics';
 import { completeDialect } from '../server/src/language/dialects/completion';
-import { buildDialectModel } from '../server/src/language/dialects/model';
+import { buildDialectModels, modelAt } from '../server/src/language/dialects/model';
 import { buildModel } from '../server/src/language/model';
 import type { LayerReport, Range } from '../server/src/protocol';
-import { longConfig, longLayerMap, randomEdit } from '../test/fixtures/edits';
+import { longConfig, longLayerMap, longScript, randomEdit } from '../test/fixtures/edits';
 import { random } from '../test/fixtures/random';
 import { writeSparseFlux } from '../test/fixtures/sparse';
 import { quantile, row } from './row';
@@ -104,12 +104,14 @@ async function main(): Promise<void> {
     let before: Dialect | undefined; // as the server remembers it
     const theirs: Step = async (document, offset) => {
       const started = now();
-      const model = await buildDialectModel(document, store, () => Promise.resolve({ beside: join(folder, 'transformer'), files: [], packages: new Map() }), before);
-      before = model?.dialect ?? before;
-      return answered(started, now(), () => (model ? diagnostics(model, undefined).length : 0), () => model && completeDialect(model, document.positionAt(offset), { snippets: true }));
+      const models = await buildDialectModels(document, store, () => Promise.resolve({ beside: join(folder, 'transformer'), files: [], packages: new Map() }), before);
+      before = models[0]?.dialect ?? before;
+      const model = modelAt(models, document.positionAt(offset));
+      return answered(started, now(), () => models.flatMap((each) => diagnostics(each, undefined)).length, () => model && completeDialect(model, document.positionAt(offset), { snippets: true }));
     };
     const met = [await measure('a config of ours', URI.file(join(folder, 'flux.quant.yaml')).toString(), 'quantconfig', longConfig('./transformer'), ours),
-      await measure('hf_quant_config.json of ModelOpt', URI.file(join(folder, 'hf_quant_config.json')).toString(), 'json', longLayerMap(), theirs)];
+      await measure('hf_quant_config.json of ModelOpt', URI.file(join(folder, 'hf_quant_config.json')).toString(), 'json', longLayerMap(), theirs),
+      await measure('a Python script', URI.file(join(folder, 'quantize.py')).toString(), 'python', longScript(), theirs)];
     process.exitCode = met.every(Boolean) ? 0 : 1;
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { Position } from 'vscode-languageserver/node';
 import { TextDocument } from 'vscode-languageserver-textdocument';
 import { URI } from 'vscode-uri';
-import { longConfig, longLayerMap, randomEdit } from '../fixtures/edits';
+import { longConfig, longLayerMap, longScript, randomEdit } from '../fixtures/edits';
 import { pick, random } from '../fixtures/random';
 import { clients } from './client';
 import type { TestClient } from './client';
@@ -18,7 +18,7 @@ describe('random edits over the wire', function () {
   /** Opens a text, edits it, and compares what the server says of it with what it says of the same text opened anew. */
   async function edit(client: TestClient, path: string, languageId: string, text: string, asks: readonly string[], seed: number): Promise<{ uri: string; twin: string; end: Position }> {
     const next = random(seed);
-    assert.ok(text.split('\n').length > 2000);
+    assert.ok(text.split('\n').length > 1500);
     const [uri, twin] = [URI.file(`/project/${path}`).toString(), URI.file(`/twin/${path}`).toString()];
     const open = (of: string, content: string): Promise<void> => client.tell('textDocument/didOpen', { textDocument: { uri: of, languageId, version: 1, text: content } });
     await open(uri, text);
@@ -47,11 +47,12 @@ describe('random edits over the wire', function () {
     await client.initialize();
     const ours = await edit(client, 'model.quant.yaml', 'quantconfig', longConfig('./nowhere'), ['textDocument/diagnostic', 'textDocument/documentSymbol', 'textDocument/foldingRange'], 7);
     const theirs = await edit(client, 'hf_quant_config.json', 'json', longLayerMap(), ['textDocument/diagnostic', 'textDocument/inlayHint', 'textDocument/codeLens'], 8);
+    const script = await edit(client, 'quantize.py', 'python', longScript(), ['textDocument/diagnostic', 'textDocument/inlayHint', 'textDocument/codeLens'], 9);
     // The length as such: what replaces everything up to the client's end leaves nothing behind.
     await client.change(ours.uri, [{ range: { start: { line: 0, character: 0 }, end: ours.end }, text: 'version: 7\n' }]);
     const { items } = await client.ask<{ items: { code: string }[] }>('textDocument/diagnostic', { textDocument: { uri: ours.uri } });
     assert.deepEqual(items.map(({ code }) => code).sort(), ['config/missing-key', 'config/unknown-value']);
-    for (const uri of [ours.uri, ours.twin, theirs.uri, theirs.twin]) {
+    for (const uri of [ours, theirs, script].flatMap((each) => [each.uri, each.twin])) {
       await client.tell('textDocument/didClose', { textDocument: { uri } });
     }
     await client.ask('textDocument/hover', { textDocument: { uri: ours.uri }, position: { line: 0, character: 0 } }); // what was on its way has come

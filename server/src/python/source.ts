@@ -3,7 +3,7 @@
  * other file is read.
  */
 import type { SyntaxNode } from '@lezer/common';
-import { parser } from '@lezer/python';
+import { parsePython } from './parse';
 
 export type { SyntaxNode } from '@lezer/common';
 
@@ -24,7 +24,7 @@ export class PythonSource {
   private readonly assignments = new Map<string, Assignment[]>();
 
   constructor(readonly text: string) {
-    this.root = parser.parse(text).topNode;
+    this.root = parsePython(text).topNode;
     this.root.cursor().iterate(({ name, node }) => {
       switch (name) {
         case 'CallExpression': this.calls.push(node); break;

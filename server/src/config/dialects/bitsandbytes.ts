@@ -17,7 +17,8 @@ const bitsandbytesFormats: Readonly<Record<'nf4' | 'fp4' | 'int8', Equivalent>> 
 
 /** A layer is kept when its last segment is the entry, when the entry and a dot stand anywhere in its path, or when the path is the entry. No anchors, no wildcards. */
 export function takes(entry: string, layer: string): boolean {
-  return layer.slice(layer.lastIndexOf('.') + 1) === entry || layer.includes(`${entry}.`) || layer === entry;
+  // A list may hold hundreds of names: most are told apart without making another text.
+  return layer.includes(entry) && (layer.slice(layer.lastIndexOf('.') + 1) === entry || layer.includes(`${entry}.`) || layer === entry);
 }
 
 const fields: FieldTable = {
