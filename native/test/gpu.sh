@@ -140,6 +140,15 @@ if limited 150 "$build/bench" > "$build/bench.log" 2>&1; then result=ok; else re
 [ $result = ok ] || grep -v '^BENCH' "$build/bench.log"
 row "benchmarks" $result "$(grep -c '^BENCH' "$build/bench.log") lines"
 
+# The same forward in PyTorch, where this machine has it. Without a device a tiny one, which says no more than that the program runs.
+if limited 60 "${PYTHON:-python3}" "$here/bench/device_forward.py" $([ $emulate = yes ] && echo --check) > "$build/torch.log" 2>&1; then
+    theirs=$(sed -n 's/^torch .*: \([0-9.]*\) ms$/\1/p' "$build/torch.log")
+    ours=$(sed -n 's/^BENCH forward.*, BF16, .* \([0-9.]*\) ms .*/\1/p' "$build/bench.log")
+    row "forward, PyTorch" ok "$(last "$build/torch.log"), ours in bfloat16 ${ours:-?} ms: $(awk "BEGIN { if (${ours:-0} > 0) printf \"%.2f x\", ${theirs:-0} / ${ours:-1} }") its speed"
+else
+    row "forward, PyTorch" "-" "$(last "$build/torch.log")"
+fi
+
 # Last, since they are many times slower: what time is left decides how far they get. Tests that fill the device's memory are not for them, and calls that
 # are refused on purpose no finding. initcheck is left out: padding behind the end of rows is read on purpose, and masked.
 checked="Device.MemoryComes DeviceAttention. DeviceOps. DeviceRotate. DeviceSolver. DeviceStatistics. Linear. Linears. DeviceGraph.ABlock DeviceGraph.RunsEveryKind"
