@@ -85,6 +85,12 @@ export const dialectCodes = {
   'qmap/type': { meaning: 'optimum-quanto has no such type.', remedy: 'Take one that the message lists.' },
   'qmap/diffusers': { meaning: 'A model that optimum-quanto saved does not load in diffusers.', remedy: 'Load it with optimum-quanto\'s own class, or quantize it with another backend.' },
 
+  'optimum-quanto/no-weights': { meaning: '`quantize` of optimum-quanto is called without `weights`. Every layer is replaced all the same, by one without weights: a TypeError when the model runs.', remedy: 'Name a type, such as `weights=qint8`.' },
+  'optimum-quanto/pipeline': { meaning: '`quantize` of optimum-quanto is handed a pipeline, which has no modules of its own: an AttributeError.', remedy: 'Hand over a component, such as `pipe.transformer`.' },
+  'optimum-quanto/freeze': { meaning: 'The file never calls `freeze` for a model that it quantizes: weights stay in high precision, in memory and when saved, and are rounded again at every step.', remedy: 'Call `freeze(model)` after `quantize`, and after calibration.' },
+  'optimum-quanto/calibration': { meaning: 'Activations are quantized and the file has no `Calibration`: their scales stay 1, and larger values are cut off.', remedy: 'Run the model once inside `with Calibration():` before `freeze`.' },
+  'optimum-quanto/group-width': { meaning: 'None of the group sizes of optimum-quanto (128, 96, 64, 32) divides the inputs of some layers: each row of their 4- or 2-bit weights has one scale.', remedy: 'Name these layers in `exclude`, or accept it knowingly.' },
+
   'modelopt/quant-type': { meaning: 'An unknown weight type becomes FP8 with no more than a line in the log.', remedy: 'Write FP8, INT8, INT4, NF4 or NVFP4.' },
   'modelopt/activation-type': { meaning: 'An unknown activation type is dropped: activations stay unquantized, although the log speaks of INT8.', remedy: 'Write FP8, INT8, INT4, NF4 or NVFP4 behind the underscore.' },
   'modelopt/weight-only': { meaning: '`quant_type` names an activation type, but `weight_only` is true, its default: activations stay unquantized.', remedy: 'Write `"weight_only": false`.' },

@@ -24,6 +24,7 @@ import { pythonMarks } from './python/constructors';
 import { pipelineConfig } from './python/pipeline';
 import { pythonSections } from './python/sections';
 import { quantoMap } from './quantoMap';
+import { quantoQuantize } from './quantoQuantize';
 import { sdnq } from './sdnq';
 import { stableDiffusionCpp } from './stableDiffusionCpp';
 import { isRuleText } from './tensorTypes';
@@ -32,7 +33,7 @@ import { unknownBackend } from './unknownBackend';
 import { viditq } from './viditq';
 
 /** In the order in which they are asked: the particular before the general. */
-export const dialects: readonly Dialect[] = [pipelineConfig, bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, nunchakuMetadata, sdnq, compressedTensors, unknownBackend, modeloptRecipe, hfQuantConfig, quantoMap, fqnToConfig, llmCompressor, deepcompressor, deepcompressorRun, viditq, comfy, convertToQuant, stableDiffusionCpp, llamaQuantize];
+export const dialects: readonly Dialect[] = [pipelineConfig, quantoQuantize, bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, nunchakuMetadata, sdnq, compressedTensors, unknownBackend, modeloptRecipe, hfQuantConfig, quantoMap, fqnToConfig, llmCompressor, deepcompressor, deepcompressorRun, viditq, comfy, convertToQuant, stableDiffusionCpp, llamaQuantize];
 
 /** Reads a text as JSON or rules of `expression=type` or YAML, by what stands in it. @param name base name of the file */
 export function readDialectFile(name: string, document: TextDocument): DialectFile {

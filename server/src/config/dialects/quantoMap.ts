@@ -13,7 +13,8 @@ import { equivalent, float, int } from './recipes';
 import type { Equivalent } from './recipes';
 import { quantoFormats } from './quanto';
 
-const typesField: Field = {
+/** Types of weights and activations. */
+export const typesField: Field = {
   type: 'text', refusal: ['qmap/type', 'error'], doc: 'What it became; `none` is as it was.',
   values: named('none', 'qint2', 'qint4', 'qint8', 'qfloat8', 'qfloat8_e4m3fn', 'qfloat8_e4m3fnuz', 'qfloat8_e5m2'),
 };
@@ -53,6 +54,11 @@ function treatmentOf(key: string, value: TreeNode, problems: DialectProblem[], {
   }
   const fields = new Fields(value, `"${key}"`, problems, document, layerField);
   const [weights, activations] = ['weights', 'activations'].map((part) => fields.text(part) ?? 'none');
+  return treatmentAs(weights, activations);
+}
+
+/** @param weights and activations by the names of their types; `none` is as it was. */
+export function treatmentAs(weights: string | undefined, activations: string | undefined): Treatment {
   const bits = (type: string | undefined): number => (type === undefined || type === 'none' ? 16 : Number(/\d+/.exec(type)?.[0] ?? 16));
   return weights === 'none' && activations === 'none' ? kept : quantized(`${weights ?? ''} weights${activations === 'none' ? '' : `, ${activations ?? ''} activations`}`, bits(weights), bits(activations), recipeOf(weights, activations));
 }

@@ -80,6 +80,24 @@ describe('traps of Python', () => {
     assert.deepEqual([5, 6, 7].map((line) => { const found = chosenOf(loaded, line); return typeof found === 'string' ? 'several' : found.dialect.id; }), ['diffusers-bitsandbytes', 'diffusers-torchao', 'several']);
   });
 
+  it('layers are counted on the model that a call is handed, by whatever name', async () => {
+    const quanto = 'from optimum.quanto import quantize, freeze, qint8\n';
+    const counted = async (text: string): Promise<(number | undefined)[]> => (await lint(quanto + text, model)).loaded.map(({ checkpoint }) => checkpoint?.layers.length);
+    for (const text of ['pipe = FluxPipeline.from_pretrained("flux")\nt = pipe.transformer\nquantize(t, qint8)', 't = FluxTransformer2DModel.from_pretrained("flux", subfolder="transformer")\nquantize(model=t, weights=qint8)']) {
+      assert.deepEqual(await counted(text), [2], text);
+    }
+    for (const text of ['pipe = FluxPipeline.from_pretrained("flux")\nquantize(pipe.text_encoder, qint8)', 'text_encoder = load()\nquantize(text_encoder, qint8)', 't = T5EncoderModel.from_pretrained("flux")\nquantize(t, qint8)', 'quantize(made_elsewhere(), qint8)']) {
+      assert.deepEqual(await counted(text), [undefined], text);
+    }
+  });
+
+  it('functions of the same name from elsewhere are none', async () => {
+    for (const text of ['quantize(t, 8)', 'from mine import quantize\nquantize(t, 8)', 'import torchao.quantization as q\nq.quantize(t)', 'from optimum.intel import quantize\nquantize(t)']) {
+      assert.deepEqual((await lint(text, model)).loaded, [], text);
+    }
+    assert.deepEqual((await lint('from optimum import quanto\nquanto.quantize(t, weights=quanto.qint4)', model)).loaded.map(({ parsed }) => parsed.otherwise.label), ['qint4 weights']);
+  });
+
   it('quick fixes are Python', async () => {
     const { document, loaded } = await lint('TorchAoConfig(Float8WeightOnlyConfig(granularity=PerBlock((1, 128,))), modules_to_not_convert=["proj_ot"])\nQuantoConfig(weights_dtyp="int8")\nFluxTransformer2DModel.from_pretrained("flux", subfolder="transformer", quantization_config=x)', model);
     const fixes = loaded.flatMap(({ problems }) => problems).flatMap(({ data }) => data?.fixes ?? []).flatMap(({ edits }) => edits.map(({ range, text }) => [document.getText(range), text]));

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { TextDocument } from 'vscode-languageserver-textdocument';
-import { couldBeDialect, detectDialect, readDialectFile } from '../../../../server/src/config/dialects';
+import { couldBeDialect, couldBePython, isPython, readDialects } from '../../../../server/src/config/dialects';
 import { dialectCodes } from '../../../../server/src/config/dialects/codes';
 import type { Beside, ParsedDialect } from '../../../../server/src/config/dialects/dialect';
 import { evaluate } from '../../../../server/src/config/dialects/evaluate';
 import type { Evaluation } from '../../../../server/src/config/dialects/evaluate';
+import { parseOf } from '../../../../server/src/config/dialects/load';
 import { allowedBy } from '../../../../server/src/config/dialects/packages';
 import type { Packages } from '../../../../server/src/config/dialects/packages';
 import { readRequirements } from '../../../../server/src/config/dialects/requirements';
@@ -14,15 +15,15 @@ export function documentOf(text: string, name = 'config.json'): TextDocument {
   return TextDocument.create(`file:///project/${name}`, 'plaintext', 1, text);
 }
 
-/** A dialect file as it is read from disk. @param id null: any dialect. @throws when no dialect, or another one, is recognised */
+/** A dialect file as it is read from disk, or the first config of a Python file. @param id null: any dialect. @throws when no dialect, or another one, is recognised */
 export function parsed(id: string | null, text: string, name = 'config.json'): ParsedDialect {
-  const file = readDialectFile(name, documentOf(text, name));
-  const dialect = detectDialect(file);
-  assert.equal(couldBeDialect(text), true, 'recognised at a glance');
-  if (!dialect || (id !== null && dialect.id !== id)) {
-    throw new Error(`recognised as ${dialect?.id ?? 'nothing'}, not ${id}`);
+  const document = documentOf(text, name);
+  const [found] = readDialects(name, document);
+  assert.equal((isPython(name, document) ? couldBePython : couldBeDialect)(text), true, 'recognised at a glance');
+  if (!found || (id !== null && found.dialect.id !== id)) {
+    throw new Error(`recognised as ${found?.dialect.id ?? 'nothing'}, not ${id}`);
   }
-  return dialect.parse(file);
+  return parseOf(found.dialect, found.file);
 }
 
 export function evaluated(id: string | null, text: string, checkpoint: Checkpoint, name?: string, beside: Beside = { files: [], packages: new Map() }): Evaluation & { all: Problem[] } {

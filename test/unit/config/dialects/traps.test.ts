@@ -23,7 +23,8 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
     ['string shorthands', 'torchao/string-type'], ['one key, default', 'torchao/default-key'], ['the object grammar', 'torchao/grammar', 'torchao/unknown-type', 'python/tuple'], ['IntxWeightOnlyConfig(dtype)', 'torchao/intx-dtype'], ['layers that do not fit are left alone', 'torchao/group-width'],
     ['safetensors from 0.16 on, pickle before', 'torchao/safetensors', 'torchao/pickle'], ['versions', 'torchao/old', 'torchao/import', 'torchao/moved'], ['versions of a config object', 'torchao/config-class', 'torchao/config-version'], ['FqnToConfig', 'torchao/fqn', 'fqn/default'],
   ],
-  quanto: [['deprecated', 'quanto/deprecated'], ['versions', 'quanto/old'], ['dotted paths', 'quanto/dotted'], ['saved by optimum-quanto', 'qmap/diffusers', 'qmap/type']],
+  quanto: [['deprecated', 'quanto/deprecated'], ['versions', 'quanto/old'], ['dotted paths', 'quanto/dotted'], ['saved by optimum-quanto', 'qmap/diffusers', 'qmap/type'],
+    ['optimum-quanto from Python', 'optimum-quanto/no-weights', 'optimum-quanto/pipeline'], ['never frozen, never calibrated', 'optimum-quanto/freeze', 'optimum-quanto/calibration'], ['groups that do not fit', 'optimum-quanto/group-width']],
   gguf: [['float32 by default', 'gguf/compute-dtype'], ['not serialisable; config= and subfolder=', 'gguf/not-saved'], ['no skip list', 'gguf/skip-list']],
   modelopt: [
     ['unknown names become FP8', 'modelopt/quant-type', 'modelopt/activation-type'], ['weight_only by default', 'modelopt/weight-only'], ['a list since 0.44', 'modelopt/list-config'], ['its own list', 'modelopt/builtin-skips'], ['saved as pickle', 'modelopt/pickle'],

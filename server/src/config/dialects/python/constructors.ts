@@ -8,12 +8,14 @@ export interface Constructor {
   grammar: Grammar;
   /** Of a backend of diffusers: its `quant_method`. */
   method?: string;
+  /** Of a function that is given a model and quantizes it: the id of its dialect. */
+  quantizes?: string;
 }
 
 const diffusers = (method: string, parameters: readonly string[], more: Partial<Constructor> = {}): Constructor => ({ packages: ['diffusers'], parameters, grammar: 'plain', method, ...more });
 const llmCompressor: Constructor = { packages: ['llmcompressor'], parameters: [], grammar: 'plain' };
 
-/** Parameters in the order of diffusers 0.40 `quantization_config.py`, torchao 0.19 `quant_api.py`, and llm-compressor (2026-08), whose modifiers take keywords alone. */
+/** Parameters in the order of diffusers 0.40 `quantization_config.py`, torchao 0.19 `quant_api.py`, optimum-quanto 0.2, and llm-compressor (2026-08), whose modifiers take keywords alone. */
 export const constructors: Readonly<Record<string, Constructor>> = {
   BitsAndBytesConfig: diffusers('bitsandbytes', ['load_in_8bit', 'load_in_4bit', 'llm_int8_threshold', 'llm_int8_skip_modules', 'llm_int8_enable_fp32_cpu_offload', 'llm_int8_has_fp16_weight', 'bnb_4bit_compute_dtype', 'bnb_4bit_quant_type', 'bnb_4bit_use_double_quant', 'bnb_4bit_quant_storage']),
   TorchAoConfig: diffusers('torchao', ['quant_type', 'modules_to_not_convert'], { grammar: 'torchao' }),
@@ -27,7 +29,11 @@ export const constructors: Readonly<Record<string, Constructor>> = {
   FqnToConfig: { packages: ['torchao'], parameters: ['fqn_to_config', 'module_fqn_to_config'], grammar: 'torchao' },
   ModuleFqnToConfig: { packages: ['torchao'], parameters: ['module_fqn_to_config'], grammar: 'torchao' },
   QuantizationModifier: llmCompressor, GPTQModifier: llmCompressor, AWQModifier: llmCompressor, AutoRoundModifier: llmCompressor,
+  quantize: { packages: ['optimum.quanto'], grammar: 'plain', quantizes: 'optimum-quanto-quantize', parameters: ['model', 'weights', 'activations', 'optimizer', 'include', 'exclude'] },
 };
+
+/** Arguments that are objects of the program: nothing in them is part of the config. */
+export const objects: ReadonlySet<string> = new Set(['model', 'tokenizer', 'optimizer']);
 
 /** Classes inside of configs whose arguments are usually not named. */
 const parts: Readonly<Record<string, readonly string[]>> = {
@@ -38,9 +44,9 @@ const parts: Readonly<Record<string, readonly string[]>> = {
 
 /** @param name dotted. @returns undefined for calls that are about something else */
 export function constructorOf(name: string | undefined): { name: string; constructor: Constructor } | undefined {
-  const [, owner = '', last = ''] = /^(.*?)(?:\..*)?\.(\w+)$/.exec(name ?? '') ?? [];
+  const last = name?.slice(name.lastIndexOf('.') + 1) ?? '';
   const found = Object.hasOwn(constructors, last) ? constructors[last] : undefined;
-  return found?.packages.includes(owner) ? { name: last, constructor: found } : undefined;
+  return found?.packages.some((owner) => name?.startsWith(`${owner}.`)) ? { name: last, constructor: found } : undefined;
 }
 
 export function parametersOf(name: string | undefined): readonly string[] {
@@ -48,5 +54,10 @@ export function parametersOf(name: string | undefined): readonly string[] {
   return constructors[last]?.parameters ?? parts[last] ?? [];
 }
 
-/** A text that holds none of these is no Python file that says how something is quantized. */
-export const pythonMarks = new RegExp(`\\b(?:${Object.keys(constructors).join('|')}|quant_cfg)\\b`);
+/** What a name that a package exports means as a text: optimum-quanto takes its types as objects or by these names. @param name dotted */
+export function constantOf(name: string | undefined): string | undefined {
+  return /^optimum\.quanto\.(?:.*\.)?(q(?:int|float)\w+)$/.exec(name ?? '')?.[1];
+}
+
+/** A text that holds none of these is no Python file that says how something is quantized. `quantize` alone is said of much, so the package it is imported from stands for it. */
+export const pythonMarks = new RegExp(`\\b(?:${Object.keys(constructors).filter((name) => name !== 'quantize').join('|')}|quanto|quant_cfg)\\b`);

@@ -8,7 +8,9 @@ import type { Entry, MapNode, TreeNode } from '../../tree';
 import type { DialectFile } from '../dialect';
 import { constructorOf } from './constructors';
 import { readLoads } from './loads';
-import type { Load } from './loads';
+import type { Load, ModelLoad } from './loads';
+import { subjectOf } from './subject';
+import type { Subject } from './subject';
 import { Values } from './values';
 
 /** Where a config stands in a Python file, and what its tree does not say. */
@@ -24,13 +26,15 @@ export interface PythonSection {
   /** Where it is handed to a model or a pipeline. */
   loads: readonly Load[];
   /** Everything that the file loads with a config. */
-  allLoads: readonly Load[];
+  allLoads: readonly ModelLoad[];
   /** Of the pipeline it quantizes, such as `transformer`, where the file says so. */
   components: readonly string[];
   /** Tuples in it: Python has them, JSON has not. */
   tuples: readonly Range[];
   /** Dotted names of the classes behind its values, for those that are calls. */
   classes: ReadonlyMap<TreeNode, string>;
+  /** Of a call that quantizes a model itself: the model, and what else the file does with it. */
+  subject?: Subject;
 }
 
 /** @param name base name of the file */
@@ -58,6 +62,10 @@ export function pythonSections(name: string, document: TextDocument): DialectFil
     if (className === 'PipelineQuantizationConfig') {
       const short = shortForm(read, at);
       return [file(read, section), ...short ? [file(short, { ...section, range: short.range, loads: [], components: namesOf(find(read, 'components_to_quantize')?.value) })] : []];
+    }
+    if (constructor.quantizes !== undefined) {
+      const subject = subjectOf(call, source, document);
+      return [file(read, { ...section, subject, allLoads: [...subject.load ? [subject.load] : [], ...loads], components: subject.component === undefined ? [] : [subject.component] })];
     }
     if (constructor.method !== undefined) {
       const method = key('quant_method', { kind: 'scalar', range: at, value: constructor.method });

@@ -7,7 +7,7 @@ import { find } from '../../tree';
 import type { TreeNode } from '../../tree';
 import { problem } from '../dialect';
 import type { DialectFile, DialectProblem } from '../dialect';
-import type { Load } from './loads';
+import type { Load, ModelLoad } from './loads';
 import { missingComponents, namedComponents } from './pipeline';
 import { namesOf } from './sections';
 
@@ -27,7 +27,7 @@ export async function pythonTraps(file: DialectFile): Promise<DialectProblem[]> 
 }
 
 /** Folder of a load that lies on this machine, absolute. Scripts run in their own folder, or in one above it. */
-export async function localFolder(file: DialectFile, { path }: Load): Promise<string | undefined> {
+export async function localFolder(file: DialectFile, { path }: ModelLoad): Promise<string | undefined> {
   let from = dirname(URI.parse(file.document.uri).fsPath);
   for (let levels = 0; path !== undefined && levels < 4; levels++) {
     const folder = resolve(from, path);

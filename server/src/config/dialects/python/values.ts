@@ -6,7 +6,7 @@ import { childrenOf } from '../../../python/source';
 import type { PythonSource, SyntaxNode } from '../../../python/source';
 import { rangeOf } from '../../tree';
 import type { Entry, ListNode, MapNode, Scalar, TreeNode } from '../../tree';
-import { parametersOf } from './constructors';
+import { constantOf, objects, parametersOf } from './constructors';
 
 /** How dtypes, enums and calls are written: as texts and mappings, or in torchao's own grammar of `_type`, `_version` and `_data`. */
 export type Grammar = 'plain' | 'torchao';
@@ -53,7 +53,7 @@ export class Values {
     let position = 0;
     for (const { name, value, spread } of this.source.argumentsOf(call)) {
       const positional = name || spread ? undefined : parameters[position++];
-      const read = this.read(value, depth + 1);
+      const read: TreeNode = objects.has(name?.text ?? positional ?? '') ? { kind: 'scalar', range: this.range(value), value: null } : this.read(value, depth + 1);
       if (spread === '**' && read.kind === 'map') {
         entries.push(...read.entries);
       } else if (name || positional !== undefined) {
@@ -169,13 +169,18 @@ export class Values {
     return this.grammar === 'plain' || last === 'dict' ? fields : this.object(node, callee, last, fields);
   }
 
-  /** A variable, a dtype of torch, or a member of an enum. */
+  /** A variable, a dtype of torch, a member of an enum, or a constant of a tool. */
   private named(node: SyntaxNode, depth: number): TreeNode {
     const value = node.name === 'VariableName' ? this.source.valueOf(node) : undefined;
     if (value) {
       return this.read(value, depth + 1);
     }
-    const name = node.name === 'MemberExpression' ? this.source.nameOf(node) : undefined;
+    const dotted = this.source.nameOf(node);
+    const constant = constantOf(dotted);
+    if (constant !== undefined) {
+      return this.scalar(node, constant);
+    }
+    const name = node.name === 'MemberExpression' ? dotted : undefined;
     const [, owner = '', last = ''] = /(?:^|\.)([^.]+)\.([^.]+)$/.exec(name ?? '') ?? [];
     const isDtype = owner === 'torch';
     const isMember = /^[A-Z]\w*$/.test(owner) && /^[A-Z][A-Z\d_]*$/.test(last); // of an enum
