@@ -209,6 +209,17 @@ export const dialectCodes = {
   'autoround/exporter-list': { meaning: '`layer_config` and `ignore_layers` belong to AutoRound\'s exporter; the loader reads `extra_config`, `block_name_to_quantize` and `modules_to_not_convert`.', remedy: 'Export again with the list, or remove it here.' },
   'autoround/group': { meaning: 'The group size does not divide the inputs of some layers.', remedy: 'Take a size that does, or -1 for whole rows.' },
 
+  'autoround-export/scheme': { meaning: 'AutoRound has no such scheme: a KeyError.', remedy: 'Take one that the message lists; case does not count.' },
+  'autoround-export/bits': { meaning: 'Bits and data type contradict each other: AutoRound sets the bits to those of the type, with a warning.', remedy: 'Write the bits of the type, or another type.' },
+  'autoround-export/overridden': { meaning: 'Beside a GGUF scheme AutoRound passes over every other field of a scheme, with a warning.', remedy: 'Remove the fields, or take another scheme.' },
+  'autoround-export/activations': { meaning: '`bits` of 16 keeps the weights of a layer alone. Its activations go on as the scheme says, and are quantized.', remedy: 'Write "BF16" in its place, or `"act_bits": 16` beside it.' },
+  'autoround-export/width': { meaning: 'AutoRound leaves layers alone whose width does not fit the scheme, with no more than a line in its log: inputs and outputs in 32s for integer weights, inputs in whole groups for MX and NV formats.', remedy: 'Count them in: they stay in high precision.' },
+  'autoround-export/comma': { meaning: '`ignore_layers` holds an empty name, as a comma at its end leaves one: an IndexError.', remedy: 'Remove the comma.' },
+  'autoround-export/fp-layers': { meaning: '`fp_layers` is the former name of `ignore_layers`. The command line still knows it; in Python it is passed over with a line in the log, and the layers are quantized.', remedy: 'Write `ignore_layers`.' },
+  'autoround-export/model': { meaning: 'AutoRound takes a diffusion model by its pipeline, or the folder of one. A transformer alone is taken for a language model: a ValueError without a tokenizer.', remedy: 'Hand over the pipeline, or its folder.' },
+  'autoround-export/batch-size': { meaning: 'Where AutoRound learns the rounding of a diffusion model, it sets `batch_size` to 1 and accumulates gradients in its place.', remedy: 'Write `batch_size=1`; `gradient_accumulate_steps` says how many samples a step counts.' },
+  'autoround-export/format': { meaning: 'A diffusion model is saved in a format that diffusers does not load, or for which neither it nor AutoRound vouches: of `auto_round` diffusers documents integer weights with activations as they are. `fake` loads everywhere, and is as large as the original.', remedy: 'Save in `auto_round` with a scheme such as W4A16, or in `fake` to judge the pictures alone.' },
+
   'nunchaku/section': { meaning: 'Neither `svdq_w4a4` nor `awq_w4a16` is there.', remedy: 'Add one with its targets.' },
   'nunchaku/precision': { meaning: 'SVDQuant takes int4 or nvfp4, AWQ int4 only.', remedy: 'Write one of them.' },
   'nunchaku/group-size': { meaning: 'SVDQuant needs groups of 64 for int4 and of 16 for nvfp4.', remedy: 'Write that size.' },

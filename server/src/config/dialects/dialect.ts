@@ -84,7 +84,7 @@ export interface ParsedDialect {
   otherwise: Treatment;
   problems: (DialectProblem | ConfigProblem)[];
   /** What the tool does about an entry that takes nothing. */
-  unmatched: 'ignored' | 'error';
+  unmatched: 'ignored' | 'logged' | 'error';
   /** Called before entries are asked, where what they take depends on which layers there are. */
   prepare?(checkpoint: Checkpoint): void;
   /** Entries that the tool adds for this checkpoint. */

@@ -81,7 +81,7 @@ function entryProblems(entry: DialectEntry, matches: readonly Layer[], { parsed,
     return [{ ...problem('dialect/repeated', 'warning', entry.range, `${quoted(entry.text)} stands in line ${twin.range.start.line + 1} already.`), related: [{ message: 'The first one.', range: twin.range }] }];
   }
   first.set(says, entry);
-  const silence = parsed.unmatched === 'error' ? 'The tool stops with an error.' : 'The tool passes over it without a word.';
+  const silence = { error: 'The tool stops with an error.', logged: 'The tool passes over it with no more than a line in its log.', ignored: 'The tool passes over it without a word.' }[parsed.unmatched];
   const tooHigh = noSuchBlock(entry.text, checkpoint);
   if (matches.length === 0) {
     return entry.elsewhere ? [] : [nothing(tooHigh ? { ...entry, matchesNothing: tooHigh } : entry, parsed, checkpoint, silence)];

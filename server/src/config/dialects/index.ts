@@ -2,6 +2,7 @@
 import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { maxTextLength, parseTree } from '../tree';
 import { autoRound } from './autoRound';
+import { autoRoundExporter } from './autoRoundExporter';
 import { bitsandbytes } from './bitsandbytes';
 import { comfy } from './comfy';
 import { compressedTensors } from './compressedTensors';
@@ -33,7 +34,7 @@ import { unknownBackend } from './unknownBackend';
 import { viditq } from './viditq';
 
 /** In the order in which they are asked: the particular before the general. */
-export const dialects: readonly Dialect[] = [pipelineConfig, quantoQuantize, bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, nunchakuMetadata, sdnq, compressedTensors, unknownBackend, modeloptRecipe, hfQuantConfig, quantoMap, fqnToConfig, llmCompressor, deepcompressor, deepcompressorRun, viditq, comfy, convertToQuant, stableDiffusionCpp, llamaQuantize];
+export const dialects: readonly Dialect[] = [pipelineConfig, autoRoundExporter, quantoQuantize, bitsandbytes, torchao, quanto, modelopt, gguf, autoRound, nunchakuLite, nunchakuMetadata, sdnq, compressedTensors, unknownBackend, modeloptRecipe, hfQuantConfig, quantoMap, fqnToConfig, llmCompressor, deepcompressor, deepcompressorRun, viditq, comfy, convertToQuant, stableDiffusionCpp, llamaQuantize];
 
 /** Reads a text as JSON or rules of `expression=type` or YAML, by what stands in it. @param name base name of the file */
 export function readDialectFile(name: string, document: TextDocument): DialectFile {

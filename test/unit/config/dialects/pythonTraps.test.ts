@@ -81,18 +81,18 @@ describe('traps of Python', () => {
   });
 
   it('layers are counted on the model that a call is handed, by whatever name', async () => {
-    const quanto = 'from optimum.quanto import quantize, freeze, qint8\n';
+    const quanto = 'from optimum.quanto import quantize, freeze, qint8\nfrom auto_round import AutoRound\n';
     const counted = async (text: string): Promise<(number | undefined)[]> => (await lint(quanto + text, model)).loaded.map(({ checkpoint }) => checkpoint?.layers.length);
-    for (const text of ['pipe = FluxPipeline.from_pretrained("flux")\nt = pipe.transformer\nquantize(t, qint8)', 't = FluxTransformer2DModel.from_pretrained("flux", subfolder="transformer")\nquantize(model=t, weights=qint8)']) {
+    for (const text of ['pipe = FluxPipeline.from_pretrained("flux")\nt = pipe.transformer\nquantize(t, qint8)', 't = FluxTransformer2DModel.from_pretrained("flux", subfolder="transformer")\nquantize(model=t, weights=qint8)', 'AutoRound("flux")', 'NAME = "flux"\npipe = FluxPipeline.from_pretrained(NAME)\nAutoRound(pipe, scheme="W8A16")']) {
       assert.deepEqual(await counted(text), [2], text);
     }
-    for (const text of ['pipe = FluxPipeline.from_pretrained("flux")\nquantize(pipe.text_encoder, qint8)', 'text_encoder = load()\nquantize(text_encoder, qint8)', 't = T5EncoderModel.from_pretrained("flux")\nquantize(t, qint8)', 'quantize(made_elsewhere(), qint8)']) {
+    for (const text of ['pipe = FluxPipeline.from_pretrained("flux")\nquantize(pipe.text_encoder, qint8)', 'text_encoder = load()\nquantize(text_encoder, qint8)', 't = T5EncoderModel.from_pretrained("flux")\nquantize(t, qint8)', 'quantize(made_elsewhere(), qint8)', 't = t.inner\nquantize(t, qint8)', 'a = b\nb = a\nquantize(b, qint8)\nfreeze(a)']) {
       assert.deepEqual(await counted(text), [undefined], text);
     }
   });
 
   it('functions of the same name from elsewhere are none', async () => {
-    for (const text of ['quantize(t, 8)', 'from mine import quantize\nquantize(t, 8)', 'import torchao.quantization as q\nq.quantize(t)', 'from optimum.intel import quantize\nquantize(t)']) {
+    for (const text of ['quantize(t, 8)', 'from mine import quantize, AutoRound\nquantize(t, 8)\nAutoRound(t)', 'import torchao.quantization as q\nq.quantize(t)', 'from optimum.intel import quantize\nquantize(t)', 'from auto_round import AutoRoundConfig\nAutoRoundConfig(4)']) {
       assert.deepEqual((await lint(text, model)).loaded, [], text);
     }
     assert.deepEqual((await lint('from optimum import quanto\nquanto.quantize(t, weights=quanto.qint4)', model)).loaded.map(({ parsed }) => parsed.otherwise.label), ['qint4 weights']);

@@ -32,7 +32,9 @@ const traps: Record<string, readonly (readonly [trap: string, ...codes: string[]
     ['axis and block_sizes', 'recipe/axis-and-blocks', 'recipe/block-sizes', 'recipe/block-width'], ['imports', 'recipe/import'], ['hf_quant_config.json', 'hfquant/deprecated', 'hfquant/algorithm', 'hfquant/mixed', 'hfquant/group-size', 'hfquant/group-width'],
     ['three readings of exclude_modules', 'hfquant/loaders-differ'], ['block numbers of its script for Wan', 'dialect/last-blocks'],
   ],
-  'auto-round': [['backends', 'autoround/backend'], ['spelling', 'autoround/spelling'], ['lists of the exporter', 'autoround/exporter-list', 'exporters'], ['groups', 'autoround/group']],
+  'auto-round': [['backends', 'autoround/backend'], ['spelling', 'autoround/spelling'], ['lists of the exporter', 'autoround/exporter-list'], ['groups', 'autoround/group'],
+    ['schemes of the exporter', 'autoround-export/scheme', 'autoround-export/bits', 'autoround-export/overridden', 'autoround-export/activations'], ['layers that do not fit', 'autoround-export/width'], ['what to ignore', 'autoround-export/comma', 'autoround-export/fp-layers'],
+    ['diffusion models', 'autoround-export/model', 'autoround-export/batch-size', 'autoround-export/format']],
   nunchaku_lite: [
     ['a section', 'nunchaku/section', 'nunchaku/targets'], ['precision', 'nunchaku/precision'], ['groups', 'nunchaku/group-size', 'nunchaku/width'], ['rank', 'nunchaku/rank'], ['one method per target', 'nunchaku/target-twice'], ['fused projections', 'nunchaku/fused'], ['GPUs', 'nunchaku/gpu'],
   ],

@@ -12,7 +12,7 @@ import type { DialectModel } from '../../../../server/src/language/dialects/mode
 import { layersNamed } from '../../../fixtures/checkpoints';
 
 const layers = layersNamed('blocks.0.attn.to_q', 'blocks.0.ff.up', 'blocks.1.attn.to_q', 'blocks.1.ff.up', 'proj_out');
-const head = 'from diffusers import BitsAndBytesConfig, TorchAoConfig, PipelineQuantizationConfig; from optimum.quanto import quantize, freeze, qint8\n';
+const head = 'from diffusers import BitsAndBytesConfig, TorchAoConfig, PipelineQuantizationConfig; from optimum.quanto import quantize, freeze, qint8; from auto_round import AutoRound\n';
 
 async function models(text: string, checkpoint = layers): Promise<DialectModel[]> {
   const store = { recent: () => Promise.resolve(checkpoint) } as unknown as CheckpointStore;
@@ -44,7 +44,7 @@ describe('Python in an editor', () => {
     ['q = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=["to|_q"])', /`to_q`: ?|keeps \*\*2 layers\*\*/], ['q = BitsAndBytesConfig(load_|in_8bit=True)', /\*\*load_in_8bit\*\*[^]*LLM\.int8/],
     ['q = Bits|AndBytesConfig(load_in_8bit=True)', /quantizes 5 of 5 layers/], ['SKIP = ["proj_|out"]\nq = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=SKIP)', /keeps \*\*1 layer\*\*/],
     ['q = PipelineQuantizationConfig(quant_ma|pping={"transformer": BitsAndBytesConfig(load_in_8bit=True)})', /\*\*quant_mapping\*\*/], ['q = PipelineQuantizationConfig(quant_mapping={"transformer": BitsAndBytesConfig(load_in_|8bit=True)})', /LLM\.int8/],
-    ['quantize(t, qint8, exclude="*.to_|q")\nfreeze(t)', /keeps \*\*2 layers\*\*/], ['quantize(t, wei|ghts=qint8)', /\*\*weights\*\*/],
+    ['quantize(t, qint8, exclude="*.to_|q")\nfreeze(t)', /keeps \*\*2 layers\*\*/], ['quantize(t, wei|ghts=qint8)', /\*\*weights\*\*/], ['AutoRound("flux", layer_config={"to|_q": "W8A16"})', /\*\*2 layers\*\*/], ['AutoRound("flux", ignore_layers="ff, proj_|out")', /keeps \*\*1 layer\*\*/],
     ['qu|x = BitsAndBytesConfig(load_in_8bit=True)', null],
   ];
   for (const [marked, says] of hovers) {
@@ -69,6 +69,7 @@ describe('Python in an editor', () => {
     ['q = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=\'f|\')', '"nf4"', 'q = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=\'nf4\')'],
     ['q = TorchAoConfig(x, mod|)', 'modules_to_not_convert', 'q = TorchAoConfig(x, modules_to_not_convert=[""])'],
     ['quantize(t, qint8, exclude="|")', '*ff*', 'quantize(t, qint8, exclude="*ff*")', '2 layers · 40.00 %'], ['quantize(t, qint8, ex|)', 'exclude', 'quantize(t, qint8, exclude=[""])'], ['quantize(t, weights="|")', '"qint4"', 'quantize(t, weights="qint4")'],
+    ['AutoRound("flux", scheme="|")', '"MXFP8"', 'AutoRound("flux", scheme="MXFP8")'], ['AutoRound("flux", ign|)', 'ignore_layers', 'AutoRound("flux", ignore_layers="")'], ['AutoRound("flux", layer_config={"proj_out": "|"})', '"W8A16"', 'AutoRound("flux", layer_config={"proj_out": "W8A16"})'],
     ['q = PipelineQuantizationConfig(quant_backend="|")', '"bitsandbytes_4bit"', 'q = PipelineQuantizationConfig(quant_backend="bitsandbytes_4bit")'],
   ];
   for (const [marked, label, after, detail] of offers) {

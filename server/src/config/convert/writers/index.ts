@@ -22,6 +22,7 @@ export const writers: readonly Writer[] = [
 /** By Dialect.id. */
 export const unwritable: Readonly<Record<string, string>> = {
   'diffusers-pipeline': 'A PipelineQuantizationConfig stands in Python alone. Export the config of its transformer (diffusers-torchao, diffusers-bitsandbytes, …) and hand its values to that class.',
+  'auto-round-exporter': 'AutoRound is called from Python, and learns the rounding from data. Hand it the scheme and the layers that the plan names as scheme= and layer_config=.',
   'optimum-quanto-quantize': 'optimum-quanto is called from Python, with one type for all layers that include and exclude leave. Export to optimum-quanto for a map with a type for each layer.',
   'diffusers-gguf': 'diffusers\' GGUF config says nothing about layers: what is packed is in the .gguf file. Export to stable-diffusion.cpp or llama-quantize, whose rules decide it when that file is made.',
   nunchaku: 'The header of a nunchaku file names no layers: its tensors say what is quantized. Export to diffusers-nunchaku-lite for a list of layers, or to deepcompressor, whose results nunchaku converts.',

@@ -15,7 +15,7 @@ export interface Constructor {
 const diffusers = (method: string, parameters: readonly string[], more: Partial<Constructor> = {}): Constructor => ({ packages: ['diffusers'], parameters, grammar: 'plain', method, ...more });
 const llmCompressor: Constructor = { packages: ['llmcompressor'], parameters: [], grammar: 'plain' };
 
-/** Parameters in the order of diffusers 0.40 `quantization_config.py`, torchao 0.19 `quant_api.py`, optimum-quanto 0.2, and llm-compressor (2026-08), whose modifiers take keywords alone. */
+/** Parameters in the order of diffusers 0.40 `quantization_config.py`, torchao 0.19 `quant_api.py`, AutoRound (2026-08), optimum-quanto 0.2, and llm-compressor (2026-08), whose modifiers take keywords alone. */
 export const constructors: Readonly<Record<string, Constructor>> = {
   BitsAndBytesConfig: diffusers('bitsandbytes', ['load_in_8bit', 'load_in_4bit', 'llm_int8_threshold', 'llm_int8_skip_modules', 'llm_int8_enable_fp32_cpu_offload', 'llm_int8_has_fp16_weight', 'bnb_4bit_compute_dtype', 'bnb_4bit_quant_type', 'bnb_4bit_use_double_quant', 'bnb_4bit_quant_storage']),
   TorchAoConfig: diffusers('torchao', ['quant_type', 'modules_to_not_convert'], { grammar: 'torchao' }),
@@ -29,6 +29,10 @@ export const constructors: Readonly<Record<string, Constructor>> = {
   FqnToConfig: { packages: ['torchao'], parameters: ['fqn_to_config', 'module_fqn_to_config'], grammar: 'torchao' },
   ModuleFqnToConfig: { packages: ['torchao'], parameters: ['module_fqn_to_config'], grammar: 'torchao' },
   QuantizationModifier: llmCompressor, GPTQModifier: llmCompressor, AWQModifier: llmCompressor, AutoRoundModifier: llmCompressor,
+  AutoRound: {
+    packages: ['auto_round'], grammar: 'plain', quantizes: 'auto-round-exporter',
+    parameters: ['model', 'tokenizer', 'platform', 'scheme', 'layer_config', 'dataset', 'iters', 'seqlen', 'nsamples', 'batch_size', 'gradient_accumulate_steps', 'low_gpu_mem_usage', 'device_map', 'enable_torch_compile', 'seed', 'low_cpu_mem_usage', 'alg_configs', 'algorithm'],
+  },
   quantize: { packages: ['optimum.quanto'], grammar: 'plain', quantizes: 'optimum-quanto-quantize', parameters: ['model', 'weights', 'activations', 'optimizer', 'include', 'exclude'] },
 };
 
@@ -40,6 +44,7 @@ const parts: Readonly<Record<string, readonly string[]>> = {
   PerGroup: ['group_size'], PerAxis: ['axis'], PerRow: ['dim'], PerBlock: ['block_size'], Int4WeightOnlyConfig: ['group_size'], Int8WeightOnlyConfig: ['group_size'], Float8WeightOnlyConfig: ['weight_dtype'],
   Float8DynamicActivationFloat8WeightConfig: ['activation_dtype', 'weight_dtype', 'granularity'], Int8DynamicActivationInt8WeightConfig: ['act_mapping_type'], IntxWeightOnlyConfig: ['weight_dtype', 'granularity', 'mapping_type'],
   Int8DynamicActivationIntxWeightConfig: ['weight_dtype', 'weight_granularity', 'weight_mapping_type'],
+  QuantizationScheme: ['bits', 'group_size', 'sym', 'data_type', 'act_bits', 'act_group_size', 'act_sym', 'act_data_type', 'act_dynamic'],
 };
 
 /** @param name dotted. @returns undefined for calls that are about something else */
