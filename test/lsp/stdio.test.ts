@@ -51,6 +51,21 @@ describe('language server as a process', function () {
     assert.equal(await client.exitCode(), 1);
   });
 
+  it('ends when it is told to by a signal, and its engine with it', async () => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      const child = spawn(process.execPath, [cli, 'lsp', '--stdio'], { stdio: ['pipe', 'pipe', 'pipe'] });
+      child.stdin.write(framed(initialize));
+      await once(child.stdout, 'data');
+      // The engine has the same standard error, which closes when both are gone.
+      child.stdin.write(framed({ jsonrpc: '2.0', id: 9, method: 'quantscope/restartEngine', params: null }));
+      await once(child.stdout, 'data');
+      const silent = once(child.stderr.resume(), 'close');
+      child.kill(signal);
+      assert.deepEqual(await once(child, 'exit'), [1, null]);
+      await silent;
+    }
+  });
+
   it('does not outlive a killed editor', async () => {
     // The editor is a process between; standard error of both is one pipe, which closes when both are gone.
     const editor = spawn(process.execPath, ['-e', `

@@ -14,7 +14,10 @@ export const lsp: Command = {
       throw new UsageError('The language server speaks over standard input and output: quantscope lsp --stdio');
     }
     startServer(createConnection(ProposedFeatures.all, process.stdin, process.stdout), nodeRuntime());
-    // The connection ends this process: exit code 0 after a clean shutdown, 1 without.
+    // The connection ends this process: exit code 0 after a clean shutdown, 1 without. Editors that do not wait for that send a signal; the engine ends with its server.
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.on(signal, () => process.exit(1));
+    }
     return new Promise<number>(() => undefined);
   },
 };
