@@ -9,7 +9,6 @@ import { configCodes } from '../server/src/config/codes.ts';
 import { dialectCodes } from '../server/src/config/dialects/codes.ts';
 import { dialects } from '../server/src/config/dialects/index.ts';
 import { constructors } from '../server/src/config/dialects/python/constructors.ts';
-import { unseenTraps } from '../server/src/config/dialects/unseen.ts';
 import { schema } from '../server/src/config/schema.ts';
 import { methods } from '../server/src/methods/index.ts';
 
@@ -131,7 +130,12 @@ function dialectsPage() {
     '| tool | an entry that takes nothing |', '|---|---|', ...tools.map(({ title, unmatched }) => `| [${title}](#${anchor(title)}) | ${unmatched} |`), '',
     ...tools.flatMap(({ id, title, file, rule, codes }) => [`## ${title}`, '', `**File.** ${file}${inPython(id)}. \`dialect\`: \`${id}\`.`, '', `**How names are compared.** ${rule}`, '', ...codes.length > 0 ? [...codeTable(codes), ''] : []]),
     '## What holds for all of them', '', ...codeTable(['dialect/']), '',
-    '## What no file shows', '', 'Known traps that a clean lint does not exclude.', '', '| tool | trap | why it is not seen |', '|---|---|---|', ...unseenTraps.map(({ tool, trap, why }) => `| ${tool} | ${trap} | ${why} |`), '',
+    '## How far it sees', '',
+    'Every trap that is known of these tools has a code. A clean lint still means no more than what these places hold:', '',
+    '- **Python** is read, never run: literals, names that stand for them, sums and spreads. What only a run knows (arguments of the command line, loops) is left out, and nothing is said to be missing in such a config. Notebooks are not read.',
+    '- **Versions** of packages are those that a project says: what is installed in `.venv`, `venv` or `env`, lock files of uv, Poetry and PDM, `requirements*.txt` with `constraints*.txt`, and `pyproject.toml`, in the nearest folder upwards that names one of these packages and no further than the repository. Conda\'s environments and other interpreters lie elsewhere. A trap is reported when every version that is allowed falls into it.',
+    '- **Weights** beside a file are looked at by names, types and shapes; the halves of bytes by a few signs, where the unquantized original is known.',
+    '- **The machine** is not looked at: findings about GPUs say for which one a file is.', '',
   ].join('\n');
 }
 
