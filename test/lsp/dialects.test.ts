@@ -123,12 +123,12 @@ describe('files of other tools over the wire', function () {
     await client.initialize();
     const uri = await open(client, join(place, 'scripts/run.sh'), script, 'shellscript');
     const shown = async (): Promise<unknown[]> => (await pull(client, uri)).map(({ code }) => code);
-    assert.deepEqual(await shown(), ['dialect/no-checkpoint', 'deepcompressor-run/order']);
+    assert.deepEqual(await shown(), ['deepcompressor-run/order', 'dialect/no-checkpoint']);
     writeFileSync(join(place, 'configs/model.yaml'), 'quant:\n  wgts: {dtype: int4, skips: [embed]}\n');
     await client.tell('workspace/didChangeWatchedFiles', { changes: [{ uri: URI.file(join(place, 'configs/model.yaml')).toString(), type: 2 }] });
     await client.next('workspace/diagnostic/refresh');
     await client.next('workspace/inlayHint/refresh');
-    assert.deepEqual(await shown(), ['dialect/no-checkpoint', 'deepcompressor-run/order', 'deepcompressor-run/overrides', 'deepcompressor/dtype']);
+    assert.deepEqual(await shown(), ['deepcompressor-run/order', 'dialect/no-checkpoint', 'deepcompressor-run/overrides', 'deepcompressor/dtype']);
     await client.end();
   });
 

@@ -88,8 +88,8 @@ async function lintDialect(context: CommandContext, path: string): Promise<Linte
   const [first] = found;
   return {
     path, problems: found.flatMap(({ problems }) => problems).sort(byPlace),
-    text: found.map((loaded) => `${loaded.file.python ? `line ${loaded.file.python.at.start.line + 1}: ` : ''}${describe(loaded)}`).join('\n\n'),
-    json: first && !first.file.python ? asJson(first) : { dialect: 'python', configs: found.map((loaded) => ({ line: (loaded.file.python?.at.start.line ?? 0) + 1, ...asJson(loaded) })) },
+    text: found.map((loaded) => `${loaded.file.part ? `line ${loaded.file.part.at.start.line + 1}: ` : ''}${describe(loaded)}`).join('\n\n'),
+    json: first && !first.file.part ? asJson(first) : { dialect: first?.file.python ? 'python' : 'shell', configs: found.map((loaded) => ({ line: (loaded.file.part?.at.start.line ?? 0) + 1, ...asJson(loaded) })) },
   };
 }
 

@@ -58,7 +58,7 @@ async function explain(context: RequestContext, document: TextDocument, layer: s
     return [explainByConfig(await buildModel(document, context.store, new Map()), layer)];
   }
   const found = (await context.dialectsOf(document)).filter(({ dialect, file }) => speaksOfLayers(dialect, file));
-  return found.map((loaded) => ({ ...explainByDialect(loaded, layer, asked), ...loaded.file.python ? { line: loaded.file.python.at.start.line } : {} }));
+  return found.map((loaded) => ({ ...explainByDialect(loaded, layer, asked), ...loaded.file.part ? { line: loaded.file.part.at.start.line } : {} }));
 }
 
 /** Of the first checkpoint that has the layer. */

@@ -76,7 +76,7 @@ export const autoRoundExporter: Dialect = {
     const late = diffusionTraps(fields, file, scheme);
     return {
       entries, otherwise: base, unmatched: 'logged', problems: [...problems, ...late.known], prepare: (checkpoint) => prepare(entries, checkpoint), decide: (layer, taking) => decideLayer(layer, taking as readonly ExportEntry[]),
-      traps: (checkpoint, decisions) => [...tooNarrow(file.python?.at ?? fields.range('scheme'), decisions, checkpoint), ...late.withModel(checkpoint)],
+      traps: (checkpoint, decisions) => [...tooNarrow(file.part?.at ?? fields.range('scheme'), decisions, checkpoint), ...late.withModel(checkpoint)],
     };
   },
 };

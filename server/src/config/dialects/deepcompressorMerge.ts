@@ -29,30 +29,26 @@ const foldersUp = 5;
 /** More files than any run has. */
 const most = 32;
 
-/** @param alone what the script is without its files */
-export async function mergedRuns(file: DialectFile, runs: readonly Run[], folder: string, alone: ParsedDialect): Promise<ParsedDialect> {
+/** @param alone what the command is without its files */
+export async function mergedRun(file: DialectFile, run: Run, folder: string, alone: ParsedDialect): Promise<ParsedDialect> {
   const problems: DialectProblem[] = [];
-  const configs: ParsedDialect[] = [];
-  const names = new Map<number, string>();
-  for (const run of runs) {
-    const sources = await sourcesOf(run, folder, file, problems);
-    const root = sources && merge(sources, rangeOf(file.document, run.module.start, run.module.end), problems);
-    const merged: DialectFile = { ...file, form: 'yaml', root: root ?? null, problems: [] };
-    configs.push(...deepcompressor.detect(merged) ? [deepcompressor.parse(merged)] : []);
-    sources?.forEach(({ name, range, kind }) => names.set(file.document.offsetAt(range.start), kind === 'default' ? '__default__.yaml' : name));
+  const sources = await sourcesOf(run, folder, file, problems);
+  const root = sources && merge(sources, rangeOf(file.document, run.module.start, run.module.end), problems);
+  const merged: DialectFile = { ...file, form: 'yaml', root: root ?? null, problems: [] };
+  if (!deepcompressor.detect(merged)) {
+    return { ...alone, problems: [...alone.problems, ...problems], incomplete: true };
   }
-  const [first] = configs;
-  const entries = first ? entriesOf(first, ({ start }) => names.get(file.document.offsetAt(start)) ?? '') : new Map<DialectEntry, DialectEntry>();
+  const config = deepcompressor.parse(merged);
+  const names = new Map(sources?.map(({ name, range, kind }) => [file.document.offsetAt(range.start), kind === 'default' ? '__default__.yaml' : name]));
+  const entries = entriesOf(config, ({ start }) => names.get(file.document.offsetAt(start)) ?? '');
   return {
-    ...alone, problems: [...alone.problems, ...problems, ...configs.flatMap((each) => each.problems.flatMap(grave))],
-    traps: (checkpoint: Checkpoint) => configs.flatMap((each) => evaluate(each, checkpoint).problems.flatMap(grave)),
-    ...first ? {
-      otherwise: first.otherwise, entries: [...new Set(entries.values())],
-      decide: (layer: Layer) => {
-        const { entry = null, also = null, treatment } = first.decide?.(layer, [...entries.keys()].filter((role) => role.takes(layer))) ?? { treatment: first.otherwise };
-        return { entry: (entry && entries.get(entry)) ?? null, also: (also && entries.get(also)) ?? null, treatment };
-      },
-    } : { incomplete: true },
+    ...alone, problems: [...alone.problems, ...problems, ...config.problems.flatMap(grave)],
+    traps: (checkpoint: Checkpoint) => evaluate(config, checkpoint).problems.flatMap(grave),
+    otherwise: config.otherwise, entries: [...new Set(entries.values())],
+    decide: (layer: Layer) => {
+      const { entry = null, also = null, treatment } = config.decide?.(layer, [...entries.keys()].filter((role) => role.takes(layer))) ?? { treatment: config.otherwise };
+      return { entry: (entry && entries.get(entry)) ?? null, also: (also && entries.get(also)) ?? null, treatment };
+    },
   };
 }
 

@@ -3,11 +3,12 @@
  * command line is read as argparse reads it for omniconfig's `ConfigParser` (deepcompressor 0.1.0).
  */
 import { normalize } from 'node:path/posix';
+import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { rangeOf } from '../tree';
 import { deepcompressor } from './deepcompressor';
 import { flagOf } from './deepcompressorFlags';
 import type { Flag } from './deepcompressorFlags';
-import { mergedRuns } from './deepcompressorMerge';
+import { mergedRun } from './deepcompressorMerge';
 import { kept, problem } from './dialect';
 import type { Dialect, DialectFile, DialectProblem, ParsedDialect } from './dialect';
 import { commandsOf } from './shellWords';
@@ -31,27 +32,35 @@ const configFile = /\.(?:ya?ml|toml)$/;
 export const deepcompressorRun: Dialect = {
   root: () => ({ type: 'text', doc: 'Commands of a shell.' }),
   id: 'deepcompressor-run', title: 'deepcompressor command line',
-  file: 'Shell script (`.sh`, `.bash`) that runs `deepcompressor.app.diffusion.ptq`. The files that it names are looked for from its folder upwards and merged as the tool does it; findings about the result mark the file or the flag that says so. Of several commands the first is counted',
+  file: 'Shell script (`.sh`, `.bash`) that runs `deepcompressor.app.diffusion.ptq`. The files that it names are looked for from its folder upwards and merged as the tool does it; findings about the result mark the file or the flag that says so.',
   rule: deepcompressor.rule, unmatched: deepcompressor.unmatched, codes: ['deepcompressor-run/'],
-  detect: ({ name, form, document }) => form === 'text' && isScript(name) && commandsOf(document.getText()).some((words) => words.some(({ text }) => module.test(text))),
+  detect: ({ name, part }) => part !== undefined && isScript(name),
   parse(file) {
     const problems: DialectProblem[] = [];
-    const runs = runsOf(file, problems);
+    const run = runOf(file, problems);
     const alone: ParsedDialect = { entries: [], otherwise: { ...kept, label: 'as the merged files say', weightBits: null, activationBits: null }, unmatched: 'ignored', problems: [...file.problems, ...problems] };
-    return { ...alone, incomplete: true, withOthers: async (folder) => mergedRuns(file, runs, folder, alone) };
+    return { ...alone, incomplete: true, ...run ? { withOthers: (folder) => mergedRun(file, run, folder, alone) } : {} };
   },
 };
 
 export function isScript(name: string): boolean { return /\.(?:sh|bash)$/i.test(name); }
 
-function runsOf({ document }: DialectFile, problems: DialectProblem[]): Run[] {
+/** One for each command that runs the tool. @param name base name of the file */
+export function scriptParts(name: string, document: TextDocument): DialectFile[] {
   return commandsOf(document.getText()).flatMap((words) => {
-    const at = words.findIndex(({ text }) => module.test(text));
-    const found = words[at];
-    return found ? [readRun(found, words.slice(at + 1), (code, { start, end }, message, meant) => {
-      const range = rangeOf(document, start, end);
-      problems.push(problem(code, 'error', range, message, meant === undefined ? undefined : { fixes: [{ title: `Replace by ${meant}`, edits: [{ range, text: meant }] }] }));
-    })] : [];
+    const program = words.find(({ text }) => module.test(text));
+    const [first, last] = [words[0], words.at(-1)];
+    return program && first && last ? [{ name, form: 'text', document, root: null, problems: [], part: { range: rangeOf(document, first.start, last.end), at: rangeOf(document, program.start, program.end) } }] : [];
+  });
+}
+
+function runOf({ document, part }: DialectFile, problems: DialectProblem[]): Run | undefined {
+  const words = commandsOf(document.getText()).find(([first]) => first && part && first.start === document.offsetAt(part.range.start)) ?? [];
+  const at = words.findIndex(({ text }) => module.test(text));
+  const found = words[at];
+  return found && readRun(found, words.slice(at + 1), (code, { start, end }, message, meant) => {
+    const range = rangeOf(document, start, end);
+    problems.push(problem(code, 'error', range, message, meant === undefined ? undefined : { fixes: [{ title: `Replace by ${meant}`, edits: [{ range, text: meant }] }] }));
   });
 }
 

@@ -21,7 +21,9 @@ export interface DialectFile {
   root: TreeNode | null;
   /** What is wrong with the text as such. */
   problems: (DialectProblem | ConfigProblem)[];
-  /** Of Python, where one file holds several. */
+  /** Where it stands, in a file that holds several: calls of Python, commands of a shell. */
+  part?: { range: Range; /** What is about the whole config stands there: the class, the program. */ at: Range };
+  /** Of Python. */
   python?: PythonSection;
 }
 

@@ -8,7 +8,7 @@ import { comfy } from './comfy';
 import { compressedTensors } from './compressedTensors';
 import { convertToQuant } from './convertToQuant';
 import { deepcompressor } from './deepcompressor';
-import { deepcompressorRun, isScript } from './deepcompressorRun';
+import { deepcompressorRun, isScript, scriptParts } from './deepcompressorRun';
 import type { Dialect, DialectFile } from './dialect';
 import { fqnToConfig } from './fqnToConfig';
 import { gguf } from './gguf';
@@ -53,9 +53,19 @@ export function isPython(name: string, { languageId }: TextDocument): boolean {
   return languageId === 'python' || name.endsWith('.py');
 }
 
-/** What stands in a text with the tool that reads it: a Python file may hold several configs, any other file is one. */
+/** Python and shell scripts hold several configs, any other file is one. */
+export function holdsSeveral(name: string, document: TextDocument): boolean {
+  return isPython(name, document) || isScript(name);
+}
+
+/** What may be a config in a text. */
+export function readFiles(name: string, document: TextDocument): DialectFile[] {
+  return isPython(name, document) ? pythonSections(name, document) : isScript(name) ? scriptParts(name, document) : [readDialectFile(name, document)];
+}
+
+/** What is one, with the tool that reads it. */
 export function readDialects(name: string, document: TextDocument): { dialect: Dialect; file: DialectFile }[] {
-  return (isPython(name, document) ? pythonSections(name, document) : [readDialectFile(name, document)]).flatMap((file) => {
+  return readFiles(name, document).flatMap((file) => {
     const dialect = detectDialect(file);
     return dialect ? [{ dialect, file }] : [];
   });

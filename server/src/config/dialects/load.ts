@@ -46,13 +46,13 @@ export async function loadDialects(document: TextDocument, path: string, store: 
 /** The config that stands in a line (from 0), or the only one that speaks of layers. @returns a text where none is the obvious one */
 export function chosenOf(found: readonly LoadedDialect[], line?: number): LoadedDialect | string {
   const speaking = found.filter(({ dialect, file }) => speaksOfLayers(dialect, file));
-  const inLine = speaking.filter(({ file: { python } }) => python && line !== undefined && python.range.start.line <= line && line <= python.range.end.line).at(-1);
+  const inLine = speaking.filter(({ file: { part } }) => part && line !== undefined && part.range.start.line <= line && line <= part.range.end.line).at(-1);
   const [first, second] = speaking;
   const chosen = inLine ?? (second ? undefined : first);
   if (chosen) {
     return chosen;
   }
-  const places = speaking.map(({ dialect, file }) => `line ${(file.python?.at.start.line ?? 0) + 1} (${dialect.title})`);
+  const places = speaking.map(({ dialect, file }) => `line ${(file.part?.at.start.line ?? 0) + 1} (${dialect.title})`);
   return places.length === 0 ? 'its configs are about no layers of a transformer' : `holds several configs: ${places.join(', ')}`;
 }
 
@@ -77,7 +77,7 @@ function isTransformer(component: string): boolean {
 export async function applyDialect(dialect: Dialect, file: DialectFile, checkpointPath: string | undefined, store: CheckpointStore, around: Surroundings, naming = '--checkpoint folder'): Promise<LoadedDialect> {
   const alone = parseOf(dialect, file);
   const parsed = around.folder === undefined ? alone : await alone.withOthers?.(around.folder) ?? alone;
-  const { checkpoint, problems } = speaksOfLayers(dialect, file) ? await open(checkpointPath, store, dialect, naming, file.python?.at ?? top) : { problems: [] };
+  const { checkpoint, problems } = speaksOfLayers(dialect, file) ? await open(checkpointPath, store, dialect, naming, file.part?.at ?? top) : { problems: [] };
   const { entries, decisions, problems: found } = checkpoint && !parsed.incomplete ? evaluate(parsed, checkpoint) : { entries: withoutLayers(parsed), decisions: [], problems: [] };
   const uncovered = { treatment: parsed.otherwise, layers: decisions.filter(({ entry }) => entry === null).map(({ layer }) => layer) };
   const asked = parsed.trapsBeside ?? parsed.trapsInside;
@@ -90,8 +90,8 @@ export async function applyDialect(dialect: Dialect, file: DialectFile, checkpoi
 /** Without what seems to be missing in a call of Python: it may come from an argument that only a run of the program knows. */
 export function parseOf(dialect: Dialect, file: DialectFile): ParsedDialect {
   const parsed = dialect.parse(file);
-  const { python } = file;
-  return python?.open ? { ...parsed, problems: parsed.problems.filter(({ range }) => range?.start.line !== python.at.start.line || range.start.character !== python.at.start.character) } : parsed;
+  const { python, part } = file;
+  return python?.open && part ? { ...parsed, problems: parsed.problems.filter(({ range }) => range?.start.line !== part.at.start.line || range.start.character !== part.at.start.character) } : parsed;
 }
 
 /** Of a pipeline's other components the layers are not looked at. */

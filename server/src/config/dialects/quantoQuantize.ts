@@ -59,8 +59,8 @@ function entryOf({ value, range }: Located<string>, treatment: Treatment): Diale
 }
 
 /** What else the file has to do for it. */
-function checkCall(fields: Fields, { python }: DialectFile): void {
-  const { subject, at, open } = python ?? {};
+function checkCall(fields: Fields, { python, part }: DialectFile): void {
+  const [{ subject, open }, at] = [python ?? {}, part?.at];
   if (!subject || !at) {
     return;
   }

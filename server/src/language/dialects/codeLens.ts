@@ -7,7 +7,7 @@ import type { DialectModel } from './model';
 /** Above the file, or above a call in Python: which tool, what it does to the checkpoint, and the checkpoint, which one may choose. */
 export function dialectCodeLenses(model: DialectModel): CodeLens[] {
   const { dialect, document, checkpointPath, file } = model;
-  const start = file.python?.at.start ?? { line: 0, character: 0 };
+  const start = file.part?.at.start ?? { line: 0, character: 0 };
   const range = { start, end: start };
   const done = outcome(model);
   const told: Command[] = [{ title: done ? `${dialect.title} ${outcomeText(done)}` : dialect.title, command: '' }];

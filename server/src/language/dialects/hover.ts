@@ -16,9 +16,9 @@ export function dialectHover(model: DialectModel, position: Position): Hover | n
   if (found) {
     return answer([entryText(model, found), ...(model.file.form === 'text' ? [typeText(model, found)] : [])], found.entry.range);
   }
-  const { python } = model.file;
-  if (python && contains(python.at, position)) {
-    return answer([`**${python.name || model.dialect.title}**`, model.root.doc, ...source(model.root.source), ...summary(model, [])], python.at);
+  const { part, python } = model.file;
+  if (part && python && contains(part.at, position)) {
+    return answer([`**${python.name || model.dialect.title}**`, model.root.doc, ...source(model.root.source), ...summary(model, [])], part.at);
   }
   const place = placeAt(model.file.root, position);
   return place ? answer(place.onKey ? keyText(model, place) : valueText(model, place), place.range) : null;

@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { CheckpointError } from '../../checkpoint';
 import type { CheckpointStore } from '../../checkpoint';
-import { couldBeDialect, couldBePython, detectDialect, isPython, readDialectFile, readDialects } from '../../config/dialects';
+import { couldBeDialect, couldBePython, detectDialect, holdsSeveral, isPython, readDialectFile, readDialects } from '../../config/dialects';
 import type { Dialect, DialectFile } from '../../config/dialects/dialect';
 import type { Field } from '../../config/dialects/field';
 import { applyDialect, handedTo } from '../../config/dialects/load';
@@ -28,14 +28,14 @@ export interface Sources extends Surroundings { chosen?: string | undefined }
 /** How a checkpoint is named in an editor, for messages. */
 export const naming = 'run "QuantScope: Choose Checkpoint for Quantization Files" (setting quantscope.checkpoint)';
 
-/** Of everything in a document: a Python file may hold several configs, outer ones first. */
+/** Of everything in a document: scripts may hold several configs, outer ones first. */
 export async function buildDialectModels(document: TextDocument, store: CheckpointStore, sources: () => Promise<Sources>, before?: Dialect): Promise<DialectModel[]> {
   const name = basename(configPath(document.uri) ?? '');
-  if (!isPython(name, document)) {
+  if (!holdsSeveral(name, document)) {
     const model = await buildDialectModel(document, store, sources, before);
     return model ? [model] : [];
   }
-  const found = couldBePython(document.getText()) ? readDialects(name, document) : [];
+  const found = (isPython(name, document) ? couldBePython : couldBeDialect)(document.getText()) ? readDialects(name, document) : [];
   if (found.length === 0) {
     return [];
   }
@@ -47,7 +47,7 @@ export async function buildDialectModels(document: TextDocument, store: Checkpoi
 
 /** The one that a place in the document belongs to, the innermost of several. */
 export function modelAt(models: readonly DialectModel[], position: Position): DialectModel | undefined {
-  const holding = models.filter(({ file, parsed }) => !file.python || contains(file.python.range, position) || parsed.entries.some(({ range }) => contains(range, position)));
+  const holding = models.filter(({ file, parsed }) => !file.part || contains(file.part.range, position) || parsed.entries.some(({ range }) => contains(range, position)));
   return holding.at(-1);
 }
 

@@ -39,7 +39,7 @@ function first<T, R>(all: readonly T[], look: (each: T, index: number) => R | un
 }
 
 /** Directly between the brackets of the call, not in what an argument holds. */
-function inArguments({ document, python, root }: DialectFile, offset: number): Cursor | undefined {
+function inArguments({ document, part, root }: DialectFile, offset: number): Cursor | undefined {
   const text = document.getText();
   const source = new PythonSource(text);
   let node: SyntaxNode | null = source.root.resolveInner(offset, -1);
@@ -47,7 +47,7 @@ function inArguments({ document, python, root }: DialectFile, offset: number): C
     node = node.parent;
   }
   const call = node?.name === 'ArgList' ? node.parent : null;
-  const isOwn = call?.firstChild && constructorOf(source.nameOf(call.firstChild)) && python && call.from === document.offsetAt(python.range.start);
+  const isOwn = call?.firstChild && constructorOf(source.nameOf(call.firstChild)) && part && call.from === document.offsetAt(part.range.start);
   if (!isOwn || !node || offset <= node.from) {
     return undefined;
   }

@@ -103,6 +103,15 @@ describe('command lines of deepcompressor', () => {
     assert.equal(flagged.decisions.filter(({ treatment }) => treatment.label === 'weights sint4, activations sint4').length, 494);
   });
 
+  it('are read one by one, each with its own layers and findings', async () => {
+    const script = `set -e\n${good}\n\nexport A=1 && ${ptq} configs/model/flux.yaml configs/svdquant/int8.yaml --ipts-skips embed # twice\n${ptq} $CONFIG\n`;
+    const store = { recent: () => Promise.resolve(publishedCheckpoint('FLUX.1-dev')) } as unknown as CheckpointStore;
+    const loaded = await loadDialects(documentOf(script, 'run.sh'), join(folder(files), 'scripts', 'run.sh'), store, '/model');
+    assert.deepEqual(loaded.map(({ file: { part }, uncovered, decisions }) => [part?.at.start.line, uncovered.treatment.label, decisions.length]),
+      [[1, 'weights sint4, activations sint4', 504], [3, 'weights sint8, activations kept', 504], [4, 'as the merged files say', 0]]);
+    assert.deepEqual(loaded.map(({ problems }) => problems.map(({ range }) => range?.start.line).every((line, _, all) => line === all[0])), [true, true, true]);
+  });
+
   it('say nothing of layers where files are missing or the shell puts something in', async () => {
     for (const script of [`${ptq} configs/none.yaml`, `${ptq} $MODEL configs/svdquant/int4.yaml`, `${ptq} configs/list.txt`, `${ptq} /configs/model/flux.yaml configs/svdquant/int4.yaml`]) {
       const { decisions, parsed } = await load(script, {}, 'FLUX.1-dev');

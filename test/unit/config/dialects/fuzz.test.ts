@@ -1,8 +1,7 @@
 /** Whatever stands in a file: no dialect throws, none hangs, and every place lies inside of the document. Seeded, so that a failure can be run again. */
 import assert from 'node:assert/strict';
-import { detectDialect, dialects, isPython, readDialectFile, readDialects } from '../../../../server/src/config/dialects';
+import { detectDialect, dialects, readDialects, readFiles } from '../../../../server/src/config/dialects';
 import { evaluate } from '../../../../server/src/config/dialects/evaluate';
-import { pythonSections } from '../../../../server/src/config/dialects/python/sections';
 import type { Range } from '../../../../server/src/protocol';
 import { checkpointOf } from '../../../fixtures/checkpoints';
 import { dialectTexts } from '../../../fixtures/dialectTexts';
@@ -58,7 +57,7 @@ describe('dialects on damaged files', () => {
         };
         try {
           // Its own reader gets the file even where the damage hides what it is.
-          for (const file of isPython(name, document) ? pythonSections(name, document) : [readDialectFile(name, document)]) {
+          for (const file of readFiles(name, document)) {
             for (const reader of new Set([dialect, detectDialect(file) ?? dialect])) {
               const parsed = reader.parse(file);
               const { entries, problems } = evaluate(parsed, layers);

@@ -19,7 +19,7 @@ function read(text: string): Read[] {
     const { entries, problems } = evaluate(parsed, flux);
     const written = entries.filter(({ builtin }) => builtin === null);
     return {
-      id: dialect.id, line: file.python?.at.start.line ?? -1, otherwise: parsed.otherwise.label, open: file.python?.open ?? false,
+      id: dialect.id, line: file.part?.at.start.line ?? -1, otherwise: parsed.otherwise.label, open: file.python?.open ?? false,
       entries: written.map((entry) => [entry.text, entry.matchedLayers, document.getText(entry.range)]), problems: codes(text, [...parsed.problems, ...problems, ...parsed.trapsBeside?.({ files: [], packages: new Map() }) ?? []]),
     };
   });

@@ -41,7 +41,7 @@ export const pipelineConfig: Dialect = {
     if (file.root?.kind === 'map') {
       const fields = new Fields(file.root, 'PipelineQuantizationConfig', problems, file.document, root);
       fields.check('error', 'It is a TypeError.');
-      checkForm(fields, file.python?.at ?? file.root.range);
+      checkForm(fields, file.part?.at ?? file.root.range);
       checkClasses(fields, file);
       namedComponents(file).filter(({ name }) => !pipelineComponents.includes(name)).forEach(({ name, range }) => {
         const close = nearest(name, pipelineComponents);

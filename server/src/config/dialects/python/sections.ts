@@ -13,12 +13,8 @@ import { subjectOf } from './subject';
 import type { Subject } from './subject';
 import { Values } from './values';
 
-/** Where a config stands in a Python file, and what its tree does not say. */
+/** What the tree of a config in Python does not say. */
 export interface PythonSection {
-  /** Of the call, or of the mapping. */
-  range: Range;
-  /** Of the class as it is called: what is about the whole config stands there. */
-  at: Range;
   /** The class, such as `BitsAndBytesConfig`; '' for a mapping. */
   name: string;
   /** Something in it can only be known by running the program. */
@@ -42,14 +38,14 @@ export function pythonSections(name: string, document: TextDocument): DialectFil
   const source = new PythonSource(document.getText());
   const loads = readLoads(source, document);
   const mapped = componentsOf(source, document);
-  const file = (root: MapNode, section: PythonSection): DialectFile => ({ name, form: 'python', document, root, problems: [], python: section });
+  const file = (root: MapNode, at: Range, section: PythonSection): DialectFile => ({ name, form: 'python', document, root, problems: [], part: { range: root.range, at }, python: section });
   return source.calls.flatMap((call) => {
     const callee = call.firstChild;
     const dotted = callee ? source.nameOf(callee) : undefined;
     const found = constructorOf(dotted);
     if (!found || !callee) {
       const recipe = dotted && /^modelopt\.torch\.quantization(?:\.\w+)?\.quantize$/.test(dotted) ? modeloptConfig(source, document, call, loads) : undefined;
-      return recipe ? [file(recipe.root, recipe.section)] : [];
+      return recipe ? [file(recipe.root, recipe.root.range, recipe.section)] : [];
     }
     const { constructor, name: className } = found;
     const values = new Values(source, document, constructor.grammar);
@@ -57,25 +53,25 @@ export function pythonSections(name: string, document: TextDocument): DialectFil
     const read = values.arguments(call);
     const handed = loads.filter((load) => load.config.from === call.from && load.config.to === call.to);
     const components = [...mapped.get(call.from) ?? [], ...handed.flatMap(({ subfolder }) => subfolder ?? [])];
-    const section = { range: read.range, at, name: className, open: values.open, loads: handed, allLoads: loads, components, ...detailsOf(values, source) };
+    const section = { name: className, open: values.open, loads: handed, allLoads: loads, components, ...detailsOf(values, source) };
     const key = (text: string, value: TreeNode): Entry => ({ key: text, keyRange: at, value });
     if (className === 'PipelineQuantizationConfig') {
       const short = shortForm(read, at);
-      return [file(read, section), ...short ? [file(short, { ...section, range: short.range, loads: [], components: namesOf(find(read, 'components_to_quantize')?.value) })] : []];
+      return [file(read, at, section), ...short ? [file(short, at, { ...section, loads: [], components: namesOf(find(read, 'components_to_quantize')?.value) })] : []];
     }
     if (constructor.quantizes !== undefined) {
       const subject = subjectOf(call, source, document);
-      return [file(read, { ...section, subject, allLoads: [...subject.load ? [subject.load] : [], ...loads], components: subject.component === undefined ? [] : [subject.component] })];
+      return [file(read, at, { ...section, subject, allLoads: [...subject.load ? [subject.load] : [], ...loads], components: subject.component === undefined ? [] : [subject.component] })];
     }
     if (constructor.method !== undefined) {
       const method = key('quant_method', { kind: 'scalar', range: at, value: constructor.method });
-      return [file({ ...read, entries: [method, ...constructor.method === 'torchao' ? read.entries.map(underDefault) : read.entries] }, section)];
+      return [file({ ...read, entries: [method, ...constructor.method === 'torchao' ? read.entries.map(underDefault) : read.entries] }, at, section)];
     }
     if (constructor.grammar === 'torchao') {
       // Inside of a TorchAoConfig it is a part of that one.
-      return isInside(call, source) ? [] : [file({ ...read, entries: [key('_type', { kind: 'scalar', range: at, value: className }), key('_data', read)] }, section)];
+      return isInside(call, source) ? [] : [file({ ...read, entries: [key('_type', { kind: 'scalar', range: at, value: className }), key('_data', read)] }, at, section)];
     }
-    return [file({ ...read, entries: [key(className, read)] }, section)];
+    return [file({ ...read, entries: [key(className, read)] }, at, section)];
   });
 }
 
@@ -121,7 +117,7 @@ function modeloptConfig(source: PythonSource, document: TextDocument, call: Synt
   const config = given.find(({ name }) => name?.text === 'config') ?? given.filter(({ name }) => !name)[1];
   const values = new Values(source, document, 'plain');
   const root = config && values.read(config.value);
-  return config && root?.kind === 'map' && find(root, 'quant_cfg') ? { root, section: { range: root.range, at: values.range(config.value), name: '', open: values.open, loads: [], allLoads, components: [], ...detailsOf(values, source) } } : undefined;
+  return config && root?.kind === 'map' && find(root, 'quant_cfg') ? { root, section: { name: '', open: values.open, loads: [], allLoads, components: [], ...detailsOf(values, source) } } : undefined;
 }
 
 function isInside(call: SyntaxNode, source: PythonSource): boolean {
