@@ -6,7 +6,7 @@ import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { ReportCache } from './analysis/cache';
 import type { CheckpointStore } from './checkpoint';
 import { CheckpointSetting } from './checkpointSetting';
-import { packageGlobs } from './config/dialects/packageFiles';
+import { packageGlobs } from './python/packages/files';
 import { asResponseError, safely, send } from './connectionErrors';
 import { Documents } from './documents';
 import type { Engine } from './engine/client';

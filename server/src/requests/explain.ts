@@ -14,7 +14,7 @@ import type { Checkpoint, FileExplanation, LayerExplanation, LayersAt, LayersAtP
 import type { RequestContext } from './context';
 
 /** Files that could hold a quantization of any tool; their content decides. */
-const mayQuantize = (name: string): boolean => /\.(?:json|ya?ml|txt|py)$/i.test(name) && !/^(?:package(?:-lock)?|tsconfig.*)\.json$/.test(name);
+const mayQuantize = (name: string): boolean => /\.(?:json|ya?ml|txt|py|sh|bash)$/i.test(name) && !/^(?:package(?:-lock)?|tsconfig.*)\.json$/.test(name);
 const maxBytes = 1 << 20;
 
 export function registerExplain(context: RequestContext): void {

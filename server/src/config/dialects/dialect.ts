@@ -8,7 +8,7 @@ import type { ConfigProblem } from '../codes';
 import type { TreeNode } from '../tree';
 import type { DialectCode } from './codes';
 import type { Field, NameRule } from './field';
-import type { Packages } from './packages';
+import type { Packages } from '../../python/packages/allowed';
 import type { PythonSection } from './python/sections';
 import type { Equivalent } from './recipes';
 

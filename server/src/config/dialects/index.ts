@@ -2,13 +2,13 @@
 import type { TextDocument } from 'vscode-languageserver-textdocument';
 import { maxTextLength, parseTree } from '../tree';
 import { autoRound } from './autoRound';
-import { autoRoundExporter } from './autoRoundExporter';
+import { autoRoundExporter } from './autoRound/exporter';
 import { bitsandbytes } from './bitsandbytes';
 import { comfy } from './comfy';
 import { compressedTensors } from './compressedTensors';
 import { convertToQuant } from './convertToQuant';
 import { deepcompressor } from './deepcompressor';
-import { deepcompressorRun, isScript, scriptParts } from './deepcompressorRun';
+import { deepcompressorRun, isScript, scriptParts } from './deepcompressor/run';
 import type { Dialect, DialectFile } from './dialect';
 import { fqnToConfig } from './fqnToConfig';
 import { gguf } from './gguf';

@@ -9,8 +9,8 @@ import { named } from './field';
 import type { Field } from './field';
 import { Fields } from './fields';
 import { svdq } from './nunchakuLite';
-import { certain } from './packages';
-import type { Packages } from './packages';
+import { certain } from '../../python/packages/allowed';
+import type { Packages } from '../../python/packages/allowed';
 
 const dtypes: Readonly<Record<string, { group: number; scales: string }>> = { int4: { group: 64, scales: '16-bit' }, fp4_e2m1_all: { group: 16, scales: 'F8_E4M3' } };
 const classes = ['NunchakuFluxTransformer2dModel', 'NunchakuFluxTransformer2DModelV2', 'NunchakuQwenImageTransformer2DModel', 'NunchakuSanaTransformer2DModel', 'NunchakuZImageTransformer2DModel', 'NunchakuSDXLUNet2DConditionModel'];

@@ -9,8 +9,8 @@ import type { Dialect, DialectEntry, DialectFacts, DialectFile, DialectProblem, 
 import { Fields } from './fields';
 import type { DialectCode } from './codes';
 import type { Field, FieldTable, NameRule } from './field';
-import { certain } from './packages';
-import type { Packages } from './packages';
+import { certain } from '../../python/packages/allowed';
+import type { Packages } from '../../python/packages/allowed';
 
 /** The mapping under `quantization_config`, or a file that is one itself. */
 export function quantizationConfig({ root }: DialectFile): MapNode | undefined {

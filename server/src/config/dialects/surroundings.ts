@@ -3,8 +3,8 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { findFiles } from '../../workspaceFiles';
 import { isSafetensors } from './headerFile';
-import { packagesAround } from './packageFiles';
-import type { Packages } from './packages';
+import { packagesAround } from '../../python/packages/files';
+import type { Packages } from '../../python/packages/allowed';
 
 export interface Surroundings {
   /** The checkpoint that the file is about unless another is named, absolute. */

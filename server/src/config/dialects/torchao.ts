@@ -8,7 +8,7 @@ import type { Field, FieldTable } from './field';
 import { Fields } from './fields';
 import { parseJsonTree } from './jsonTree';
 import { modules } from './offers';
-import type { Packages } from './packages';
+import type { Packages } from '../../python/packages/allowed';
 import { backend, byName, fp32Modules, pickledWeights, skipList } from './quantizationConfig';
 import { torchaoEquivalent } from './torchaoRecipes';
 import { isStoredByTorchao, safetensorsTrap, torchaoVersionTraps, unknownVersion } from './torchaoVersions';

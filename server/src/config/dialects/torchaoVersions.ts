@@ -3,8 +3,8 @@ import type { Checkpoint } from '../../protocol';
 import type { DialectProblem } from './dialect';
 import { problem } from './dialect';
 import type { Fields } from './fields';
-import { certain } from './packages';
-import type { Packages, Versions } from './packages';
+import { certain } from '../../python/packages/allowed';
+import type { Packages, Versions } from '../../python/packages/allowed';
 
 /** A config class: which torchao has it, and which of them takes which `_version`; 1 wherever it is there, unless said. */
 interface ConfigClass { within: Versions; versions?: Readonly<Record<number, Versions>> }

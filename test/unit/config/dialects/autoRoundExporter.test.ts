@@ -1,6 +1,6 @@
 /** AutoRound's exporter in Python. Which layers get how many bits was checked against `resolve_layer_config` of auto-round (2026-08). */
 import assert from 'node:assert/strict';
-import { presets } from '../../../../server/src/config/dialects/autoRoundSchemes';
+import { presets } from '../../../../server/src/config/dialects/autoRound/schemes';
 import { checkpointOf, layersNamed } from '../../../fixtures/checkpoints';
 import { describeTraps, evaluated } from './support';
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { roleKeys } from '../../../../server/src/config/dialects/deepcompressorRoles';
+import { roleKeys } from '../../../../server/src/config/dialects/deepcompressor/roles';
 import { publishedCheckpoint } from '../../../fixtures/checkpoints';
 import { besideTrap, describeTraps, evaluated, requiring } from './support';
 

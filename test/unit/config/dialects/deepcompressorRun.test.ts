@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { CheckpointStore } from '../../../../server/src/checkpoint';
 import { couldBeDialect } from '../../../../server/src/config/dialects';
 import { dialectCodes } from '../../../../server/src/config/dialects/codes';
-import { flagOf, flags } from '../../../../server/src/config/dialects/deepcompressorFlags';
+import { flagOf, flags } from '../../../../server/src/config/dialects/deepcompressor/flags';
 import { loadDialects } from '../../../../server/src/config/dialects/load';
 import type { LoadedDialect } from '../../../../server/src/config/dialects/load';
 import type { Problem } from '../../../../server/src/protocol';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { commandsOf } from '../../../../server/src/config/dialects/shellWords';
+import { commandsOf } from '../../../../server/src/config/dialects/deepcompressor/shellWords';
 
 describe('words of a shell script', () => {
   const words = (text: string): string[][] => commandsOf(text).map((command) => command.map((word) => word.text));

@@ -6,9 +6,9 @@ import type { Beside, ParsedDialect } from '../../../../server/src/config/dialec
 import { evaluate } from '../../../../server/src/config/dialects/evaluate';
 import type { Evaluation } from '../../../../server/src/config/dialects/evaluate';
 import { parseOf } from '../../../../server/src/config/dialects/load';
-import { allowedBy } from '../../../../server/src/config/dialects/packages';
-import type { Packages } from '../../../../server/src/config/dialects/packages';
-import { readRequirements } from '../../../../server/src/config/dialects/requirements';
+import { allowedBy } from '../../../../server/src/python/packages/allowed';
+import type { Packages } from '../../../../server/src/python/packages/allowed';
+import { readRequirements } from '../../../../server/src/python/packages/requirements';
 import type { Checkpoint, Problem } from '../../../../server/src/protocol';
 
 export function documentOf(text: string, name = 'config.json'): TextDocument {

@@ -1,8 +1,8 @@
 import { stringify } from 'yaml';
 import type { Quantizer } from '../../../protocol';
 import { deepcompressor } from '../../dialects/deepcompressor';
-import { groupsOfRoles, models, roleKeys } from '../../dialects/deepcompressorRoles';
-import { geluShift } from '../../dialects/deepcompressorRecipes';
+import { groupsOfRoles, models, roleKeys } from '../../dialects/deepcompressor/roles';
+import { geluShift } from '../../dialects/deepcompressor/recipes';
 import { vocabulary } from '../../patterns/languages';
 import { ConversionError, layersPlace } from '../lossy';
 import { mainClass, patternsFor, requireNumbers } from './writer';

@@ -1,5 +1,5 @@
 /** The lines of a requirements file (pip's format, PEP 508): names and versions alone. */
-import { normalized } from './packages';
+import { normalized } from './allowed';
 
 export interface Requirement { /** Normalised. */ name: string; /** As pip takes them: `>=0.9,<0.15`; empty for any version. */ specifiers: string }
 

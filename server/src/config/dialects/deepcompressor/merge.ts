@@ -2,15 +2,15 @@
 import { dirname, join, resolve } from 'node:path';
 import { normalize } from 'node:path/posix';
 import { TextDocument } from 'vscode-languageserver-textdocument';
-import type { Checkpoint, Layer, Range } from '../../protocol';
-import { readText } from '../../workspaceFiles';
-import { maxTextLength, parseTree, rangeOf } from '../tree';
-import type { MapNode, Scalar, TreeNode } from '../tree';
-import { deepcompressor } from './deepcompressor';
-import type { Run, Setting } from './deepcompressorRun';
-import { kept, problem } from './dialect';
-import type { DialectEntry, DialectFile, DialectProblem, ParsedDialect } from './dialect';
-import { evaluate } from './evaluate';
+import type { Checkpoint, Layer, Range } from '../../../protocol';
+import { readText } from '../../../workspaceFiles';
+import { maxTextLength, parseTree, rangeOf } from '../../tree';
+import type { MapNode, Scalar, TreeNode } from '../../tree';
+import { deepcompressor } from '.';
+import type { Run, Setting } from './run';
+import { kept, problem } from '../dialect';
+import type { DialectEntry, DialectFile, DialectProblem, ParsedDialect } from '../dialect';
+import { evaluate } from '../evaluate';
 import type { Word } from './shellWords';
 
 interface Source {

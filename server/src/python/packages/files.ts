@@ -1,10 +1,10 @@
 /** Finds what is written of versions of Python packages around a file: installed ones, lock files, requirements. */
 import { homedir } from 'node:os';
 import { dirname, join, relative, sep } from 'node:path';
-import { declaredBy, installedIn, known, lockedBy, namesIn, requiredBy } from './packageMentions';
-import type { Mention, Shown } from './packageMentions';
-import { both, either } from './packages';
-import type { Allowed, Packages } from './packages';
+import { declaredBy, installedIn, known, lockedBy, namesIn, requiredBy } from './mentions';
+import type { Mention, Shown } from './mentions';
+import { both, either } from './allowed';
+import type { Allowed, Packages } from './allowed';
 
 const environments = ['.venv', 'venv', 'env'];
 const limits = { levels: 6, constraints: 20 };

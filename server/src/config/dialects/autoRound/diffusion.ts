@@ -1,12 +1,12 @@
 /** What AutoRound's exporter does otherwise for diffusion models, and what of its results diffusers loads. Read in auto-round (2026-08), `DiffusionMixin`, and diffusers 0.40, `AutoRoundQuantizer`. */
-import type { Checkpoint, Range } from '../../protocol';
-import { rangeOf } from '../tree';
-import type { Scheme } from './autoRoundSchemes';
-import { problem } from './dialect';
-import type { DialectFile, DialectProblem } from './dialect';
-import type { Fields } from './fields';
-import { textOf } from './python/loads';
-import type { Subject } from './python/subject';
+import type { Checkpoint, Range } from '../../../protocol';
+import { rangeOf } from '../../tree';
+import type { Scheme } from './schemes';
+import { problem } from '../dialect';
+import type { DialectFile, DialectProblem } from '../dialect';
+import type { Fields } from '../fields';
+import { textOf } from '../python/loads';
+import type { Subject } from '../python/subject';
 
 /** Only its own keywords, or what diffusers loads, say before a checkpoint is known that the model is a diffusion model. @returns what is known now, and what a checkpoint adds */
 export function diffusionTraps(fields: Fields, file: DialectFile, scheme: Scheme): { known: DialectProblem[]; withModel(checkpoint: Checkpoint): DialectProblem[] } {

@@ -1,5 +1,5 @@
 /** deepcompressor's role keys: the only words that its lists take, and which layers have them. Read in its structs (v0.1.0). */
-import type { Layer } from '../../protocol';
+import type { Layer } from '../../../protocol';
 
 /** Role keys that stand for others; every other one stands for itself. */
 export const groupsOfRoles: Readonly<Record<string, readonly string[]>> = {

@@ -1,13 +1,13 @@
 /** Schemes of AutoRound's exporter: presets, fields that override them, and what both come to in our terms. Read in auto-round (2026-08), `schemes.py`. */
-import { keepOriginal } from '../../methods/method';
-import type { Granularity, Quantizer } from '../../protocol';
-import type { TreeNode } from '../tree';
-import { kept, quantized } from './dialect';
-import type { Treatment } from './dialect';
-import { ggmlRecipes } from './ggmlTypes';
-import { blocksOf2d, staticFloat } from './quantizationArgs';
-import { equivalent, float, int } from './recipes';
-import type { Equivalent } from './recipes';
+import { keepOriginal } from '../../../methods/method';
+import type { Granularity, Quantizer } from '../../../protocol';
+import type { TreeNode } from '../../tree';
+import { kept, quantized } from '../dialect';
+import type { Treatment } from '../dialect';
+import { ggmlRecipes } from '../ggmlTypes';
+import { blocksOf2d, staticFloat } from '../quantizationArgs';
+import { equivalent, float, int } from '../recipes';
+import type { Equivalent } from '../recipes';
 
 /** Under the names that AutoRound gives them. `ggml`: of a GGUF scheme, whose other fields nothing may change. */
 export interface Scheme {

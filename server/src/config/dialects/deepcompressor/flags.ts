@@ -2,7 +2,7 @@
  * The flags of `python -m deepcompressor.app.diffusion.ptq` (deepcompressor 0.1.0, `DiffusionPtqRunConfig`, of whose fields omniconfig makes them): the path of a key with
  * dashes, but without `quant` before it.
  */
-import { nearest } from '../nearest';
+import { nearest } from '../../nearest';
 
 /** What a flag takes: the next word; `true`, `false` or nothing; every word up to the next flag. */
 export type Takes = 'value' | 'switch' | 'list';

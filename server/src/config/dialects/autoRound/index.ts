@@ -1,16 +1,16 @@
 /** AutoRound in diffusers: loading only. The export decided what is packed, and wrote it down as blocks, layers with settings of their own, and layers left alone. */
-import type { Checkpoint, Layer } from '../../protocol';
-import type { Located } from '../parse';
-import { kept, quantized } from './dialect';
-import type { Decision, DialectEntry, DialectProblem, Treatment } from './dialect';
-import type { FieldTable, NameRule } from './field';
-import type { Fields } from './fields';
-import { expressions, names } from './offers';
-import { regexOrProblem } from './patterns';
-import { backend } from './quantizationConfig';
-import { compileRegex } from './regex';
-import { equivalent, int } from './recipes';
-import { widthTraps } from './sizes';
+import type { Checkpoint, Layer } from '../../../protocol';
+import type { Located } from '../../parse';
+import { kept, quantized } from '../dialect';
+import type { Decision, DialectEntry, DialectProblem, Treatment } from '../dialect';
+import type { FieldTable, NameRule } from '../field';
+import type { Fields } from '../fields';
+import { expressions, names } from '../offers';
+import { regexOrProblem } from '../patterns';
+import { backend } from '../quantizationConfig';
+import { compileRegex } from '../regex';
+import { equivalent, int } from '../recipes';
+import { widthTraps } from '../sizes';
 
 const exporterKeys = ['layer_config', 'ignore_layers'];
 

@@ -1,18 +1,18 @@
 /** AutoRound's exporter, called from Python: `AutoRound("flux", scheme="W4A16", layer_config={…}, ignore_layers="…")`. Which layers get what, as its resolver decides it. */
-import type { Checkpoint, Layer, Range } from '../../protocol';
-import { nearest } from '../nearest';
-import type { Entry, MapNode } from '../tree';
-import { diffusionTraps } from './autoRoundDiffusion';
-import { blocks, entryOf, ignored, partialName, prepare } from './autoRoundNames';
-import type { ExportEntry } from './autoRoundNames';
-import { bitsOf, mixed, presetDocs, presets, resolve, schemeOf, treatmentOf } from './autoRoundSchemes';
-import type { Scheme } from './autoRoundSchemes';
-import { kept, problem, quantized } from './dialect';
-import type { Decision, Dialect, DialectFile, DialectProblem, Treatment } from './dialect';
-import { describeShare } from './evaluate';
-import { named } from './field';
-import type { Field, FieldTable } from './field';
-import { Fields } from './fields';
+import type { Checkpoint, Layer, Range } from '../../../protocol';
+import { nearest } from '../../nearest';
+import type { Entry, MapNode } from '../../tree';
+import { diffusionTraps } from './diffusion';
+import { blocks, entryOf, ignored, partialName, prepare } from './names';
+import type { ExportEntry } from './names';
+import { bitsOf, mixed, presetDocs, presets, resolve, schemeOf, treatmentOf } from './schemes';
+import type { Scheme } from './schemes';
+import { kept, problem, quantized } from '../dialect';
+import type { Decision, Dialect, DialectFile, DialectProblem, Treatment } from '../dialect';
+import { describeShare } from '../evaluate';
+import { named } from '../field';
+import type { Field, FieldTable } from '../field';
+import { Fields } from '../fields';
 
 const dataTypes = named('int', 'fp', 'mx_fp', 'nv_fp', 'mx_int', 'int4', 'int8', 'fp8', 'mx_fp4', 'mx_fp8', 'nv_fp4');
 const schemeFields: FieldTable = {

@@ -1,7 +1,7 @@
 /** What a run of deepcompressor leaves beside its config, by the names of files (deepcompressor 0.1.0, `ptq` and `backend/nunchaku/convert.py`). */
-import type { Range } from '../../protocol';
-import { problem } from './dialect';
-import type { DialectProblem } from './dialect';
+import type { Range } from '../../../protocol';
+import { problem } from '../dialect';
+import type { DialectProblem } from '../dialect';
 
 /** What a run finds, in the order in which it is saved. */
 const settings = ['smooth.pt', 'branch.pt', 'wgts.pt', 'acts.pt'];

@@ -1,10 +1,10 @@
 /** What deepcompressor's settings do to a layer, in our recipes. */
-import { keepOriginal } from '../../methods/method';
-import type { Granularity, Quantizer, Recipe } from '../../protocol';
-import type { Fields } from './fields';
-import { staticFloat } from './quantizationArgs';
-import { equivalent, float, int } from './recipes';
-import type { Equivalent } from './recipes';
+import { keepOriginal } from '../../../methods/method';
+import type { Granularity, Quantizer, Recipe } from '../../../protocol';
+import type { Fields } from '../fields';
+import { staticFloat } from '../quantizationArgs';
+import { equivalent, float, int } from '../recipes';
+import type { Equivalent } from '../recipes';
 
 /** What both sides of all layers get, before lists of roles take some out. */
 export interface DeepcompressorRecipe { weights: Quantizer | undefined; inputs: Quantizer | undefined; near: readonly string[]; parts: Partial<Recipe>; shift: boolean }

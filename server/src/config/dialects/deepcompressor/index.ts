@@ -1,17 +1,17 @@
 /** deepcompressor's YAML: what to skip or include goes by a fixed vocabulary of roles, never by names. */
-import type { Checkpoint, Layer, Range } from '../../protocol';
-import { find } from '../tree';
-import { outputTraps } from './deepcompressorOutput';
-import { hasRole, isRoleKey, models, roleKeys, vocabulary } from './deepcompressorRoles';
-import { kept, problem, quantized } from './dialect';
-import type { Decision, Dialect, DialectEntry, DialectProblem, Treatment } from './dialect';
-import { named } from './field';
-import type { Field, FieldTable, NameRule } from './field';
-import { deepcompressorEquivalent, extraRecipe, readRecipe } from './deepcompressorRecipes';
-import type { DeepcompressorRecipe } from './deepcompressorRecipes';
-import { slowTraps, versionTraps } from './deepcompressorVersions';
-import { Fields } from './fields';
-import { rankTraps, widthTraps } from './sizes';
+import type { Checkpoint, Layer, Range } from '../../../protocol';
+import { find } from '../../tree';
+import { outputTraps } from './output';
+import { hasRole, isRoleKey, models, roleKeys, vocabulary } from './roles';
+import { kept, problem, quantized } from '../dialect';
+import type { Decision, Dialect, DialectEntry, DialectProblem, Treatment } from '../dialect';
+import { named } from '../field';
+import type { Field, FieldTable, NameRule } from '../field';
+import { deepcompressorEquivalent, extraRecipe, readRecipe } from './recipes';
+import type { DeepcompressorRecipe } from './recipes';
+import { slowTraps, versionTraps } from './versions';
+import { Fields } from '../fields';
+import { rankTraps, widthTraps } from '../sizes';
 
 /** Models that need no path (deepcompressor 0.1.0, `DiffusionPipelineConfig`). */
 const pipelines = ['flux.1-dev', 'flux.1-schnell', 'flux.1-canny-dev', 'flux.1-depth-dev', 'flux.1-fill-dev', 'pixart-sigma', 'sdxl', 'sdxl-turbo'];

@@ -1,10 +1,10 @@
 /** Versions of deepcompressor (since March 2025 its package is named deepcompressor-toolkit) and diffusers that do not go together, and presets that take days (deepcompressor 0.0.2 and its issues; tags of diffusers up to 0.40). */
-import type { Range } from '../../protocol';
-import { problem } from './dialect';
-import type { DialectProblem } from './dialect';
-import type { Fields } from './fields';
-import { certain } from './packages';
-import type { Packages } from './packages';
+import type { Range } from '../../../protocol';
+import { problem } from '../dialect';
+import type { DialectProblem } from '../dialect';
+import type { Fields } from '../fields';
+import { certain } from '../../../python/packages/allowed';
+import type { Packages } from '../../../python/packages/allowed';
 
 /** @param pipeline without one a file merged with this may be about FLUX */
 export function versionTraps(packages: Packages, pipeline: Fields | undefined, range: Range): DialectProblem[] {

@@ -3,8 +3,8 @@ import { opendir } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { parse as parseToml } from 'smol-toml';
 import { readText } from '../../workspaceFiles';
-import { allowedBy, normalized } from './packages';
-import type { Allowed } from './packages';
+import { allowedBy, normalized } from './allowed';
+import type { Allowed } from './allowed';
 import { readRequirements, requirement } from './requirements';
 import type { Requirement } from './requirements';
 

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { ge, lt, satisfies } from '@renovatebot/pep440';
-import { packagesAround } from '../../../../server/src/config/dialects/packageFiles';
-import { allowedBy, both, certain, either } from '../../../../server/src/config/dialects/packages';
-import type { Allowed, Versions } from '../../../../server/src/config/dialects/packages';
-import { readRequirements } from '../../../../server/src/config/dialects/requirements';
-import { temporaryFolders } from '../../../fixtures/folder';
-import { requiring } from './support';
+import { packagesAround } from '../../../server/src/python/packages/files';
+import { allowedBy, both, certain, either } from '../../../server/src/python/packages/allowed';
+import type { Allowed, Versions } from '../../../server/src/python/packages/allowed';
+import { readRequirements } from '../../../server/src/python/packages/requirements';
+import { temporaryFolders } from '../../fixtures/folder';
+import { requiring } from '../config/dialects/support';
 
 describe('versions of packages', () => {
   it('are certain when every allowed one is', () => {

@@ -4,13 +4,13 @@
  */
 import { normalize } from 'node:path/posix';
 import type { TextDocument } from 'vscode-languageserver-textdocument';
-import { rangeOf } from '../tree';
-import { deepcompressor } from './deepcompressor';
-import { flagOf } from './deepcompressorFlags';
-import type { Flag } from './deepcompressorFlags';
-import { mergedRun } from './deepcompressorMerge';
-import { kept, problem } from './dialect';
-import type { Dialect, DialectFile, DialectProblem, ParsedDialect } from './dialect';
+import { rangeOf } from '../../tree';
+import { deepcompressor } from '.';
+import { flagOf } from './flags';
+import type { Flag } from './flags';
+import { mergedRun } from './merge';
+import { kept, problem } from '../dialect';
+import type { Dialect, DialectFile, DialectProblem, ParsedDialect } from '../dialect';
 import { commandsOf } from './shellWords';
 import type { Word } from './shellWords';
 

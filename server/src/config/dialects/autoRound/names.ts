@@ -1,14 +1,14 @@
 /** How AutoRound's exporter finds layers by names, parts of names and expressions. Read in auto-round (2026-08), `resolver.py`, `to_standard_regex` and `find_matching_blocks`. */
-import type { Checkpoint, Range } from '../../protocol';
-import type { Located } from '../parse';
-import { rangeOf } from '../tree';
-import type { TreeNode } from '../tree';
-import type { DialectEntry, DialectFile, DialectProblem, Treatment } from './dialect';
-import type { NameRule } from './field';
-import type { Fields } from './fields';
-import { expressions, names } from './offers';
-import { regexOrProblem } from './patterns';
-import { compileRegex } from './regex';
+import type { Checkpoint, Range } from '../../../protocol';
+import type { Located } from '../../parse';
+import { rangeOf } from '../../tree';
+import type { TreeNode } from '../../tree';
+import type { DialectEntry, DialectFile, DialectProblem, Treatment } from '../dialect';
+import type { NameRule } from '../field';
+import type { Fields } from '../fields';
+import { expressions, names } from '../offers';
+import { regexOrProblem } from '../patterns';
+import { compileRegex } from '../regex';
 
 /** Part: not the name of a layer, which a checkpoint says. */
 export interface ExportEntry extends DialectEntry { kind: 'settings' | 'ignore' | 'block'; isPart: boolean; search(name: string): boolean }
