@@ -6,6 +6,6 @@ export const inlayHint: Feature = {
   capabilities: () => ({ inlayHintProvider: true }),
   register(context) {
     context.connection.languages.inlayHint.on(({ textDocument, range }, token) => context.onModel(textDocument.uri, 'inlay hints', token,
-      (model) => inlayHints(model, range), (models) => models.flatMap((model) => dialectInlayHints(model, range))));
+      (model) => inlayHints(model, range), (models) => dialectInlayHints(models, range)));
   },
 };

@@ -10,6 +10,8 @@ export type { SyntaxNode } from '@lezer/common';
 /** Of an argument list; `name` for keywords. `spread`: behind `*` or `**`. */
 export interface Argument { name: { text: string; node: SyntaxNode } | undefined; value: SyntaxNode; spread: '' | '*' | '**' }
 
+const changing = /^(?:append|extend|insert|remove|pop|clear|update|setdefault|add|discard)$/;
+
 interface Assignment { name: string; value: SyntaxNode | undefined; scope: number; at: number }
 
 export class PythonSource {
@@ -22,14 +24,16 @@ export class PythonSource {
   /** Packages of `from package import *`. */
   private readonly stars: string[] = [];
   private readonly assignments = new Map<string, Assignment[]>();
+  /** Names of which a part is changed somewhere: `a["b"] = c`, `a.append(b)`. */
+  private readonly touched = new Set<string>();
 
   constructor(readonly text: string) {
     this.root = parsePython(text).topNode;
     this.root.cursor().iterate(({ name, node }) => {
       switch (name) {
-        case 'CallExpression': this.calls.push(node); break;
+        case 'CallExpression': this.calls.push(node); this.touch(node.firstChild, changing); break;
         case 'ImportStatement': this.import(node); break;
-        case 'AssignStatement': this.assign(node); break;
+        case 'AssignStatement': this.assign(node); this.touch(node.firstChild); break;
         case 'UpdateStatement': case 'ForStatement': case 'ParamList': case 'WithStatement': this.change(node); break;
       }
     });
@@ -63,6 +67,11 @@ export class PythonSource {
     const inside = all.filter((each) => each.scope === scope && each.at < node.from);
     const found = inside.length > 0 || scope === 0 ? inside : all.filter((each) => each.scope === 0);
     return found.at(-1)?.value;
+  }
+
+  /** What stands in its assignment is not all: some of it is changed later. */
+  isTouched(node: SyntaxNode): boolean {
+    return this.touched.has(this.textOf(node));
   }
 
   argumentsOf(call: SyntaxNode): Argument[] {
@@ -135,6 +144,20 @@ export class PythonSource {
       if (child.name === 'VariableName') {
         this.note(child, undefined);
       }
+    }
+  }
+
+  /** @param methods that a call is one of; without them any part counts */
+  private touch(part: SyntaxNode | null, methods?: RegExp): void {
+    if (part?.name !== 'MemberExpression' || (methods && !(part.lastChild && methods.test(this.textOf(part.lastChild))))) {
+      return;
+    }
+    let owner: SyntaxNode | null = part;
+    while (owner?.name === 'MemberExpression') {
+      owner = owner.firstChild;
+    }
+    if (owner?.name === 'VariableName') {
+      this.touched.add(this.textOf(owner));
     }
   }
 

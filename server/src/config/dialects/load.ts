@@ -40,7 +40,17 @@ export async function loadDialects(document: TextDocument, path: string, store: 
     return [];
   }
   const around = await surroundingsOf(path);
-  return Promise.all(found.map(async ({ dialect, file }) => applyDialect(dialect, file, given ?? await handedTo(file) ?? around.beside, store, around)));
+  return saidOnce(await Promise.all(found.map(async ({ dialect, file }) => applyDialect(dialect, file, given ?? await handedTo(file) ?? around.beside, store, around))));
+}
+
+/** Two configs of a script may share a list: what both find in it is said of the first. */
+export function saidOnce<Loaded extends Pick<LoadedDialect, 'problems'>>(found: readonly Loaded[]): Loaded[] {
+  const said = new Set<string>();
+  const isNew = ({ code, range, message }: Problem): boolean => {
+    const key = JSON.stringify([code, range, message]);
+    return !said.has(key) && said.add(key).size > 0;
+  };
+  return found.map((each) => ({ ...each, problems: each.problems.filter(isNew) }));
 }
 
 /** The config that stands in a line (from 0), or the only one that speaks of layers. @returns a text where none is the obvious one */

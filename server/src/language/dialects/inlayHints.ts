@@ -6,7 +6,13 @@ import { isKept, writtenEntries } from './entries';
 import type { WrittenEntry } from './entries';
 import type { DialectModel } from './model';
 
-export function dialectInlayHints(model: DialectModel, range: Range): InlayHint[] {
+/** Of all configs in a file. Two of a script may share a list, and the counts of their tools may be the same. */
+export function dialectInlayHints(models: readonly DialectModel[], range: Range): InlayHint[] {
+  const all = models.flatMap((model) => hintsOf(model, range));
+  return [...new Map(all.reverse().map((hint) => [JSON.stringify([hint.position, hint.label]), hint])).values()].reverse();
+}
+
+function hintsOf(model: DialectModel, range: Range): InlayHint[] {
   if (!model.checkpoint || model.checkpoint.layers.length === 0) {
     return [];
   }

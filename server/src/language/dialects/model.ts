@@ -6,7 +6,7 @@ import type { CheckpointStore } from '../../checkpoint';
 import { couldBeDialect, couldBePython, detectDialect, holdsSeveral, isPython, readDialectFile, readDialects } from '../../config/dialects';
 import type { Dialect, DialectFile } from '../../config/dialects/dialect';
 import type { Field } from '../../config/dialects/field';
-import { applyDialect, handedTo } from '../../config/dialects/load';
+import { applyDialect, handedTo, saidOnce } from '../../config/dialects/load';
 import type { LoadedDialect } from '../../config/dialects/load';
 import type { Surroundings } from '../../config/dialects/surroundings';
 import { find, parseTree } from '../../config/tree';
@@ -40,9 +40,9 @@ export async function buildDialectModels(document: TextDocument, store: Checkpoi
     return [];
   }
   const around = await sources();
-  return Promise.all(found.map(async ({ dialect, file }) => ({
+  return saidOnce(await Promise.all(found.map(async ({ dialect, file }) => ({
     ...await applyDialect(dialect, file, await handedTo(file) ?? around.chosen ?? around.beside, store, around, naming), document, root: dialect.root(file), broken: false,
-  })));
+  }))));
 }
 
 /** The one that a place in the document belongs to, the innermost of several. */

@@ -64,9 +64,13 @@ describe('quantization configs in Python', () => {
 
   it('what only a run knows is not found missing', () => {
     const open = (argument: string): Read | undefined => read(`from diffusers import BitsAndBytesConfig\nq = BitsAndBytesConfig(${argument}, llm_int8_skip_modules=["norm_out", f"x_{name}"])`)[0];
-    for (const argument of ['load_in_4bit=args.four', '**options', 'load_in_4bit=four if x else True', '*both']) {
+    for (const argument of ['load_in_4bit=args.four', 'load_in_4bit=is_small(model)', 'load_in_4bit=self.four(1)[0]', '**options', 'load_in_4bit=four if x else True', '*both']) {
       const found = open(argument);
       assert.deepEqual([found?.open, found?.entries, found?.problems], [true, [['norm_out', 1, '"norm_out"']], []], argument);
+    }
+    for (const change of ['SKIP.append("x_embedder")', 'SKIP[0] = name', 'SKIP.extend(more)', 'for name in names:\n    SKIP.append(name)']) {
+      const [found] = read(`from diffusers import BitsAndBytesConfig\nSKIP = ["norm_out"]\n${change}\nq = BitsAndBytesConfig(llm_int8_skip_modules=SKIP)`);
+      assert.deepEqual([found?.open, found?.entries, found?.problems], [true, [['norm_out', 1, '"norm_out"']], []], change);
     }
     assert.deepEqual(read('from diffusers import BitsAndBytesConfig\nq = BitsAndBytesConfig()')[0]?.problems, ['error bitsandbytes/no-width [BitsAndBytesConfig]']);
   });

@@ -12,7 +12,7 @@ const everywhere = { start: { line: 0, character: 0 }, end: { line: 1000, charac
 async function shown(text: string, options: Options = { checkpoint: flux }): Promise<string> {
   const model = await dialectModel(text, options);
   assert.ok(model);
-  return dialectInlayHints(model, everywhere).map((hint) => ({ offset: model.document.offsetAt(hint.position), label: String(hint.label) }))
+  return dialectInlayHints([model], everywhere).map((hint) => ({ offset: model.document.offsetAt(hint.position), label: String(hint.label) }))
     .sort((a, b) => b.offset - a.offset).reduce((all, { offset, label }) => `${all.slice(0, offset)}‹${label}›${all.slice(offset)}`, text);
 }
 
@@ -46,7 +46,7 @@ describe('hints behind entries of other tools', () => {
   it('come in a range, and not without a checkpoint', async () => {
     const model = await dialectModel(bnb('\n"proj_out",\n"norm"'), { checkpoint: flux });
     assert.ok(model);
-    assert.deepEqual(dialectInlayHints(model, { start: { line: 2, character: 0 }, end: { line: 3, character: 0 } }).map(({ label, tooltip }) => [label, tooltip]), [
+    assert.deepEqual(dialectInlayHints([model], { start: { line: 2, character: 0 }, end: { line: 3, character: 0 } }).map(({ label, tooltip }) => [label, tooltip]), [
       ['38 layers · 9.04 %', 'Takes 38 layers with 9.04 % of all linear weights by the rule of bitsandbytes in diffusers. It decides all of them and keeps them (kept).']]);
     assert.equal(await shown(bnb('"norm"'), {}), bnb('"norm"'));
   });

@@ -33,11 +33,18 @@ describe('Python in an editor', () => {
   it('hints, lenses: one for each config, at its own lines', async () => {
     const found = await models(`${head}SKIP = ["to_q"]\na = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=SKIP)\nb = PipelineQuantizationConfig(quant_mapping={"transformer": a})\nc = BitsAndBytesConfig(load_in_4bit=four, llm_int8_skip_modules=["proj_out"])\n`);
     const everything = { start: { line: 0, character: 0 }, end: { line: 99, character: 0 } };
-    assert.deepEqual(found.flatMap((model) => dialectInlayHints(model, everything)).map(({ label, position }) => [label, position.line]), [['2 layers · 40.00 %', 1], ['1 layer · 20.00 %', 4]]);
+    assert.deepEqual(dialectInlayHints(found, everything).map(({ label, position }) => [label, position.line]), [['2 layers · 40.00 %', 1], ['1 layer · 20.00 %', 4]]);
     assert.deepEqual(found.flatMap(dialectCodeLenses).map(({ command, range }) => [range.start.line, command?.title]), [
       [2, 'bitsandbytes in diffusers quantizes 3 of 5 layers (60.00 % of the weights) and keeps 2 (40.00 %)'], [2, 'Checkpoint: project/flux. Choose Another…'],
       [3, 'PipelineQuantizationConfig of diffusers'], [4, 'bitsandbytes in diffusers'], [4, 'Checkpoint: project/flux. Choose Another…'],
     ]);
+  });
+
+  it('a list that two configs share is spoken of once', async () => {
+    const shared = (second: string): Promise<DialectModel[]> => models(`${head}SKIP = ["to_q", "nothing_here"]\na = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=SKIP)\nb = ${second}\n`);
+    const told = (found: DialectModel[]): unknown[] => [dialectInlayHints(found, { start: { line: 1, character: 0 }, end: { line: 2, character: 0 } }).map(({ label }) => label), found.flatMap(({ problems }) => problems).filter(({ range }) => range?.start.line === 1).map(({ code }) => code)];
+    assert.deepEqual(told(await shared('BitsAndBytesConfig(load_in_4bit=True, llm_int8_skip_modules=SKIP)')), [['2 layers · 40.00 %', '0 layers'], ['dialect/matches-nothing']]);
+    assert.deepEqual(told(await shared('TorchAoConfig(x, SKIP)'))[0], ['2 layers · 40.00 %', '0 layers']);
   });
 
   const hovers: [marked: string, says: RegExp | null][] = [

@@ -165,6 +165,10 @@ export class Values {
     if (/^(?:list|tuple|set|sorted|deepcopy|copy|OrderedDict)$/.test(last) && first && !first.name) {
       return this.read(first.value, depth + 1);
     }
+    // Classes make parts of configs; what a function gives only a run knows, but for the ones that made torchao's configs once.
+    if (!/^[A-Z]/.test(last) && last !== 'dict' && !(this.grammar === 'torchao' && name.startsWith('torchao.'))) {
+      return this.unknown(node);
+    }
     const fields = this.arguments(node, depth);
     return this.grammar === 'plain' || last === 'dict' ? fields : this.object(node, callee, last, fields);
   }
@@ -173,6 +177,7 @@ export class Values {
   private named(node: SyntaxNode, depth: number): TreeNode {
     const value = node.name === 'VariableName' ? this.source.valueOf(node) : undefined;
     if (value) {
+      this.open ||= this.source.isTouched(node);
       return this.read(value, depth + 1);
     }
     const dotted = this.source.nameOf(node);
