@@ -11,7 +11,7 @@
 namespace quantscope::cuda {
 
 /// Goes up with every change of what stands below: the core library refuses another one.
-inline constexpr uint32_t kApiVersion = 9;
+inline constexpr uint32_t kApiVersion = 10;
 
 enum class Status : int32_t {
     Ok,
@@ -324,7 +324,7 @@ struct StatisticsCalls {
 struct AttentionShape {
     Element element;      ///< of q, k, v, bias and out
     uint64_t heads;
-    uint64_t width;       ///< of one head: 1..256. Of BF16, multiples of 8 are the fast ones
+    uint64_t width;       ///< of one head: 1..4096 of F32; of BF16 1..256, where multiples of 8 are the fast ones
     uint64_t queries;     ///< may be 0
     uint64_t keys;
 };

@@ -11,14 +11,17 @@ namespace quantscope::cuda {
 
 namespace {
 
-constexpr uint64_t kMostWidth = 256;
+/// Of heads. Tensor cores have the columns of a result in registers, as many as there are.
+constexpr uint64_t kMostBf16 = 256;
+constexpr uint64_t kMostF32 = 4096;
 constexpr uint64_t kMostHeads = 65535;   // blocks along y
 constexpr uint64_t kMostRows = uint64_t{1} << 31;
 
 Status checkShape(const AttentionShape* shape) {
     const auto refuse = [](const std::string& reason) { return fail(Status::Argument, "no attention on the device: " + reason); };
-    if (shape->width < 1 || shape->width > kMostWidth) {
-        return refuse("heads of " + std::to_string(shape->width) + " values; it takes 1 to " + std::to_string(kMostWidth));
+    const uint64_t most = shape->element == Element::F32 ? kMostF32 : kMostBf16;
+    if (shape->width < 1 || shape->width > most) {
+        return refuse("heads of " + std::to_string(shape->width) + " values; it takes 1 to " + std::to_string(most));
     }
     if (shape->heads < 1 || shape->heads > kMostHeads) {
         return refuse(std::to_string(shape->heads) + " heads; it takes 1 to " + std::to_string(kMostHeads));
@@ -76,7 +79,7 @@ Status run(Context* context, const AttentionShape* shape, const AttentionRequest
     }
     if (shape->element == Element::F32) {
         const auto p = argumentsOf<float>(*shape, *request);
-        const dim3 grid(divideUp(p.queries, float32Attention::kTile), static_cast<unsigned>(shape->heads));
+        const dim3 grid(divideUp(p.queries, float32Attention::kTile), static_cast<unsigned>(shape->heads), divideUp(p.width, float32Attention::kAcross));
         return check(launch(float32Attention::attend, grid, float32Attention::kThreads, 0, context->stream, p), "attention");
     }
     return check(launchFlash(argumentsOf<Bf16>(*shape, *request), shape->heads, context->stream), "attention");

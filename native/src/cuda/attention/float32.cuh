@@ -1,5 +1,5 @@
-// Attention in float32 throughout, without tensor cores: 64 queries of one head to a block, 64 keys at a time. A thread has 4 x 4 scores and, of its 4
-// queries, up to 16 columns of the result; softmax is rescaled as it goes (flash.cuh), its exponentials are those of the C library.
+// Attention in float32 throughout, without tensor cores: 64 queries of one head and 256 columns of their result to a block, 64 keys at a time. Heads that are
+// wider (a VAE's one of 512) compute their scores once for each 256. A thread has 4 x 4 scores and, of its 4 queries, up to 16 columns of the result; softmax is rescaled as it goes (flash.cuh), its exponentials are those of the C library.
 #pragma once
 
 #include "cuda/attention/arguments.cuh"
@@ -12,8 +12,8 @@ inline constexpr int kTile = 64;      ///< queries, keys
 inline constexpr int kDepth = 16;     ///< of a product at once: inputs of scores, keys of values
 inline constexpr int kEach = 4;
 inline constexpr int kThreads = 256;
-inline constexpr int kMostWidth = 256;
-inline constexpr uint32_t kColumns = kMostWidth / 16;  ///< of the result, in a thread
+inline constexpr int kAcross = 256;    ///< columns of the result
+inline constexpr uint32_t kColumns = kAcross / 16;  ///< of the result, in a thread
 inline constexpr int kPitch = kTile + 2;
 
 /// Of the 16 lanes that share four queries.
@@ -27,10 +27,12 @@ __device__ inline float rowwise(float value, Take take) {
 
 __global__ void __launch_bounds__(kThreads) attend(const __grid_constant__ AttentionArguments<float> p) {
     QUANTSCOPE_SHARED(float, x, [kDepth * kPitch]);           // queries, by input
-    QUANTSCOPE_SHARED(float, w, [kDepth * kMostWidth]);       // keys, by input; then values, by key
+    QUANTSCOPE_SHARED(float, w, [kDepth * kAcross]);          // keys, by input; then values, by key
     QUANTSCOPE_SHARED(float, probabilities, [kTile * kPitch]);  // by key
     const uint32_t firstRow = blockIdx.x * kTile;
     const uint64_t headAt = uint64_t{blockIdx.y} * p.width;
+    const uint32_t firstColumn = blockIdx.z * kAcross;
+    const uint32_t columns = p.width - firstColumn;  // from there on
     const uint32_t tx = threadIdx.x % 16;
     const uint32_t ty = threadIdx.x / 16;
     float sums[kEach][kColumns] = {};
@@ -97,10 +99,10 @@ __global__ void __launch_bounds__(kThreads) attend(const __grid_constant__ Atten
         }
         for (uint32_t begin = 0; begin < kTile && first + begin < p.keys; begin += kDepth) {
             __syncthreads();
-            for (uint32_t i = threadIdx.x; i < kDepth * kMostWidth; i += kThreads) {
-                const uint32_t key = first + begin + i / kMostWidth;
-                const uint32_t column = i % kMostWidth;
-                w[i] = key < p.keys && column < p.width ? p.v[key * p.vStride + headAt + column] : 0.0f;
+            for (uint32_t i = threadIdx.x; i < kDepth * kAcross; i += kThreads) {
+                const uint32_t key = first + begin + i / kAcross;
+                const uint32_t column = i % kAcross;
+                w[i] = key < p.keys && column < columns ? p.v[key * p.vStride + headAt + firstColumn + column] : 0.0f;
             }
             __syncthreads();
             for (uint32_t k = 0; k < kDepth; ++k) {
@@ -111,8 +113,8 @@ __global__ void __launch_bounds__(kThreads) attend(const __grid_constant__ Atten
                 }
 #pragma unroll
                 for (uint32_t c = 0; c < kColumns; ++c) {
-                    if (16 * c < p.width) {
-                        const float value = w[k * kMostWidth + tx + 16 * c];
+                    if (16 * c < columns) {
+                        const float value = w[k * kAcross + tx + 16 * c];
 #pragma unroll
                         for (int i = 0; i < kEach; ++i) {
                             sums[i][c] = fmaf(a[i], value, sums[i][c]);
@@ -129,8 +131,8 @@ __global__ void __launch_bounds__(kThreads) attend(const __grid_constant__ Atten
 #pragma unroll
         for (uint32_t c = 0; c < kColumns; ++c) {
             const uint32_t column = tx + 16 * c;
-            if (row < p.queries && column < p.width) {
-                p.out[row * p.outStride + headAt + column] = sums[i][c] * factor;
+            if (row < p.queries && column < columns) {
+                p.out[row * p.outStride + headAt + firstColumn + column] = sums[i][c] * factor;
             }
         }
     }
