@@ -28,9 +28,17 @@ describe('VSIX', function () {
 
   it('holds every part the manifest and the processes name', () => {
     for (const name of ['package.json', 'package.nls.json', 'dist/client.js', 'dist/server.js', 'dist/engine.js', 'dist/cli.js', 'bin/quantscope.js', 'native/quantscope.node', 'native/libquantscope_cuda.so', 'schemas/quantconfig.schema.json',
-      'syntaxes/quantconfig.tmLanguage.json', 'syntaxes/language-configuration.json', 'dist/webview/sensitivity.js', 'dist/webview/checkpoint.js', 'dist/webview/preview.js', 'docs/problems.md', 'docs/config.md', 'docs/dialects.md', 'docs/methods/orbitquant.md', 'THIRD_PARTY_NOTICES.md']) {
+      'syntaxes/quantconfig.tmLanguage.json', 'syntaxes/language-configuration.json', 'dist/webview/sensitivity.js', 'dist/webview/checkpoint.js', 'dist/webview/preview.js', 'docs/problems.md', 'docs/config.md', 'docs/dialects.md', 'docs/methods/orbitquant.md', 'THIRD_PARTY_NOTICES.md', 'dist/LICENSES.txt']) {
       assert.ok(files.some((file) => file.startsWith(name)), `${name} is missing`);
     }
+  });
+
+  it('has the license of every package that it contains', () => {
+    const licenses = readFileSync(join(root, 'dist/LICENSES.txt'), 'utf8').split(/^─+\n/m).slice(1).map((text) => [/^(\S+) \S+ \((.*)\)/.exec(text)?.slice(1), text] as const);
+    const said = new Map(licenses.map(([[name = '', license = ''] = []]) => [name, license]));
+    assert.deepEqual(['@lezer/python', '@renovatebot/pep440', '@vscode/webview-ui-toolkit', 'ajv', 'd3-scale', 'fast-png', 'smol-toml', 'vscode-languageclient', 'yaml'].filter((name) => !said.has(name)), []);
+    assert.deepEqual([...said].filter(([, license]) => !/^\(?(?:MIT|ISC|BSD-[23]-Clause|Apache-2\.0|0BSD|BlueOak-1\.0\.0)\b/.test(license)), []);
+    assert.deepEqual(licenses.filter(([, text]) => text.length < 100).map(([name]) => name), []);
   });
 
   it('holds no source, test, map or package folder', () => {
