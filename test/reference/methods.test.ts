@@ -24,7 +24,7 @@ import { numpy } from './python';
 const root = resolve(__dirname, '../..');
 
 /** What methods.py is asked; it reads the rest by name. */
-interface Case { name: string; proxyLoss: LayerFit['proxyLoss']; [rest: string]: unknown }
+interface Case { name: string; /** Of its weight. */ columns: number; proxyLoss: LayerFit['proxyLoss']; [rest: string]: unknown }
 
 /** What methods.py found. */
 interface Found {
@@ -94,20 +94,21 @@ describe('methods agree with numpy', function () {
     await engine.dequantizeLayer({ layer: plan.name, weight, recipe, out: dequantized });
     await writeSafetensors(output, { y: { shape: [x.length / plan.inFeatures, plan.outFeatures], data: y } });
     return {
-      name, recipe: plan.recipe, linear: recipe, rotation, tail: plan.tail, order: hadamardOrder(plan.inFeatures), weight, peers: peers.map(({ tensor }) => refOf(tensor)),
+      name, columns: plan.inFeatures, recipe: plan.recipe, linear: recipe, rotation, tail: plan.tail, order: hadamardOrder(plan.inFeatures), weight, peers: peers.map(({ tensor }) => refOf(tensor)),
       absMax: statistics.absMax.map((values) => [...values]), sample, moments: statistics.secondMoments, codes: recipe.packed?.codes.file ?? codes, dequantized, output, proxyLoss: fit?.proxyLoss ?? null,
     };
   }
 
-  function agrees({ failed, ...found }: Found, proxyLoss: LayerFit['proxyLoss']): void {
+  /** @param row weights that may be a tie together */
+  function agrees({ failed, ...found }: Found, proxyLoss: LayerFit['proxyLoss'], row: number): void {
     assert.equal(failed, undefined);
     const least = (name: 'orthogonality' | 'product' | 'weights' | 'dequantized' | 'outputs' | 'range', bound: number): void => assert.ok((found[name] ?? 0) <= bound, `${name}: ${found[name]}`);
     least('orthogonality', 1e-6);
     least('product', 1e-6);
     assert.equal(found.foreign, 0, `${found.foreign} of ${found.of} weights differ`);
     assert.equal(found.codes ?? 0, 0, 'codes that stand for the same values differ');
-    // One row of a twin-log layer may be a tie as a whole; else they are rare.
-    assert.ok(found.ties <= 5e-3 * found.of, `${found.ties} ties among ${found.of} weights`);
+    // They are rare, but for those of one row.
+    assert.ok(found.ties <= Math.max(5e-3 * found.of, row), `${found.ties} ties among ${found.of} weights`);
     least('weights', 1e-4);
     least('outputs', 1e-4);
     // Rounding to BF16 makes 2⁻⁸ of a difference in the last bit.
@@ -170,7 +171,11 @@ describe('methods agree with numpy', function () {
       });
       for (const method of methods.keys()) {
         for (const scheme of schemesOf(method)) {
-          it(`${method} ${scheme}`, () => agrees(answer(`${method} ${scheme}`), cases.find(({ name }) => name === `${method} ${scheme}`)?.proxyLoss ?? null));
+          it(`${method} ${scheme}`, () => {
+            const { proxyLoss, columns } = cases.find(({ name }) => name === `${method} ${scheme}`) ?? assert.fail('not run');
+            // The scale of a twin-log row may be a tie, which moves all of its codes.
+            agrees(answer(`${method} ${scheme}`), proxyLoss, method === 'lrq-dit' ? columns : 0);
+          });
         }
       }
       if (layer === 'layer') {

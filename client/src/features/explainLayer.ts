@@ -100,7 +100,7 @@ function fileItem(file: FileExplanation): vscode.TreeItem {
   const item = new vscode.TreeItem(file.label, file.entries.length > 0 ? vscode.TreeItemCollapsibleState.Expanded : vscode.TreeItemCollapsibleState.None);
   const bits = file.averageBits === null ? '' : vscode.l10n.t('{0} bits', file.averageBits.toFixed(3));
   const verdict = { quantized: vscode.l10n.t('quantized'), kept: vscode.l10n.t('kept'), absent: vscode.l10n.t('not in its checkpoint'), unknown: vscode.l10n.t('unknown') }[file.verdict];
-  item.id = file.uri;
+  item.id = `${file.uri}#${file.range ? `${file.range.start.line}:${file.range.start.character}` : ''}`;
   item.iconPath = new vscode.ThemeIcon(icons[file.verdict]);
   item.description = [file.summary, bits, file.tool].filter(Boolean).join(' · ');
   item.tooltip = new vscode.MarkdownString().appendMarkdown(`**${file.tool}** `).appendText(file.summary).appendMarkdown(`\n\n${file.rule}\n\n`).appendText(file.checkpoint ?? '');
@@ -120,8 +120,8 @@ function entryItem(file: FileExplanation, entry: ExplainedEntry): vscode.TreeIte
   return item;
 }
 
-function reveal({ uri }: FileExplanation, entry: ExplainedEntry | undefined): vscode.Command {
-  const at = entry?.range ?? undefined;
+function reveal({ uri, range }: FileExplanation, entry: ExplainedEntry | undefined): vscode.Command {
+  const at = entry?.range ?? range;
   const options: vscode.TextDocumentShowOptions = at === undefined ? {} : { selection: new vscode.Range(at.start.line, at.start.character, at.end.line, at.end.character) };
   return { command: 'vscode.open', title: vscode.l10n.t('Open'), arguments: [vscode.Uri.parse(uri), options] };
 }

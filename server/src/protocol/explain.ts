@@ -29,8 +29,10 @@ export interface LayerExplanation {
 
 export interface FileExplanation {
   uri: string;
-  /** Path within the workspace. */
+  /** Path within the workspace, with the line in a file that holds several configs. */
   label: string;
+  /** Where it stands there. */
+  range?: Range;
   /** Whose file it is: "QuantScope", "diffusers torchao". */
   tool: string;
   /** Path of the checkpoint that its entries were applied to; null when there is none. */

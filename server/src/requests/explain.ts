@@ -29,8 +29,8 @@ export function registerExplain(context: RequestContext): void {
       if (token.isCancellationRequested) {
         throw new ResponseError(LSPErrorCodes.RequestCancelled, 'Cancelled.');
       }
-      for (const { line, ...explained } of await explain(context, document, layer, asked)) {
-        files.push({ uri: document.uri, label: `${context.workspace.label(document.uri)}${line === undefined ? '' : `:${line + 1}`}`, ...explained });
+      for (const explained of await explain(context, document, layer, asked)) {
+        files.push({ uri: document.uri, label: `${context.workspace.label(document.uri)}${explained.range ? `:${explained.range.start.line + 1}` : ''}`, ...explained });
       }
     }
     return { layer, facts: await factsOf(context, layer, [asked?.path, ...files.map((file) => file.checkpoint)]), files: files.sort((a, b) => a.label.localeCompare(b.label)) };
@@ -52,13 +52,13 @@ async function layersAt(context: RequestContext, { uri, position }: LayersAtPara
   return { checkpoint: checkpoint.path, layers, taken };
 }
 
-/** `line` where a file holds several. */
-async function explain(context: RequestContext, document: TextDocument, layer: string, asked: Checkpoint | undefined): Promise<(Explained & { line?: number })[]> {
+/** One for each config in it. */
+async function explain(context: RequestContext, document: TextDocument, layer: string, asked: Checkpoint | undefined): Promise<(Explained & Pick<FileExplanation, 'range'>)[]> {
   if (isConfig(document)) {
     return [explainByConfig(await buildModel(document, context.store, new Map()), layer)];
   }
   const found = (await context.dialectsOf(document)).filter(({ dialect, file }) => speaksOfLayers(dialect, file));
-  return found.map((loaded) => ({ ...explainByDialect(loaded, layer, asked), ...loaded.file.part ? { line: loaded.file.part.at.start.line } : {} }));
+  return found.map((loaded) => ({ ...explainByDialect(loaded, layer, asked), ...loaded.file.part ? { range: loaded.file.part.at } : {} }));
 }
 
 /** Of the first checkpoint that has the layer. */
