@@ -33,7 +33,7 @@ export function registerExplain(context: RequestContext): void {
         files.push({ uri: document.uri, label: `${context.workspace.label(document.uri)}${explained.range ? `:${explained.range.start.line + 1}` : ''}`, ...explained });
       }
     }
-    return { layer, facts: await factsOf(context, layer, [asked?.path, ...files.map((file) => file.checkpoint)]), files: files.sort((a, b) => a.label.localeCompare(b.label)) };
+    return { layer, facts: await factsOf(context, layer, [asked?.path, ...files.map((file) => file.checkpoint)]), files: files.sort((a, b) => a.label.localeCompare(b.label, 'en', { numeric: true })) };
   });
 }
 
