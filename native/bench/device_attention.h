@@ -21,6 +21,10 @@ inline void attention(const std::shared_ptr<Device>& device, bool emulated, cons
                                                                     {"PixArt's text at 1024 px", {Element::BF16, 16, 72, 4096, 300}, true},
                                                                     {"float32, DiT-XL/2 at 512 px", {Element::F32, 16, 72, 1024, 1024}, false}};
     for (const auto& [name, shape, biased] : shapes) {
+        const std::string title = "attention, " + std::string(name) + ", " + std::to_string(shape.heads) + " x " + std::to_string(shape.width);
+        if (!wanted(title)) {
+            continue;
+        }
         const uint64_t width = shape.heads * shape.width;
         const uint64_t each = shape.element == Element::BF16 ? 2 : 4;
         const auto values = [&](uint64_t count, uint64_t seed) { return randomBytes(*device, count * each, seed, true); };
@@ -29,8 +33,7 @@ inline void attention(const std::shared_ptr<Device>& device, bool emulated, cons
         const cuda::AttentionRequest request{q.data(), width, k.data(), width, v.data(), width, biased ? bias.data() : nullptr, out.data(), width};
         const double ms = best([&] { device->check(device->api().attention->run(device->context(), &shape, &request), "attention"); });
         const double rate = 4.0 * static_cast<double>(shape.queries) * static_cast<double>(shape.keys) * static_cast<double>(width) / ms / 1e9;
-        line("attention, " + std::string(name) + ", " + std::to_string(shape.heads) + " x " + std::to_string(shape.width), ms, rate, "TFLOP/s", rate / products.perSecond,
-             products.name);
+        line(title, ms, rate, "TFLOP/s", products.perSecond > 0 ? rate / products.perSecond : 0, products.name);
     }
 }
 

@@ -1,5 +1,5 @@
 // What kernels reach on the device that is there, against copy bandwidth and bfloat16 products measured in the same run. Needs nothing but the CUDA library
-// (native/test/gpu.sh builds and runs it). Lines: name, best of several times, rate, ratio.
+// (native/test/gpu.sh builds and runs it). Lines: name, best of several times, rate, ratio. With arguments only lines whose names contain one of them.
 #include <algorithm>
 #include <bit>
 #include <cstdio>
@@ -16,6 +16,7 @@
 #include "device_attention.h"
 #include "device_forward.h"
 #include "device_linears.h"
+#include "selection.h"
 #include "quantizer/codebook.h"
 #include "rotation/rpbh.h"
 #include "stats/marginal.h"
@@ -63,14 +64,18 @@ void rotateAndQuantize(const std::shared_ptr<Device>& device, double copyRate, u
         }
         device->synchronise();
         const auto rotation = rotationFor(width, 1);
-        for (const auto& [name, quantizer] : quantizers) {
+        for (const auto& [kind, quantizer] : quantizers) {
+            const std::string name = "rotate + " + std::string(kind) + ", width " + std::to_string(width) + ", block " + std::to_string(rotation->block());
+            if (!bench::wanted(name)) {
+                continue;
+            }
             const DeviceCoder coder(device, quantizer, width, rotation.get());
             DeviceArray<uint8_t> codes = device->allocate<uint8_t>(rows * coder.rowBytes());
             DeviceArray<float> sides = device->allocate<float>(rows * coder.sides());
             const double ms = best(*device, turns, 5, [&] { coder.encode({x.data(), cuda::Element::BF16, rows, width}, codes.data(), sides.data()); });
             const double moved = static_cast<double>(rows) * (2.0 * static_cast<double>(width) + static_cast<double>(coder.rowBytes()) + 4.0 * static_cast<double>(coder.sides()));
             const double rate = moved / ms / 1e6;
-            line("rotate + " + std::string(name) + ", width " + std::to_string(width) + ", block " + std::to_string(rotation->block()), ms, rate, "GB/s", rate / copyRate, "copy");
+            line(name, ms, rate, "GB/s", rate / copyRate, "copy");
         }
     }
 }
@@ -78,6 +83,10 @@ void rotateAndQuantize(const std::shared_ptr<Device>& device, double copyRate, u
 /// Both marginals of a weight and its codebook error, in bfloat16. One reading of x is all the traffic there has to be.
 void weightDiagnostics(const std::shared_ptr<Device>& device, double copyRate, uint64_t bytes, int turns) {
     for (const uint64_t width : {1152, 3072, 12288, 15360}) {
+        const std::string name = "weight diagnostics, width " + std::to_string(width);
+        if (!bench::wanted(name)) {
+            continue;
+        }
         const uint64_t rows = std::max<uint64_t>(bytes / (2 * width), 1);
         SplitMix64 random(width);
         std::vector<uint16_t> values(rows * width);
@@ -114,13 +123,14 @@ void weightDiagnostics(const std::shared_ptr<Device>& device, double copyRate, u
         request.statistics = perRow.data();
         const double ms = best(*device, turns, 2, [&] { device->check(device->api().statistics->measure(device->context(), &request), "measuring"); });
         const double rate = 2.0 * static_cast<double>(rows * width) / ms / 1e6;
-        line("weight diagnostics, width " + std::to_string(width), ms, rate, "GB/s", rate / copyRate, "copy");
+        line(name, ms, rate, "GB/s", rate / copyRate, "copy");
     }
 }
 
 }  // namespace
 
-int main() {
+int main(int count, char** arguments) {
+    bench::selection.assign(arguments + 1, arguments + count);
     const auto opened = openCudaLibrary();
     if (const auto* why = std::get_if<CudaUnavailable>(&opened)) {
         std::printf("No benchmark: %s\n", why->message.c_str());

@@ -15,6 +15,7 @@
 
 #include "base/random.h"
 #include "device/graph.h"
+#include "selection.h"
 
 namespace quantscope::bench {
 
@@ -162,8 +163,11 @@ private:
 /// kernels. A line for each way.
 inline void forward(const std::shared_ptr<Device>& device, bool emulated,
                     const std::function<void(const std::string&, double, double, const char*, double, const char*)>& line) {
+    if (!wanted("forward")) {
+        return;
+    }
     const FluxSizes sizes = emulated ? FluxSizes{64, 2, 6, 3, 1, 1} : FluxSizes{3072, 24, 4096, 512, 2, 4};
-    const RandomWeights weights(5 * sizes.width * sizes.width);
+    const RandomWeights weights(6 * sizes.width * sizes.width);
     const FluxProgram flux(sizes, weights);
     const auto graph = std::make_shared<Graph>(flux.program());
     const auto grouped = Quantizer(IntQuantizer{4, true, Granularity::Group, 64});

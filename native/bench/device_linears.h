@@ -15,6 +15,7 @@
 #include "device/device.h"
 #include "device/linear.h"
 #include "packed/codes.h"
+#include "selection.h"
 
 namespace quantscope::bench {
 
@@ -134,6 +135,10 @@ inline Bf16Rate linears(const std::shared_ptr<Device>& device, bool emulated, co
     Bf16Rate fastest{0, "own BF16"};
     for (const auto& [rows, outputs, width] : shapes) {
         const std::string name = std::to_string(rows) + " x " + std::to_string(width) + " -> " + std::to_string(outputs);
+        const auto asked = [&](const char* kind) { return wanted(std::string(kind) + ", " + name); };
+        if (std::none_of(linearKinds().begin(), linearKinds().end(), [&](const LinearKind& kind) { return asked(kind.name); })) {
+            continue;
+        }
         const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(outputs) * static_cast<double>(width);
         const auto x = randomBytes(*device, rows * width * 2, 1, true);
         const auto y = device->allocate<uint16_t>(rows * outputs);
@@ -149,6 +154,9 @@ inline Bf16Rate linears(const std::shared_ptr<Device>& device, bool emulated, co
         }
         double own = 0;
         for (const LinearKind& kind : linearKinds()) {
+            if (!asked(kind.name)) {
+                continue;
+            }
             const DeviceLinear linear(device, {outputs, width, kind.weights, kind.activations});
             const auto weights = packedWeights(*device, linear, kind.weights);
             const auto scratch = device->allocate<uint8_t>(linear.scratchBytes(rows));

@@ -2,6 +2,7 @@
 # Builds the CUDA library for the device of this machine, runs all tests and benchmarks on it, and prints a table last. Needs nvcc, a C++20 compiler and
 # a shell: neither CMake nor Node, GoogleTest, OpenBLAS or a network. Ends within BUDGET seconds; what they do not suffice for is left out, and named.
 #   native/test/gpu.sh              everything on the device; without one it says so and ends with 2
+#   native/test/gpu.sh --build      only builds, for ARCH, which needs no device: for a run elsewhere with BUILT=yes and the same BUILD, which builds nothing
 #   native/test/gpu.sh --emulate    the same tests and benchmarks on the processor, by the emulator: a test of this script, its times mean nothing
 #   native/test/gpu.sh --racecheck  the tests on the emulator with ThreadSanitizer, which finds races between barriers whatever the order of threads
 # BUILD names the folder to build in (default native/build-gpu), JOBS how many compilers run at once, ARCH the compute capability to build for (90),
@@ -14,12 +15,14 @@ jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)}
 cxx=${CXX:-c++}
 emulate=no
 racecheck=no
+only_build=no
 started=$(date +%s)
 case "${1:-}" in
     "") ;;
+    --build) only_build=yes ;;
     --emulate) emulate=yes ;;
     --racecheck) emulate=yes; racecheck=yes ;;
-    *) echo "usage: gpu.sh [--emulate | --racecheck]" >&2; exit 2 ;;
+    *) echo "usage: gpu.sh [--build | --emulate | --racecheck]" >&2; exit 2 ;;
 esac
 if [ $emulate = yes ]; then budget=${BUDGET:-3600}; else budget=${BUDGET:-450}; fi
 
@@ -42,21 +45,24 @@ plan=$build/plan
 : > "$plan"
 common="-std=c++20 -I$here/src -I$here/test"
 
-if [ $emulate = no ]; then
+PATH=$PATH:/usr/local/cuda/bin
+if [ $emulate = no ] && [ $only_build = no ]; then
     if ! command -v nvidia-smi > /dev/null || ! gpus=$(nvidia-smi --query-gpu=name,compute_cap,driver_version --format=csv,noheader 2>&1) || [ -z "$gpus" ]; then
         give_up "there is no GPU on this machine (nvidia-smi finds none). 'gpu.sh --emulate' runs the same tests on the processor."
     fi
     say "device: $gpus"
-    PATH=$PATH:/usr/local/cuda/bin
-    command -v nvcc > /dev/null || give_up "nvcc is not there; install the CUDA toolkit or put it on the PATH"
     # The benchmark opens cuBLAS where there is one: the toolkit's, or what Python packages of NVIDIA bring.
     toolkit=$(dirname "$(dirname "$(readlink -f "$(command -v nvcc)")")")
     for folder in "$toolkit"/lib64 "$toolkit"/lib $(python3 -c 'import glob, nvidia; print(*(each for path in nvidia.__path__ for each in glob.glob(path + "/*/lib")))' 2> /dev/null); do
         LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folder
     done
     export LD_LIBRARY_PATH
-    arch=${ARCH:-$(printf '%s\n' "$gpus" | head -n 1 | awk -F', *' '{ gsub(/\./, "", $2); print $2 }')}
-    say "nvcc $(nvcc --version | sed -n 's/.*release \([0-9.]*\).*/\1/p'), sm_$arch, $jobs jobs"
+    ARCH=${ARCH:-$(printf '%s\n' "$gpus" | head -n 1 | awk -F', *' '{ gsub(/\./, "", $2); print $2 }')}
+fi
+if [ $emulate = no ]; then
+    arch=${ARCH:-90}
+    command -v nvcc > /dev/null || [ -n "${BUILT:-}" ] || give_up "nvcc is not there; install the CUDA toolkit or put it on the PATH"
+    say "nvcc $(nvcc --version 2> /dev/null | sed -n 's/.*release \([0-9.]*\).*/\1/p'), sm_$arch, $jobs jobs"
     for file in $host $kernels; do
         # Kernels that need the features of one generation alone stand behind its own target.
         echo "nvcc $common -O3 --fmad=false -lineinfo -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off -gencode arch=compute_$arch,code=[sm_$arch,compute_$arch] -c $here/src/cuda/$file -o $build/$(echo "$file" | tr / .).o" >> "$plan"
@@ -87,6 +93,7 @@ for file in $tests standalone/levels.cpp standalone/main.cpp; do
 done
 echo "$cxx $common -O1 -c $here/bench/device_bench.cpp -o $build/bench.device.o" >> "$plan"
 
+build_all() {
 say "building"
 rm -f "$build"/*.o
 xargs -P "$jobs" -I '{}' sh -c '{} || { echo "failed: {}" >&2; exit 255; }' < "$plan" || give_up "the build failed"
@@ -97,6 +104,9 @@ elif [ -z "${LIBRARY:-}" ]; then
 fi
 $cxx "$build"/core.*.o "$build"/test.*.o ${watched:-} -o "$build/tests" -ldl -lpthread || give_up "linking the tests failed"
 $cxx "$build"/core.*.o "$build"/test.standalone.levels.cpp.o "$build"/bench.*.o -o "$build/bench" -ldl -lpthread || give_up "linking the benchmark failed"
+}
+[ -n "${BUILT:-}" ] || build_all
+[ $only_build = no ] || exit 0
 built=$(date +%s)
 
 QUANTSCOPE_CUDA_LIBRARY=$library
