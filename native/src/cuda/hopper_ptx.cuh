@@ -1,0 +1,117 @@
+// What only compute capability 9.0 has (PTX ISA 9.0: "Asynchronous Warpgroup Level Matrix Instructions", "mbarrier", "cp.async.bulk"): products of a
+// warpgroup whose operands lie in shared memory, copies of whole tiles, and barriers that count bytes. Code with it is made for sm_90a alone.
+// test/cuda_emulator/hopper.h says the same in C++.
+#pragma once
+
+#include <cstdint>
+
+#include <cuda.h>
+#include <cuda_runtime.h>
+
+#include "cuda/ptx.cuh"
+
+namespace quantscope::cuda {
+
+/// Lies in shared memory. Its phases end when all arrivals have come and all bytes that were announced; a wait names the phase by its parity, from 0.
+using Barrier = uint64_t;
+
+__device__ inline void initBarrier(Barrier* barrier, uint32_t arrivals) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(sharedAddress(barrier)), "r"(arrivals) : "memory");
+}
+/// After initBarrier, for copies that are to arrive there; a block barrier must follow.
+__device__ inline void publishBarriers() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+__device__ inline void arrive(Barrier* barrier) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(sharedAddress(barrier)) : "memory"); }
+__device__ inline void arriveExpecting(Barrier* barrier, uint32_t bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(sharedAddress(barrier)), "r"(bytes) : "memory");
+}
+__device__ inline void awaitBarrier(Barrier* barrier, uint32_t parity) {
+    asm volatile(
+        "{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@done bra.uni out;\nbra.uni again;\nout:\n}" ::"r"(
+            sharedAddress(barrier)),
+        "r"(parity)
+        : "memory");
+}
+
+/// Rows of bytes, and how many of them and how many rows a copy takes: 128 bytes, in the order that products read.
+struct TensorMap {
+    CUtensorMap map;
+};
+
+/// Brings 128 bytes from byte `column` on of the map's rows from `row` on; what lies outside becomes zeros. `shared` is aligned to 1024: in every 8 rows
+/// of 128 bytes the 16-byte pieces are exchanged by an XOR with the row. All bytes of the tile count, those outside too.
+__device__ inline void copyTile(void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t row) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(sharedAddress(shared)),
+                 "l"(&map), "r"(column), "r"(row), "r"(sharedAddress(barrier))
+                 : "memory");
+}
+/// Bytes, addresses: multiples of 16.
+__device__ inline void copyBulk(void* shared, const void* global, uint32_t bytes, Barrier* barrier) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(sharedAddress(shared)), "l"(global),
+                 "r"(bytes), "r"(sharedAddress(barrier))
+                 : "memory");
+}
+/// What threads have written to shared memory becomes visible to products and tile copies.
+__device__ inline void publishShared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+/// The threads of this warpgroup need fewer or more registers from here on.
+template <int kRegisters>
+__device__ inline void giveRegisters() {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+template <int kRegisters>
+__device__ inline void takeRegisters() {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+
+/// A tile of rows of 128 bytes as copyTile leaves it, for a product over their bytes; + bytes / 16 begins further on in the rows.
+__device__ inline uint64_t describeTile(const void* shared) {
+    constexpr uint64_t kEightRows = 1024 / 16;
+    constexpr uint64_t kSwizzle128 = 1;
+    return (sharedAddress(shared) & 0x3FFFF) >> 4 | uint64_t{1} << 16 | kEightRows << 32 | kSwizzle128 << 62;
+}
+
+/// Before the first product, and whenever registers of products were written otherwise.
+__device__ inline void beginProducts() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ inline void commitProducts() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+/// Until all groups but the last kLeft are done.
+template <int kLeft>
+__device__ inline void waitProducts() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kLeft) : "memory");
+}
+
+// D = A Bᵀ (+ D) over a warpgroup, A of 64 rows, B of kColumns rows, 32 bytes of each. Warp w has rows 16 w.. of D: d[n][i] is row lane / 4 + 8 (i / 2),
+// column 8 n + 2 (lane % 4) + i % 2, as of mma.
+template <int kColumns>
+__device__ void multiplyTiles(int (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add);    ///< signed bytes
+template <int kColumns>
+__device__ void multiplyTiles(float (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add);  ///< bfloat16
+
+#define QUANTSCOPE_D0 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define QUANTSCOPE_D32 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define QUANTSCOPE_D64 "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+#define QUANTSCOPE_D96 "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
+#define QUANTSCOPE_BIND2(c, d, n) c(d[n][0]), c(d[n][1]), c(d[n][2]), c(d[n][3]), c(d[n + 1][0]), c(d[n + 1][1]), c(d[n + 1][2]), c(d[n + 1][3])
+#define QUANTSCOPE_BIND8(c, d, n) \
+    QUANTSCOPE_BIND2(c, d, n), QUANTSCOPE_BIND2(c, d, n + 2), QUANTSCOPE_BIND2(c, d, n + 4), QUANTSCOPE_BIND2(c, d, n + 6)
+#define QUANTSCOPE_BIND16(c, d, n) QUANTSCOPE_BIND8(c, d, n), QUANTSCOPE_BIND8(c, d, n + 8)
+#define QUANTSCOPE_BIND24(c, d, n) QUANTSCOPE_BIND16(c, d, n), QUANTSCOPE_BIND8(c, d, n + 16)
+#define QUANTSCOPE_BIND32(c, d, n) QUANTSCOPE_BIND16(c, d, n), QUANTSCOPE_BIND16(c, d, n + 16)
+
+#define QUANTSCOPE_MULTIPLY_TILES(columns, type, constraint, instruction, rest, registers, bind, a_, b_, add_)                                 \
+    template <>                                                                                                                                \
+    __device__ inline void multiplyTiles<columns>(type(&d)[columns / 8][4], uint64_t a, uint64_t b, bool add) {                                \
+        asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #add_ ", 0;\nwgmma.mma_async.sync.aligned.m64n" #columns instruction " {" registers \
+                     "}, %" #a_ ", %" #b_ ", p" rest ";\n}"                                                                                    \
+                     : bind(constraint, d, 0) : "l"(a), "l"(b), "r"(static_cast<int>(add)));                                                   \
+    }
+#define QUANTSCOPE_BOTH_TYPES(columns, registers, bind, a, b, add)                                                \
+    QUANTSCOPE_MULTIPLY_TILES(columns, int, "+r", "k32.s32.s8.s8", "", registers, bind, a, b, add)                \
+    QUANTSCOPE_MULTIPLY_TILES(columns, float, "+f", "k16.f32.bf16.bf16", ", 1, 1, 0, 0", registers, bind, a, b, add)
+QUANTSCOPE_BOTH_TYPES(64, QUANTSCOPE_D0, QUANTSCOPE_BIND8, 32, 33, 34)
+QUANTSCOPE_BOTH_TYPES(128, QUANTSCOPE_D0 ", " QUANTSCOPE_D32, QUANTSCOPE_BIND16, 64, 65, 66)
+QUANTSCOPE_BOTH_TYPES(192, QUANTSCOPE_D0 ", " QUANTSCOPE_D32 ", " QUANTSCOPE_D64, QUANTSCOPE_BIND24, 96, 97, 98)
+QUANTSCOPE_BOTH_TYPES(256, QUANTSCOPE_D0 ", " QUANTSCOPE_D32 ", " QUANTSCOPE_D64 ", " QUANTSCOPE_D96, QUANTSCOPE_BIND32, 128, 129, 130)
+#undef QUANTSCOPE_BOTH_TYPES
+#undef QUANTSCOPE_MULTIPLY_TILES
+
+}  // namespace quantscope::cuda
