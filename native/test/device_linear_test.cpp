@@ -89,6 +89,9 @@ const IntegerCase kCases[] = {
     {"CodebookOfOddWidth", kBook4, kBook4, 5, 9, 101, false},
     {"CodebookWith8Bits", kBook4, integers(8), 5, 9, 96, false},
     {"MidRise", MidRiseQuantizer{4, FloatType::Bf16}, MidRiseQuantizer{6, FloatType::Bf16}, 6, 30, 64, true},
+    {"W8A8OverSeveralTiles", integers(8), integers(8), 257, 260, 200, true},
+    {"W4A4InGroupsOverSeveralTiles", integers(4, 128), integers(4, 128), 130, 300, 640, true},
+    {"W8A8InLongGroups", integers(8, 896), integers(8, 1792), 3, 20, 1792, true},
     {"OneOfEach", integers(8), integers(8), 1, 1, 1, true},
     {"NoRows", integers(4, 64), integers(4, 64), 0, 12, 64, true},
 };

@@ -30,8 +30,10 @@ say() { printf '── %s\n' "$*"; }
 give_up() { printf 'gpu.sh: %s\n' "$*" >&2; exit 2; }
 
 kernels=$(sed -n 's/^set(CUDA_KERNELS \(.*\))$/\1/p' "$here/src/cuda/sources.cmake")
+hopper=$(sed -n 's/^set(CUDA_HOPPER \(.*\))$/\1/p' "$here/src/cuda/sources.cmake")
+driver=$(sed -n 's/^set(CUDA_DRIVER \(.*\))$/\1/p' "$here/src/cuda/sources.cmake")
 host=$(sed -n 's/^set(CUDA_HOST \(.*\))$/\1/p' "$here/src/cuda/sources.cmake")
-[ -n "$kernels" ] && [ -n "$host" ] || give_up "src/cuda/sources.cmake does not name the kernels"
+[ -n "$kernels" ] && [ -n "$host" ] && [ -n "$hopper" ] && [ -n "$driver" ] || give_up "src/cuda/sources.cmake does not name the kernels"
 # What tests and benchmarks need of the core library.
 core="base/memory_posix.cpp base/special.cpp base/thread_pool.cpp cpu/scalar.cpp integer/operands.cpp integer/plan.cpp integer/scalar.cpp measure/measure.cpp
     packed/packed_weight.cpp packed/safetensors_writer.cpp rotation/rpbh.cpp stats/marginal.cpp stats/sphere.cpp tensor/dtype.cpp tensor/file_posix.cpp tensor/tensor.cpp
@@ -63,21 +65,23 @@ if [ $emulate = no ]; then
     arch=${ARCH:-90}
     command -v nvcc > /dev/null || [ -n "${BUILT:-}" ] || give_up "nvcc is not there; install the CUDA toolkit or put it on the PATH"
     say "nvcc $(nvcc --version 2> /dev/null | sed -n 's/.*release \([0-9.]*\).*/\1/p'), sm_$arch, $jobs jobs"
-    for file in $host $kernels; do
-        # Kernels that need the features of one generation alone stand behind its own target.
+    for file in $host $kernels $driver; do
         echo "nvcc $common -O3 --fmad=false -lineinfo -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off -gencode arch=compute_$arch,code=[sm_$arch,compute_$arch] -c $here/src/cuda/$file -o $build/$(echo "$file" | tr / .).o" >> "$plan"
+    done
+    for file in $hopper; do
+        echo "nvcc $common -O3 --fmad=false -lineinfo -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off -gencode arch=compute_90a,code=sm_90a -c $here/src/cuda/$file -o $build/$(echo "$file" | tr / .).o" >> "$plan"
     done
     library=$build/libquantscope_cuda.so
 else
     say "emulated: no device is used"
-    emulation="$common -I$here/test/cuda_emulator -DQUANTSCOPE_CUDA_EMULATION -Wno-unknown-pragmas -O1 -fPIC -fvisibility=hidden -ffp-contract=off"
+    emulation="$common -I$here/test/cuda_emulator -DQUANTSCOPE_CUDA_EMULATION -Wno-unknown-pragmas -Wno-psabi -O1 -fPIC -fvisibility=hidden -ffp-contract=off"
     # Kernels alone are watched: the emulator says itself what orders their threads.
     if [ $racecheck = yes ]; then emulation="$emulation -g1 -DQUANTSCOPE_RACECHECK"; watched=-fsanitize=thread; else watched=; fi
     library=${LIBRARY:-$build/libquantscope_cuda_emulated.so}
-    [ -z "${LIBRARY:-}" ] && for file in $host $kernels; do
+    [ -z "${LIBRARY:-}" ] && for file in $host $kernels $hopper; do
         echo "$cxx $emulation $watched -x c++ -c $here/src/cuda/$file -o $build/$(echo "$file" | tr / .).emulated.o" >> "$plan"
     done
-    [ -z "${LIBRARY:-}" ] && for file in block fiber runtime; do
+    [ -z "${LIBRARY:-}" ] && for file in block fiber hopper runtime; do
         echo "$cxx $emulation -c $here/test/cuda_emulator/$file.cpp -o $build/$file.emulated.o" >> "$plan"
     done
     QUANTSCOPE_EMULATED_MEMORY=268435456
@@ -98,7 +102,7 @@ say "building"
 rm -f "$build"/*.o
 xargs -P "$jobs" -I '{}' sh -c '{} || { echo "failed: {}" >&2; exit 255; }' < "$plan" || give_up "the build failed"
 if [ $emulate = no ]; then
-    nvcc -shared -cudart static $(for file in $host $kernels; do echo "$build/$(echo "$file" | tr / .).o"; done) -o "$library" || give_up "linking the library failed"
+    nvcc -shared -cudart static $(for file in $host $kernels $driver $hopper; do echo "$build/$(echo "$file" | tr / .).o"; done) -o "$library" || give_up "linking the library failed"
 elif [ -z "${LIBRARY:-}" ]; then
     $cxx -shared "$build"/*.emulated.o -o "$library" -lpthread || give_up "linking the library failed"  # of ThreadSanitizer the program has one
 fi
@@ -139,6 +143,13 @@ for order in $orders; do
     [ $result = ok ] || grep -v '^ok' "$build/tests.log"
     row "tests, $order" $result "$(last "$build/tests.log")"
 done
+
+# Kernels of every device, where the device has its own; on others the same once more.
+if [ $racecheck = no ]; then
+    if QUANTSCOPE_CUDA_KERNELS=portable limited $patience "$build/tests" Linear Attention > "$build/portable.log" 2>&1; then result=ok; else result=FAILED; fi
+    [ $result = ok ] || grep -v '^ok' "$build/portable.log"
+    row "tests, portable" $result "$(last "$build/portable.log")"
+fi
 
 if [ $racecheck = yes ]; then
     printf '\n'

@@ -15,6 +15,8 @@ struct Context {
     int32_t device = 0;
     DeviceDescription description{};
     cudaStream_t stream{};
+    /// Kernels of compute capability 9.0 alone may run. QUANTSCOPE_CUDA_KERNELS=portable keeps to those of every device: for when they fail their self-test.
+    bool warpgroups = false;
     virtual ~Context() = default;
 };
 

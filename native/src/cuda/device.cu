@@ -1,5 +1,6 @@
 // Devices, memory, copies and time, by the CUDA runtime.
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <set>
@@ -164,6 +165,8 @@ Status open(int32_t device, Context** context) {
     if (const Status status = describe(device, &made->description); status != Status::Ok) {
         return status;
     }
+    const char* const kernels = std::getenv("QUANTSCOPE_CUDA_KERNELS");
+    made->warpgroups = made->description.major == 9 && made->description.minor == 0 && (kernels == nullptr || std::strcmp(kernels, "portable") != 0);
     if (made->description.usable == 0) {
         return fail(Status::Unavailable, std::string(made->description.name) + ": " + made->description.reason);
     }

@@ -5,10 +5,10 @@
 
 #include <cstdint>
 
-#include <cuda.h>
 #include <cuda_runtime.h>
 
 #include "cuda/ptx.cuh"
+#include "cuda/tensor_map.h"
 
 namespace quantscope::cuda {
 
@@ -31,11 +31,6 @@ __device__ inline void awaitBarrier(Barrier* barrier, uint32_t parity) {
         "r"(parity)
         : "memory");
 }
-
-/// Rows of bytes, and how many of them and how many rows a copy takes: 128 bytes, in the order that products read.
-struct TensorMap {
-    CUtensorMap map;
-};
 
 /// Brings 128 bytes from byte `column` on of the map's rows from `row` on; what lies outside becomes zeros. `shared` is aligned to 1024: in every 8 rows
 /// of 128 bytes the 16-byte pieces are exchanged by an XOR with the row. All bytes of the tile count, those outside too.
@@ -85,6 +80,8 @@ template <int kColumns>
 __device__ void multiplyTiles(int (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add);    ///< signed bytes
 template <int kColumns>
 __device__ void multiplyTiles(float (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add);  ///< bfloat16
+template <int kColumns>
+__device__ void multiplyBf16Bits(int (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add); ///< bfloat16, d the bits of floats
 
 #define QUANTSCOPE_D0 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
 #define QUANTSCOPE_D32 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
@@ -97,21 +94,22 @@ __device__ void multiplyTiles(float (&d)[kColumns / 8][4], uint64_t a, uint64_t 
 #define QUANTSCOPE_BIND24(c, d, n) QUANTSCOPE_BIND16(c, d, n), QUANTSCOPE_BIND8(c, d, n + 16)
 #define QUANTSCOPE_BIND32(c, d, n) QUANTSCOPE_BIND16(c, d, n), QUANTSCOPE_BIND16(c, d, n + 16)
 
-#define QUANTSCOPE_MULTIPLY_TILES(columns, type, constraint, instruction, rest, registers, bind, a_, b_, add_)                                 \
+#define QUANTSCOPE_MULTIPLY_TILES(name, columns, type, constraint, instruction, rest, registers, bind, a_, b_, add_)                                 \
     template <>                                                                                                                                \
-    __device__ inline void multiplyTiles<columns>(type(&d)[columns / 8][4], uint64_t a, uint64_t b, bool add) {                                \
+    __device__ inline void name<columns>(type(&d)[columns / 8][4], uint64_t a, uint64_t b, bool add) {                                \
         asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #add_ ", 0;\nwgmma.mma_async.sync.aligned.m64n" #columns instruction " {" registers \
                      "}, %" #a_ ", %" #b_ ", p" rest ";\n}"                                                                                    \
                      : bind(constraint, d, 0) : "l"(a), "l"(b), "r"(static_cast<int>(add)));                                                   \
     }
-#define QUANTSCOPE_BOTH_TYPES(columns, registers, bind, a, b, add)                                                \
-    QUANTSCOPE_MULTIPLY_TILES(columns, int, "+r", "k32.s32.s8.s8", "", registers, bind, a, b, add)                \
-    QUANTSCOPE_MULTIPLY_TILES(columns, float, "+f", "k16.f32.bf16.bf16", ", 1, 1, 0, 0", registers, bind, a, b, add)
-QUANTSCOPE_BOTH_TYPES(64, QUANTSCOPE_D0, QUANTSCOPE_BIND8, 32, 33, 34)
-QUANTSCOPE_BOTH_TYPES(128, QUANTSCOPE_D0 ", " QUANTSCOPE_D32, QUANTSCOPE_BIND16, 64, 65, 66)
-QUANTSCOPE_BOTH_TYPES(192, QUANTSCOPE_D0 ", " QUANTSCOPE_D32 ", " QUANTSCOPE_D64, QUANTSCOPE_BIND24, 96, 97, 98)
-QUANTSCOPE_BOTH_TYPES(256, QUANTSCOPE_D0 ", " QUANTSCOPE_D32 ", " QUANTSCOPE_D64 ", " QUANTSCOPE_D96, QUANTSCOPE_BIND32, 128, 129, 130)
-#undef QUANTSCOPE_BOTH_TYPES
+#define QUANTSCOPE_EACH_TYPE(columns, registers, bind, a, b, add)                                                                       \
+    QUANTSCOPE_MULTIPLY_TILES(multiplyTiles, columns, int, "+r", "k32.s32.s8.s8", "", registers, bind, a, b, add)                       \
+    QUANTSCOPE_MULTIPLY_TILES(multiplyTiles, columns, float, "+f", "k16.f32.bf16.bf16", ", 1, 1, 0, 0", registers, bind, a, b, add)     \
+    QUANTSCOPE_MULTIPLY_TILES(multiplyBf16Bits, columns, int, "+r", "k16.f32.bf16.bf16", ", 1, 1, 0, 0", registers, bind, a, b, add)
+QUANTSCOPE_EACH_TYPE(64, QUANTSCOPE_D0, QUANTSCOPE_BIND8, 32, 33, 34)
+QUANTSCOPE_EACH_TYPE(128, QUANTSCOPE_D0 ", " QUANTSCOPE_D32, QUANTSCOPE_BIND16, 64, 65, 66)
+QUANTSCOPE_EACH_TYPE(192, QUANTSCOPE_D0 ", " QUANTSCOPE_D32 ", " QUANTSCOPE_D64, QUANTSCOPE_BIND24, 96, 97, 98)
+QUANTSCOPE_EACH_TYPE(256, QUANTSCOPE_D0 ", " QUANTSCOPE_D32 ", " QUANTSCOPE_D64 ", " QUANTSCOPE_D96, QUANTSCOPE_BIND32, 128, 129, 130)
+#undef QUANTSCOPE_EACH_TYPE
 #undef QUANTSCOPE_MULTIPLY_TILES
 
 }  // namespace quantscope::cuda

@@ -5,7 +5,7 @@
 //   launch(kernel, grid, block, sharedBytes, stream, arguments...)      -> cudaError_t
 // more than 48 KiB of shared memory is asked for on the way. Instead of `__shared__`:
 //   QUANTSCOPE_SHARED(float, sums, [32]);                               static shared memory
-//   float* const tile = dynamicShared<float>();                         dynamic shared memory, aligned to 128 bytes
+//   float* const tile = dynamicShared<float>();                         dynamic shared memory, aligned to 1024 bytes
 // Arithmetic is never contracted: a * b + c rounds twice on device and CPU alike (nvcc -fmad=false), and fmaf() where once is meant.
 #pragma once
 

@@ -26,7 +26,7 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
 
 template <class T>
 __device__ inline T* dynamicShared() {
-    extern __shared__ __align__(128) unsigned char quantscopeDynamicShared[];
+    extern __shared__ __align__(1024) unsigned char quantscopeDynamicShared[];
     return reinterpret_cast<T*>(quantscopeDynamicShared);
 }
 

@@ -11,22 +11,7 @@
 #include "emulator.h"
 #include "fiber.h"
 #include "memory.h"
-
-// With QUANTSCOPE_RACECHECK kernels are compiled with ThreadSanitizer, this file without it: what orders the threads of a block is said here, and
-// nothing else does.
-#if defined(QUANTSCOPE_RACECHECK)
-extern "C" {
-void __tsan_acquire(void* at);
-void __tsan_release(void* at);
-void __tsan_read_range(void* at, unsigned long bytes);
-void __tsan_write_range(void* at, unsigned long bytes);
-}
-#else
-static void __tsan_acquire(void*) {}
-static void __tsan_release(void*) {}
-static void __tsan_read_range(void*, unsigned long) {}
-static void __tsan_write_range(void*, unsigned long) {}
-#endif
+#include "racecheck.h"
 
 constinit thread_local uint3 threadIdx{};
 constinit thread_local uint3 blockIdx{};
@@ -105,6 +90,7 @@ struct Block {
     char barriers[2] = {};                      ///< and between them, in turn
     char meetings[kMostThreads / kWarp] = {};
     unsigned barrierTurn = 0;
+    uint64_t number = 0;
 
     unsigned char* shared() {
         const auto begin = reinterpret_cast<uintptr_t>(memory.data()) + kGuard;
@@ -202,6 +188,7 @@ void checkGuards(Block& b) {
 
 void runBlock(Block& b, dim3 size) {
     b.count = size.x * size.y * size.z;
+    ++b.number;
     b.left = b.count;
     b.waiting = 0;
     b.barrierSum = 0;
@@ -329,6 +316,11 @@ void warpTogether(uint32_t mask, const char* kind, void* argument, Together body
     }
     b.self().fiber.leave();  // as after a barrier
 }
+
+unsigned runningThread() { return block().running; }
+void sleepUntilWoken(const char* in, const Place& where) { wait(in, where); }
+void wakeThread(unsigned thread) { block().wake(thread); }
+uint64_t runningBlock() { return block().number; }
 
 unsigned char* dynamicShared() { return block().shared(); }
 size_t dynamicSharedBytes() { return block().sharedBytes; }

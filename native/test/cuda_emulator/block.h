@@ -27,6 +27,12 @@ int blockBarrierSum(int value, const Place& where);
 using Together = void (*)(void* const* arguments, uint32_t mask);
 void warpTogether(uint32_t mask, const char* kind, void* argument, Together body, const Place& where);
 
+// For barriers of other kinds (hopper.cpp).
+unsigned runningThread();                                     ///< of the block
+void sleepUntilWoken(const char* in, const Place& where);     ///< the running thread
+void wakeThread(unsigned thread);
+uint64_t runningBlock();                                      ///< another number for every block that runs
+
 /// The dynamic shared memory of the running block.
 unsigned char* dynamicShared();
 size_t dynamicSharedBytes();

@@ -96,7 +96,8 @@ function unlessCancelled<T>(work: () => Promise<T>, cancellation: CancellationTo
 
 /** Half a sentence for logs: which device runs, and why not the other. */
 export function describeCuda({ available, reason, devices, device, jobs }: CudaInfo): string {
-  return available ? `CUDA runs ${jobs.join(', ')} on ${devices[device ?? -1]?.name ?? 'a device'}` : `CUDA is not used: ${reason}`;
+  const name = devices[device ?? -1]?.name ?? 'a device';
+  return available ? `CUDA runs ${jobs.join(', ')} on ${name}${reason === '' ? '' : ` with kernels for every device: ${reason}`}` : `CUDA is not used: ${reason}`;
 }
 
 /** One text for each reason, with the first layer that has it. */

@@ -32,6 +32,9 @@ export const selfTestArgument = 'self-test';
 /** What that process sends before it ends: what is wrong, or null. */
 export interface SelfTestMessage { wrong: string | null }
 
+/** Read by the CUDA library when it opens a device: `portable` keeps to kernels that run on every device (native/src/cuda/context.cuh). */
+const kernelsVariable = 'QUANTSCOPE_CUDA_KERNELS';
+
 /** A driver starts in seconds; the tests themselves take less. */
 const patience = 60_000;
 
@@ -51,8 +54,19 @@ export async function findCuda(state: () => CudaState, device: EngineDevice, hos
   if (number === null) {
     return { ...found, reason: message };
   }
+  const used = { ...found, available: true, device: number, jobs: Object.keys(cudaJobs) };
   const wrong = await selfTest(host, addonPath, number);
-  return wrong === null ? { ...found, available: true, reason: '', device: number, jobs: Object.keys(cudaJobs) } : { ...found, reason: `the self-test failed: ${wrong}` };
+  if (wrong === null) {
+    return { ...used, reason: '' };
+  }
+  // Kernels that only this generation has may be what failed: a driver may be too old for them, and the others do the same, slower.
+  if (devices[number]?.computeCapability === '9.0' && process.env[kernelsVariable] !== 'portable') {
+    process.env[kernelsVariable] = 'portable';
+    if (await selfTest(host, addonPath, number) === null) {
+      return { ...used, reason: `those of compute capability 9.0 failed their self-test: ${wrong}` };
+    }
+  }
+  return { ...found, reason: `the self-test failed: ${wrong}` };
 }
 
 /** @returns what is wrong, or null. */

@@ -67,6 +67,6 @@ export interface TensorStats {
 export type EngineDevice = 'auto' | 'cpu' | 'cuda';
 /** reason: why it cannot be used; null when it can. */
 export interface CudaDevice { name: string; computeCapability: string; memoryBytes: number; reason: string | null }
-/** available: a device is there and its self-test passed. reason: why not, half a sentence; empty when it is. library: the one that was opened. device: number among `devices` of the one in use. jobs: what runs on it. */
+/** available: a device is there and its self-test passed. reason: why not, or why it runs with fewer kernels than it has, half a sentence; else empty. library: the one that was opened. device: number among `devices` of the one in use. jobs: what runs on it. */
 export interface CudaInfo { available: boolean; reason: string; library: string | null; devices: CudaDevice[]; device: number | null; jobs: string[] }
 export interface EngineInfo { version: string; cpuLevel: string; supportedLevels: string[]; threads: number; pid: number; cuda: CudaInfo }

@@ -171,6 +171,18 @@ describe('CUDA', () => {
     });
   }
 
+  it('runs the kernels of every device where those of its generation fail, and says so', async () => {
+    process.env['QUANTSCOPE_EMULATED_TILE_COPIES'] = 'refused';
+    try {
+      const cuda = await found(emulated);
+      assert.equal(cuda.available, true);
+      assert.match(describeCuda(cuda), /^CUDA runs .* on emulated device with kernels for every device: those of compute capability 9\.0 failed their self-test: .*operation not supported/);
+      assert.equal(process.env['QUANTSCOPE_CUDA_KERNELS'], undefined, 'the next engine tries them again');
+    } finally {
+      delete process.env['QUANTSCOPE_EMULATED_TILE_COPIES'];
+    }
+  });
+
   it('does not wait for a self-test that hangs', async () => {
     setLibrary(fake, 'hang');
     assert.match(await selfTest(hostPath, addonPath, 0, 1500) ?? '', /did not end within 1\.5 seconds/);

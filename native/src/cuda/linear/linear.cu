@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cuda/context.cuh"
+#include "cuda/linear/hopper.h"
 #include "cuda/linear/layout.h"
 #include "cuda/linear/plain.cuh"
 #include "cuda/linear/prepare.cuh"
@@ -33,9 +34,22 @@ Status weightBytes(const LinearShape* shape, uint64_t* bytes) {
     return status;
 }
 
-Status scratchBytes(Context*, const LinearShape* shape, uint64_t rows, uint64_t* bytes) {
-    LinearPlan plan;
+/// A product's plan on this device. Products of warpgroups read signed bytes from shared memory: codes of fewer bits and those that count from -128 are
+/// expanded before.
+Status plannedOn(const Context* context, const LinearShape* shape, LinearPlan& plan) {
     const Status status = planned(shape, plan);
+    if (status == Status::Ok && context->warpgroups && plan.arithmetic == Arithmetic::Integers && !plan.offsets) {
+        plan.expandWeights = plan.expandWeights || plan.nibbles;
+        plan.expandActivations = true;
+        plan.padded = plan.nibbles ? plan.group : plan.padded;  // a multiple of 64
+        plan.nibbles = false;
+    }
+    return status;
+}
+
+Status scratchBytes(Context* context, const LinearShape* shape, uint64_t rows, uint64_t* bytes) {
+    LinearPlan plan;
+    const Status status = plannedOn(context, shape, plan);
     *bytes = status == Status::Ok ? planScratch(*shape, plan, rows).bytes : 0;
     return status;
 }
@@ -269,7 +283,7 @@ struct Run {
                 static_cast<uint32_t>(2 * (shape.tail + shape.rank))};
     }
 
-    void product(const DeviceDescription& device) {
+    void product(const Context& context) {
         p.rows = rows();
         p.outputs = static_cast<uint32_t>(shape.outputs);
         p.y = request.y;
@@ -280,13 +294,17 @@ struct Run {
         bool grouped = false;
         if (plan.arithmetic == Arithmetic::Integers) {
             integers();
-            form = !plan.nibbles ? Form::Bytes : device.major == 8 ? Form::NativeNibbles : Form::Nibbles;
+            form = !plan.nibbles ? Form::Bytes : context.description.major == 8 ? Form::NativeNibbles : Form::Nibbles;
             grouped = plan.groups > 1 || plan.offsets;
         } else {
             p.panels[0] = floats();
         }
         p.panels[1] = extra();
-        launches(launchProduct(p, form, grouped, device.multiprocessors, stream));
+        if (context.warpgroups && !plan.offsets) {
+            launches(launchHopper(p, form != Form::None, grouped, context.description.multiprocessors, stream));
+        } else {
+            launches(launchProduct(p, form, grouped, context.description.multiprocessors, stream));
+        }
     }
 
     template <class X, class Y>
@@ -300,7 +318,7 @@ struct Run {
 
 Status run(Context* context, const LinearShape* shape, const LinearRequest* request) {
     LinearPlan plan;
-    if (const Status status = planned(shape, plan); status != Status::Ok) {
+    if (const Status status = plannedOn(context, shape, plan); status != Status::Ok) {
         return status;
     }
     if (request->rows >= uint64_t{1} << 31) {
@@ -323,7 +341,7 @@ Status run(Context* context, const LinearShape* shape, const LinearRequest* requ
         const bool yWide = request->yElement == Element::F32;
         xWide ? (yWide ? run.plain<float, float>() : run.plain<float, Bf16>()) : (yWide ? run.plain<Bf16, float>() : run.plain<Bf16, Bf16>());
     } else {
-        run.product(context->description);
+        run.product(*context);
     }
     return run.launches.status("linear");
 }

@@ -1,0 +1,391 @@
+// y = x Wᵀ as product.cuh defines it, by products of warpgroups (wgmma) whose operands lie in shared memory.
+//
+// Blocks stay for as many tiles of y as there are. One thread of the first warpgroup requests 128 bytes of 128 rows of x and of kColumns rows of W at a
+// time, as tile copies into kStages buffers, and runs ahead as far as they go, into the next tile while this one is written. The two other warpgroups
+// multiply 64 rows each; what they add up stays in registers. Sums of groups become floats while the next group is multiplied: two sets of integers, which
+// leaves registers for 128 columns.
+#pragma once
+
+#include <type_traits>
+
+#include "cuda/hopper.cuh"
+#include "cuda/linear/product.cuh"
+
+namespace quantscope::cuda::hopper {
+
+inline constexpr int kRows = 128;
+inline constexpr int kStep = 128;      ///< bytes of a row in one stage
+inline constexpr int kPiece = 32;      ///< bytes of a row in one product
+inline constexpr int kPieces = kStep / kPiece;
+inline constexpr int kThreads = 384;
+inline constexpr int kWarps = 8;       ///< that multiply
+inline constexpr int kBand = 16;       ///< tiles of rows that are gone through together, so that their rows and those of W stay in the cache
+inline constexpr int kOutPitch = 144;  ///< bytes of a row that a warp writes: neither its stores nor its loads meet a bank twice
+
+/// Integers, then two panels of bfloat16; a segment of 0 bytes is none.
+inline constexpr int kSegments = 3;
+
+struct Arguments {
+    TensorMap x[kSegments];
+    TensorMap w[kSegments];
+    uint32_t bytes[kSegments];
+    uint32_t rowTiles;
+    uint32_t columnTiles;
+    ProductArguments p;
+};
+
+/// Bytes of shared memory, and where things lie in it.
+template <int kColumns, bool kGrouped>
+struct Layout {
+    static constexpr int kW = kRows * kStep;                                            ///< in a stage
+    static constexpr int kScales = kW + kColumns * kStep;                               ///< [kPieces][kRows + kColumns] floats, where groups end
+    static constexpr int kStage = kScales + (kGrouped ? kPieces * (kRows + kColumns) * 4 : 0);
+    static constexpr int kOut = kWarps * 16 * kOutPitch;
+    static constexpr int kMost = 232448;
+    static constexpr int kStages = (kMost - kOut - 256) / kStage < 6 ? (kMost - kOut - 256) / kStage : 6;
+    static constexpr int kOutAt = kStages * kStage;
+    static constexpr int kBarriersAt = kOutAt + kOut;                                   ///< of each stage: full, empty
+    static constexpr int kShared = kBarriersAt + 2 * kStages * 8;
+    static_assert(kStage % 1024 == 0 && kShared <= kMost);
+};
+
+/// The ring of stages as one side goes through it.
+template <int kStages>
+struct Turn {
+    uint32_t stage = 0;
+    uint32_t parity = 0;
+    __device__ void next() {
+        if (++stage == kStages) {
+            stage = 0;
+            parity ^= 1;
+        }
+    }
+};
+
+struct TilePlace {
+    uint32_t row;     ///< of tiles
+    uint32_t column;
+};
+
+__device__ inline TilePlace placeOf(const Arguments& a, uint32_t tile) {
+    const uint32_t band = tile / (kBand * a.columnTiles);
+    const uint32_t high = min(static_cast<uint32_t>(kBand), a.rowTiles - band * kBand);
+    const uint32_t within = tile - band * kBand * a.columnTiles;
+    return {band * kBand + within % high, within / high};
+}
+
+/// Requests kCount scales of a group from `first` on; gives their bytes.
+template <int kCount>
+__device__ inline uint32_t scaleBytes(uint32_t first, uint32_t stride) { return first < stride ? min(static_cast<uint32_t>(kCount), stride - first) * 4 : 0; }
+
+__device__ inline float asFloat(float value) { return value; }
+__device__ inline float asFloat(int bits) { return __int_as_float(bits); }
+
+template <int kColumns, bool kIntegers, bool kGrouped>
+__device__ inline void produce(const Arguments& a, uint8_t* shared, Barrier* full, Barrier* empty) {
+    using L = Layout<kColumns, kGrouped>;
+    const ProductArguments& p = a.p;
+    Turn<L::kStages> turn;
+    for (uint32_t tile = blockIdx.x; tile < a.rowTiles * a.columnTiles; tile += gridDim.x) {
+        const TilePlace place = placeOf(a, tile);
+        const uint32_t firstRow = place.row * kRows;
+        const uint32_t firstColumn = place.column * kColumns;
+#pragma unroll 1
+        for (int segment = kIntegers ? 0 : 1; segment < kSegments; ++segment) {
+            for (uint32_t begin = 0; begin < a.bytes[segment]; begin += kStep) {
+                uint8_t* const stage = shared + turn.stage * L::kStage;
+                Barrier* const arrived = full + turn.stage;
+                awaitBarrier(empty + turn.stage, turn.parity ^ 1);
+                uint32_t scales = 0;
+                if constexpr (kGrouped) {
+                    const uint32_t each = scaleBytes<kRows>(firstRow, p.xScaleStride) + scaleBytes<kColumns>(firstColumn, p.wScaleStride);
+                    for (uint32_t piece = begin / kPiece; segment == 0 && piece < min(begin / kPiece + kPieces, a.bytes[0] / kPiece); ++piece) {
+                        scales += (piece + 1) % p.groupPieces == 0 ? each : 0;
+                    }
+                }
+                arriveExpecting(arrived, (kRows + kColumns) * kStep + scales);
+                copyTile(stage, a.x[segment], arrived, begin, firstRow);
+                copyTile(stage + L::kW, a.w[segment], arrived, begin, firstColumn);
+                if constexpr (kGrouped) {
+                    for (uint32_t i = 0; segment == 0 && i < kPieces; ++i) {
+                        const uint32_t piece = begin / kPiece + i;
+                        if (piece < a.bytes[0] / kPiece && (piece + 1) % p.groupPieces == 0) {
+                            const uint32_t group = piece / p.groupPieces;
+                            float* const to = reinterpret_cast<float*>(stage + L::kScales) + i * (kRows + kColumns);
+                            copyBulk(to, p.xScales + group * p.xScaleStride + firstRow, scaleBytes<kRows>(firstRow, p.xScaleStride), arrived);
+                            copyBulk(to + kRows, p.wScales + group * p.wScaleStride + firstColumn, scaleBytes<kColumns>(firstColumn, p.wScaleStride), arrived);
+                        }
+                    }
+                }
+                turn.next();
+            }
+        }
+    }
+}
+
+/// One of the two warpgroups that multiply.
+template <int kColumns, bool kGrouped>
+struct Consumer {
+    using L = Layout<kColumns, kGrouped>;
+    static constexpr int kTiles = kColumns / 8;
+    const ProductArguments& p;
+    uint8_t* shared;
+    Barrier* full;
+    Barrier* empty;
+    uint32_t rowInTile = threadIdx.x / 32 % 4 * 16 + (threadIdx.x / 128 - 1) * 64;  ///< of the warp
+    Turn<L::kStages> turn{};
+
+    __device__ uint8_t* stage() const { return shared + turn.stage * L::kStage; }
+    /// This warp has read a stage.
+    __device__ void release(uint32_t which) const {
+        __syncwarp();
+        if (threadIdx.x % 32 == 0) {
+            arrive(empty + which);
+        }
+    }
+    /// Products of bytes, or of bfloat16 and sums that may be the bits of floats.
+    template <bool kBytes, class D>
+    __device__ static void multiplyPiece(D (&d)[kTiles][4], uint64_t x, uint64_t w, bool add) {
+        if constexpr (!kBytes && std::is_same_v<D, int>) {
+            multiplyBf16Bits<kColumns>(d, x, w, add);
+        } else {
+            multiplyTiles<kColumns>(d, x, w, add);
+        }
+    }
+
+    /// Products of pieces [first, first + count) of this stage.
+    template <bool kBytes, class D>
+    __device__ void multiply(D (&d)[kTiles][4], uint32_t first, uint32_t count, bool add) const {
+        const uint64_t x = describeTile(stage() + (threadIdx.x / 128 - 1) * 64 * kStep);
+        const uint64_t w = describeTile(stage() + L::kW);
+        beginProducts();
+        if (count == kPieces) {
+#pragma unroll
+            for (uint32_t piece = 0; piece < kPieces; ++piece) {
+                multiplyPiece<kBytes>(d, x + piece * (kPiece / 16), w + piece * (kPiece / 16), add || piece > 0);
+            }
+        } else {
+#pragma unroll 1
+            for (uint32_t piece = first; piece < first + count; ++piece) {
+                multiplyPiece<kBytes>(d, x + piece * (kPiece / 16), w + piece * (kPiece / 16), add || piece > first);
+            }
+        }
+        commitProducts();
+    }
+
+    /// All products of a segment added up.
+    template <bool kBytes, class D>
+    __device__ void segment(D (&d)[kTiles][4], uint32_t bytes) {
+        if (bytes == 0) {
+            return;
+        }
+        uint32_t last = 0;
+#pragma unroll 1
+        for (uint32_t begin = 0; begin < bytes; begin += kStep) {
+            awaitBarrier(full + turn.stage, turn.parity);
+            multiply<kBytes>(d, 0, kPieces, true);
+            waitProducts<1>();
+            if (begin > 0) {
+                release(last);
+            }
+            last = turn.stage;
+            turn.next();
+        }
+        waitProducts<0>();
+        release(last);
+    }
+
+    /// Sums of integers of whole rows to the bits of floats.
+    __device__ void scale(int (&t)[kTiles][4], uint32_t firstRow, uint32_t firstColumn) const {
+        const uint32_t lane = threadIdx.x % 32;
+        const uint32_t row = firstRow + lane / 4;
+        const float ofRow[2] = {row < p.rows ? p.xScales[row] : 0.0f, row + 8 < p.rows ? p.xScales[row + 8] : 0.0f};
+#pragma unroll
+        for (int n = 0; n < kTiles; ++n) {
+            const uint32_t column = firstColumn + n * 8 + lane % 4 * 2;
+            const float ofColumn[2] = {column < p.outputs ? p.wScales[column] : 0.0f, column + 1 < p.outputs ? p.wScales[column + 1] : 0.0f};
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                t[n][i] = __float_as_int(__int2float_rn(t[n][i]) * (ofRow[i / 2] * ofColumn[i % 2]));
+            }
+        }
+    }
+
+    /// What is left to do once products of the pieces before have come.
+    struct Done {
+        bool any = false;
+        bool endsGroup = false;
+        bool endsStage = false;
+        uint32_t stage = 0;
+        uint32_t piece = 0;  ///< the last, in its stage
+    };
+
+    __device__ void finish(float (&sums)[kTiles][4], const int (&t)[kTiles][4], const Done& done) const {
+        if (done.endsGroup) {
+            const float* const x = reinterpret_cast<const float*>(shared + done.stage * L::kStage + L::kScales) + done.piece * (kRows + kColumns);
+            const float* const w = x + kRows;
+            const uint32_t lane = threadIdx.x % 32;
+            const float ofRow[2] = {x[rowInTile + lane / 4], x[rowInTile + lane / 4 + 8]};
+#pragma unroll
+            for (int n = 0; n < kTiles; ++n) {
+                const float2 ofColumn = *reinterpret_cast<const float2*>(w + n * 8 + lane % 4 * 2);
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    sums[n][i] = fmaf(__int2float_rn(t[n][i]), ofRow[i / 2] * (i % 2 == 0 ? ofColumn.x : ofColumn.y), sums[n][i]);
+                }
+            }
+        }
+        if (done.endsStage) {
+            release(done.stage);
+        }
+    }
+
+    /// Queues a group's products into `t`, and finishes what was queued before: first the group before it in `before`.
+    __device__ void group(float (&sums)[kTiles][4], int (&t)[kTiles][4], const int (&before)[kTiles][4], uint32_t begin, uint32_t end, uint32_t all, Done& done) {
+#pragma unroll 1
+        for (uint32_t at = begin; at < end;) {
+            const uint32_t first = at % kPieces;
+            const uint32_t count = min(kPieces - first, end - at);
+            if (first == 0) {
+                awaitBarrier(full + turn.stage, turn.parity);
+            }
+            multiply<true>(t, first, count, at > begin);
+            waitProducts<1>();
+            if (at == begin) {
+                finish(sums, before, done);
+            } else {
+                finish(sums, t, {true, false, done.endsStage, done.stage, done.piece});
+            }
+            at += count;
+            const bool endsStage = at % kPieces == 0 || at == all;
+            done = {true, at == end, endsStage, turn.stage, first + count - 1};
+            if (endsStage) {
+                turn.next();
+            }
+        }
+    }
+
+    /// Every group's sum of integers, times its scales, in order.
+    __device__ void groups(float (&sums)[kTiles][4], uint32_t bytes) {
+        int even[kTiles][4], odd[kTiles][4];
+        Done done;
+        const uint32_t all = bytes / kPiece;
+        uint32_t at = 0;
+#pragma unroll 1
+        for (; at + p.groupPieces < all; at += 2 * p.groupPieces) {
+            group(sums, even, odd, at, at + p.groupPieces, all, done);
+            group(sums, odd, even, at + p.groupPieces, at + 2 * p.groupPieces, all, done);
+        }
+        if (at < all) {
+            group(sums, even, odd, at, all, all, done);
+            waitProducts<0>();
+            finish(sums, even, done);
+        } else {
+            waitProducts<0>();
+            finish(sums, odd, done);
+        }
+    }
+
+    /// The warp's 16 rows, 128 bytes of each at a time by way of shared memory: so that whole pieces of rows are written.
+    template <class Y, class D>
+    __device__ void store(const D (&sums)[kTiles][4], uint8_t* out, uint32_t firstRow, uint32_t firstColumn) const {
+        constexpr int kAtOnce = 128 / sizeof(Y);
+        constexpr int kInPiece = 16 / sizeof(Y);
+        const uint32_t lane = threadIdx.x % 32;
+        const bool vectors = p.yStride % kInPiece == 0 && (reinterpret_cast<uintptr_t>(p.y) & 15) == 0;
+#pragma unroll
+        for (int chunk = 0; chunk < kColumns / kAtOnce; ++chunk) {
+            __syncwarp();
+#pragma unroll
+            for (int n = 0; n < kAtOnce / 8; ++n) {
+                const uint32_t column = firstColumn + chunk * kAtOnce + n * 8 + lane % 4 * 2;
+                const float bias[2] = {p.bias != nullptr && column < p.outputs ? p.bias[column] : 0.0f,
+                                       p.bias != nullptr && column + 1 < p.outputs ? p.bias[column + 1] : 0.0f};
+#pragma unroll
+                for (int h = 0; h < 2; ++h) {
+                    const float low = asFloat(sums[chunk * kAtOnce / 8 + n][2 * h]) + bias[0];
+                    const float high = asFloat(sums[chunk * kAtOnce / 8 + n][2 * h + 1]) + bias[1];
+                    uint8_t* const to = out + (lane / 4 + 8 * h) * kOutPitch + (n * 8 + lane % 4 * 2) * sizeof(Y);
+                    if constexpr (sizeof(Y) == 2) {
+                        *reinterpret_cast<uint32_t*>(to) = bf16PairOf(low, high);
+                    } else {
+                        *reinterpret_cast<float2*>(to) = make_float2(low, high);
+                    }
+                }
+            }
+            __syncwarp();
+#pragma unroll
+            for (uint32_t i = 0; i < 4; ++i) {
+                const uint32_t row = (i * 32 + lane) / 8;
+                const uint32_t piece = lane % 8;
+                const uint32_t column = firstColumn + chunk * kAtOnce + piece * kInPiece;
+                const Y* const from = reinterpret_cast<const Y*>(out + row * kOutPitch + piece * 16);
+                if (firstRow + row >= p.rows || column >= p.outputs) {
+                    continue;
+                }
+                Y* const to = static_cast<Y*>(p.y) + (firstRow + row) * p.yStride + column;
+                if (vectors && column + kInPiece <= p.outputs) {
+                    store16(reinterpret_cast<uint4*>(to), load16(reinterpret_cast<const uint4*>(from)));
+                } else {
+                    for (uint32_t e = 0; e < kInPiece && column + e < p.outputs; ++e) {
+                        to[e] = from[e];
+                    }
+                }
+            }
+        }
+    }
+};
+
+template <int kColumns, bool kIntegers, bool kGrouped>
+__global__ void __launch_bounds__(kThreads, 1) multiply(const __grid_constant__ Arguments a) {
+    using L = Layout<kColumns, kGrouped>;
+    uint8_t* const shared = dynamicShared<uint8_t>();
+    Barrier* const full = reinterpret_cast<Barrier*>(shared + L::kBarriersAt);
+    Barrier* const empty = full + L::kStages;
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < L::kStages; ++i) {
+            initBarrier(full + i, 1);
+            initBarrier(empty + i, kWarps);
+        }
+        publishBarriers();
+    }
+    __syncthreads();
+    if (threadIdx.x < 128) {
+        giveRegisters<40>();
+        if (threadIdx.x == 0) {
+            produce<kColumns, kIntegers, kGrouped>(a, shared, full, empty);
+        }
+    } else {
+        takeRegisters<232>();
+        Consumer<kColumns, kGrouped> consumer{a.p, shared, full, empty};
+        uint8_t* const out = shared + L::kOutAt + (threadIdx.x / 32 - 4) * 16 * kOutPitch;
+        for (uint32_t tile = blockIdx.x; tile < a.rowTiles * a.columnTiles; tile += gridDim.x) {
+            const TilePlace place = placeOf(a, tile);
+            const uint32_t firstRow = place.row * kRows + consumer.rowInTile;
+            const uint32_t firstColumn = place.column * kColumns;
+            // Integers become floats where they stand: products want their registers in a row, and there are not twice as many.
+            std::conditional_t<kIntegers && !kGrouped, int, float> sums[kColumns / 8][4];
+#pragma unroll
+            for (auto& each : sums) {
+                each[0] = each[1] = each[2] = each[3] = 0;
+            }
+            if constexpr (kGrouped) {
+                consumer.groups(sums, a.bytes[0]);
+            } else if constexpr (kIntegers) {
+                consumer.template segment<true>(sums, a.bytes[0]);
+                consumer.scale(sums, firstRow, firstColumn);
+            }
+#pragma unroll 1
+            for (int segment = 1; segment < kSegments; ++segment) {
+                consumer.template segment<false>(sums, a.bytes[segment]);
+            }
+            if (a.p.yBf16) {
+                consumer.template store<uint16_t>(sums, out, firstRow, firstColumn);
+            } else {
+                consumer.template store<float>(sums, out, firstRow, firstColumn);
+            }
+        }
+    }
+}
+
+}  // namespace quantscope::cuda::hopper

@@ -1,0 +1,11 @@
+// The product of linears on compute capability 9.0, whose tensor cores reach their rate by products of warpgroups alone.
+#pragma once
+
+#include "cuda/linear/product.cuh"
+
+namespace quantscope::cuda {
+
+/// Where Context::warpgroups says so: what launchProduct() computes, for arguments without offsets and flip; integers are signed bytes. Rows or outputs may be 0.
+cudaError_t launchHopper(const ProductArguments& arguments, bool integers, bool grouped, int multiprocessors, cudaStream_t stream);
+
+}  // namespace quantscope::cuda

@@ -1,0 +1,114 @@
+// What cuda/hopper_ptx.cuh says in PTX, said in C++. As late as they may: tiles arrive when somebody waits for them and are garbage before; products are
+// carried out, and read shared memory, when they are waited for, and their results are garbage before.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <functional>
+#include <source_location>
+
+#include "block.h"
+#include "cuda/tensor_map.h"
+
+namespace quantscope::cuda {
+
+using Barrier = uint64_t;
+
+namespace emulator {
+
+void initBarrier(Barrier* barrier, uint32_t arrivals, const Place& where);
+void arrive(Barrier* barrier, uint32_t bytes, const Place& where);
+void awaitBarrier(Barrier* barrier, uint32_t parity, const Place& where);
+void copyTile(void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t row, const Place& where);
+void copyBulk(void* shared, const void* global, uint32_t bytes, Barrier* barrier, const Place& where);
+
+/// `work` runs when it is waited for; [results, results + bytes) of the running thread are garbage until then.
+void productLater(void* results, size_t bytes, std::function<void()> work, const Place& where);
+void commitProducts();
+void waitProducts(size_t left);
+
+/// 32 bytes of a row of a tile, from where `tile` begins in its rows on.
+void readTile(uint64_t tile, uint32_t row, unsigned char (&to)[32], const Place& where);
+
+inline void addProduct(int& sum, const unsigned char (&a)[32], const unsigned char (&b)[32]) {
+    for (int k = 0; k < 32; ++k) {
+        sum += static_cast<int8_t>(a[k]) * static_cast<int8_t>(b[k]);
+    }
+}
+inline void addProduct(float& sum, const unsigned char (&a)[32], const unsigned char (&b)[32]) {
+    double added = 0;  // the order within one product is the tensor core's own: exact here
+    for (int k = 0; k < 32; k += 2) {
+        const auto value = [k](const unsigned char* from) { return std::bit_cast<float>(static_cast<uint32_t>(from[k + 1]) << 24 | static_cast<uint32_t>(from[k]) << 16); };
+        added += static_cast<double>(value(a)) * value(b);
+    }
+    sum = static_cast<float>(sum + added);
+}
+
+/// A float whose bits are an int's.
+struct FloatBits {
+    int bits;
+    explicit FloatBits(int zero) : bits(zero) {}
+};
+inline void addProduct(FloatBits& sum, const unsigned char (&a)[32], const unsigned char (&b)[32]) {
+    float value = std::bit_cast<float>(sum.bits);
+    addProduct(value, a, b);
+    sum.bits = std::bit_cast<int>(value);
+}
+
+template <class D, int kTiles>
+void multiplyTiles(D (&d)[kTiles][4], uint64_t a, uint64_t b, bool add, const Place& where) {
+    productLater(d, sizeof d, [&d, a, b, add, where] {
+        const uint32_t lane = threadIdx.x % 32;
+        unsigned char rows[2][32];
+        for (uint32_t h = 0; h < 2; ++h) {
+            readTile(a, threadIdx.x % 128 / 32 * 16 + lane / 4 + 8 * h, rows[h], where);
+        }
+        for (uint32_t n = 0; n < kTiles; ++n) {
+            for (uint32_t i = 0; i < 2; ++i) {
+                unsigned char column[32];
+                readTile(b, 8 * n + lane % 4 * 2 + i, column, where);
+                for (uint32_t h = 0; h < 2; ++h) {
+                    D& sum = d[n][2 * h + i];
+                    sum = add ? sum : D(0);
+                    addProduct(sum, rows[h], column);
+                }
+            }
+        }
+    }, where);
+}
+
+}  // namespace emulator
+
+inline void initBarrier(Barrier* barrier, uint32_t arrivals, QUANTSCOPE_WHERE) { emulator::initBarrier(barrier, arrivals, where); }
+inline void publishBarriers() {}
+inline void arrive(Barrier* barrier, QUANTSCOPE_WHERE) { emulator::arrive(barrier, 0, where); }
+inline void arriveExpecting(Barrier* barrier, uint32_t bytes, QUANTSCOPE_WHERE) { emulator::arrive(barrier, bytes, where); }
+inline void awaitBarrier(Barrier* barrier, uint32_t parity, QUANTSCOPE_WHERE) { emulator::awaitBarrier(barrier, parity, where); }
+inline void copyTile(void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t row, QUANTSCOPE_WHERE) {
+    emulator::copyTile(shared, map, barrier, column, row, where);
+}
+inline void copyBulk(void* shared, const void* global, uint32_t bytes, Barrier* barrier, QUANTSCOPE_WHERE) {
+    emulator::copyBulk(shared, global, bytes, barrier, where);
+}
+inline void publishShared() {}
+template <int kRegisters>
+void giveRegisters() {}
+template <int kRegisters>
+void takeRegisters() {}
+inline uint64_t describeTile(const void* shared) { return reinterpret_cast<uintptr_t>(shared) / 16; }
+inline void beginProducts() {}
+inline void commitProducts() { emulator::commitProducts(); }
+template <int kLeft>
+void waitProducts() {
+    emulator::waitProducts(kLeft);
+}
+template <int kColumns, class D>
+void multiplyTiles(D (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add, QUANTSCOPE_WHERE) {
+    emulator::multiplyTiles(d, a, b, add, where);
+}
+template <int kColumns>
+void multiplyBf16Bits(int (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add, QUANTSCOPE_WHERE) {
+    emulator::multiplyTiles(reinterpret_cast<emulator::FloatBits (&)[kColumns / 8][4]>(d), a, b, add, where);
+}
+
+}  // namespace quantscope::cuda
