@@ -90,6 +90,7 @@ const IntegerCase kCases[] = {
     {"CodebookWith8Bits", kBook4, integers(8), 5, 9, 96, false},
     {"MidRise", MidRiseQuantizer{4, FloatType::Bf16}, MidRiseQuantizer{6, FloatType::Bf16}, 6, 30, 64, true},
     {"W8A8OverSeveralTiles", integers(8), integers(8), 257, 260, 200, true},
+    {"W8A8OverManySteps", integers(8), integers(8), 5, 20, 1424, true},
     {"W4A4InGroupsOverSeveralTiles", integers(4, 128), integers(4, 128), 130, 300, 640, true},
     {"W8A8InLongGroups", integers(8, 896), integers(8, 1792), 3, 20, 1792, true},
     {"OneOfEach", integers(8), integers(8), 1, 1, 1, true},

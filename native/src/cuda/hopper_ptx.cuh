@@ -12,6 +12,27 @@
 
 namespace quantscope::cuda {
 
+/// Starts a kernel whose blocks belong together, `cluster` neighbours along x at a time.
+template <class... Parameters, class... Arguments>
+cudaError_t launchCluster(void (*kernel)(Parameters...), unsigned cluster, dim3 grid, dim3 block, size_t sharedBytes, cudaStream_t stream,
+                          Arguments&&... arguments) {
+    const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(sharedBytes));
+    if (error != cudaSuccess) {
+        return error;
+    }
+    cudaLaunchAttribute attribute{};
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim = {cluster, 1, 1};
+    cudaLaunchConfig_t config{};
+    config.gridDim = grid;
+    config.blockDim = block;
+    config.dynamicSmemBytes = sharedBytes;
+    config.stream = stream;
+    config.attrs = &attribute;
+    config.numAttrs = 1;
+    return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+}
+
 /// Lies in shared memory. Its phases end when all arrivals have come and all bytes that were announced; a wait names the phase by its parity, from 0.
 using Barrier = uint64_t;
 
@@ -32,12 +53,36 @@ __device__ inline void awaitBarrier(Barrier* barrier, uint32_t parity) {
         : "memory");
 }
 
+// Blocks of a cluster, which launchCluster() starts together.
+__device__ inline uint32_t clusterRank() {
+    uint32_t rank;
+    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return rank;
+}
+/// All threads of all blocks of the cluster; what they wrote before is there for each other behind it.
+__device__ inline void clusterBarrier() { asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory"); }
+/// At the barrier that another block of the cluster has at the same place.
+__device__ inline void arriveIn(uint32_t rank, Barrier* barrier) {
+    asm volatile("{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\nmbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(
+                     sharedAddress(barrier)),
+                 "r"(rank)
+                 : "memory");
+}
+
 /// Brings 128 bytes from byte `column` on of the map's rows from `row` on; what lies outside becomes zeros. `shared` is aligned to 1024: in every 8 rows
 /// of 128 bytes the 16-byte pieces are exchanged by an XOR with the row. All bytes of the tile count, those outside too.
 __device__ inline void copyTile(void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t row) {
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(sharedAddress(shared)),
                  "l"(&map), "r"(column), "r"(row), "r"(sharedAddress(barrier))
                  : "memory");
+}
+/// The same to all blocks of the cluster whose bits are set: at the same place of their shared memory, counted by their own barriers.
+__device__ inline void copyTileTo(uint16_t blocks, void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t row) {
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(
+            sharedAddress(shared)),
+        "l"(&map), "r"(column), "r"(row), "r"(sharedAddress(barrier)), "h"(blocks)
+        : "memory");
 }
 /// Bytes, addresses: multiples of 16.
 __device__ inline void copyBulk(void* shared, const void* global, uint32_t bytes, Barrier* barrier) {

@@ -23,7 +23,8 @@ namespace quantscope::cuda::emulator {
 namespace {
 
 constexpr unsigned kWarp = 32;
-constexpr unsigned kMostThreads = 1024;
+constexpr unsigned kMostThreads = 1024;     // of a block, or of a cluster's blocks
+constexpr unsigned kMostBlocks = 2;         // of a cluster
 constexpr size_t kGuard = 4096;            // bytes before and behind dynamic shared memory
 constexpr unsigned char kGuardByte = 0xa5;
 
@@ -68,7 +69,28 @@ struct Warp {
     std::vector<Meeting> meetings;
 };
 
-/// One for each thread of the host; its stacks are used again and again.
+/// Where all threads of a block, or of a cluster, wait for each other.
+struct BlockBarrier {
+    unsigned waiting = 0;
+    int sum = 0;
+    int lastSum = 0;
+    Place place;
+    char order[2] = {};  ///< for ThreadSanitizer, in turn
+    unsigned turn = 0;
+};
+
+/// What each block of a cluster has for itself.
+struct OwnBlock {
+    std::vector<unsigned char> memory;  ///< guard, dynamic shared memory, guard
+    BlockBarrier barrier;
+
+    unsigned char* shared() {
+        const auto begin = reinterpret_cast<uintptr_t>(memory.data()) + kGuard;
+        return reinterpret_cast<unsigned char*>((begin + 1023) / 1024 * 1024);
+    }
+};
+
+/// A cluster of blocks that run together, mostly of one. One for each thread of the host; its stacks are used again and again.
 struct Block {
     std::vector<std::unique_ptr<Thread>> threads;
     unsigned count = 0;
@@ -76,26 +98,20 @@ struct Block {
     uint32_t runnableWarps = 0;
     unsigned running = 0;
     unsigned left = 0;      ///< threads that have not returned
-    unsigned waiting = 0;   ///< at the barrier
-    int barrierSum = 0;
-    int lastBarrierSum = 0;
-    Place barrierPlace;
+    unsigned size = 0;      ///< threads of a block
+    OwnBlock own[kMostBlocks];
+    BlockBarrier clusterBarrier;
     const std::function<void()>* body = nullptr;
     std::string failure;
-    std::vector<unsigned char> memory;  ///< guard, dynamic shared memory, guard
     size_t sharedBytes = 0;
     std::map<void*, size_t> arrays;     ///< static shared memory that this block has come across
     uint64_t random = 0;
     char launched = 0, finished = 0;            ///< for ThreadSanitizer: what comes before and after a block's threads
-    char barriers[2] = {};                      ///< and between them, in turn
     char meetings[kMostThreads / kWarp] = {};
-    unsigned barrierTurn = 0;
     uint64_t number = 0;
 
-    unsigned char* shared() {
-        const auto begin = reinterpret_cast<uintptr_t>(memory.data()) + kGuard;
-        return reinterpret_cast<unsigned char*>((begin + 1023) / 1024 * 1024);
-    }
+    OwnBlock& mine() { return own[running / size]; }
+    unsigned char* shared() { return mine().shared(); }
     uint64_t next() {  // SplitMix64
         uint64_t z = random += 0x9e3779b97f4a7c15;
         z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
@@ -178,26 +194,32 @@ std::string stuck(Block& b) {
     return text;
 }
 
-void checkGuards(Block& b) {
-    const unsigned char* const begin = b.shared();
+void checkGuards(Block& b, OwnBlock& own) {
+    const unsigned char* const begin = own.shared();
     const auto whole = [](const unsigned char* from) { return std::all_of(from, from + kGuard, [](unsigned char byte) { return byte == kGuardByte; }); };
     if (!whole(begin - kGuard) || !whole(begin + b.sharedBytes)) {
         b.failure = "writes outside of its " + std::to_string(b.sharedBytes) + " bytes of dynamic shared memory";
     }
 }
 
-void runBlock(Block& b, dim3 size) {
-    b.count = size.x * size.y * size.z;
+/// Of the block with blockIdx, and of its neighbours along x in its cluster.
+void runBlocks(Block& b, dim3 size, unsigned cluster) {
+    const uint3 first = blockIdx;
+    b.size = size.x * size.y * size.z;
+    b.count = b.size * cluster;
     ++b.number;
     b.left = b.count;
-    b.waiting = 0;
-    b.barrierSum = 0;
+    b.clusterBarrier = {};
     b.runnableWarps = 0;
     b.arrays.clear();
-    b.memory.resize(b.sharedBytes + 2 * kGuard + 1024);
-    std::fill_n(b.shared() - kGuard, kGuard, kGuardByte);
-    fillWithGarbage(b.shared(), b.sharedBytes);
-    std::fill_n(b.shared() + b.sharedBytes, kGuard, kGuardByte);
+    for (unsigned rank = 0; rank < cluster; ++rank) {
+        OwnBlock& own = b.own[rank];
+        own.barrier = {};
+        own.memory.resize(b.sharedBytes + 2 * kGuard + 1024);
+        std::fill_n(own.shared() - kGuard, kGuard, kGuardByte);
+        fillWithGarbage(own.shared(), b.sharedBytes);
+        std::fill_n(own.shared() + b.sharedBytes, kGuard, kGuardByte);
+    }
     for (auto& warp : b.warps) {
         warp.runnable = 0;
         warp.meetings.clear();
@@ -207,7 +229,8 @@ void runBlock(Block& b, dim3 size) {
     }
     for (unsigned t = 0; t < b.count; ++t) {
         Thread& thread = *b.threads[t];
-        thread.index = {t % size.x, t / size.x % size.y, t / (size.x * size.y)};
+        const unsigned own = t % b.size;
+        thread.index = {own % size.x, own / size.x % size.y, own / (size.x * size.y)};
         thread.done = false;
         thread.open.clear();
         thread.groups.clear();
@@ -223,11 +246,12 @@ void runBlock(Block& b, dim3 size) {
         const unsigned warp = b.pick(b.runnableWarps);
         b.running = warp * kWarp + b.pick(b.warps[warp].runnable);
         threadIdx = b.self().index;
+        blockIdx = {first.x + b.running / b.size, first.y, first.z};
         b.self().fiber.resume();
     }
     __tsan_acquire(&b.finished);
-    if (b.failure.empty()) {
-        checkGuards(b);
+    for (unsigned rank = 0; rank < cluster && b.failure.empty(); ++rank) {
+        checkGuards(b, b.own[rank]);
     }
 }
 
@@ -243,30 +267,52 @@ void finish(const Copy& copy) {
 
 void fail(const std::string& what, const Place& where) { throw Fault{"thread " + tripleName(threadIdx) + " " + what + " at " + placeName(where)}; }
 
-int blockBarrierSum(int value, const Place& where) {
+namespace {
+
+/// Until `count` threads from `first` on have come.
+int meet(BlockBarrier& barrier, unsigned first, unsigned count, int value, const char* name, const Place& where) {
     Block& b = block();
-    if (b.waiting > 0 && (b.barrierPlace.line() != where.line() || std::strcmp(b.barrierPlace.file_name(), where.file_name()) != 0)) {
-        fail("comes to a barrier while others of its block wait at another one, " + placeName(b.barrierPlace) + ",", where);
+    if (barrier.waiting > 0 && (barrier.place.line() != where.line() || std::strcmp(barrier.place.file_name(), where.file_name()) != 0)) {
+        fail("comes to a barrier while others of its block wait at another one, " + placeName(barrier.place) + ",", where);
     }
-    b.barrierPlace = where;
-    b.barrierSum += value;
-    char* const barrier = &b.barriers[b.barrierTurn % 2];
-    __tsan_release(barrier);
-    if (++b.waiting == b.count) {  // threads that have returned never come: stuck() says so
-        b.waiting = 0;
-        ++b.barrierTurn;
-        b.lastBarrierSum = b.barrierSum;
-        b.barrierSum = 0;
-        for (unsigned t = 0; t < b.count; ++t) {
+    barrier.place = where;
+    barrier.sum += value;
+    char* const order = &barrier.order[barrier.turn % 2];
+    __tsan_release(order);
+    if (++barrier.waiting == count) {  // threads that have returned never come: stuck() says so
+        barrier.waiting = 0;
+        ++barrier.turn;
+        barrier.lastSum = barrier.sum;
+        barrier.sum = 0;
+        for (unsigned t = first; t < first + count; ++t) {
             b.wake(t);
         }
         // Whoever is first by the order goes on, not who came last.
         b.self().fiber.leave();
     } else {
-        wait("a block barrier", where);
+        wait(name, where);
     }
-    __tsan_acquire(barrier);
-    return b.lastBarrierSum;
+    __tsan_acquire(order);
+    return barrier.lastSum;
+}
+
+}  // namespace
+
+int blockBarrierSum(int value, const Place& where) {
+    Block& b = block();
+    return meet(b.mine().barrier, b.running / b.size * b.size, b.size, value, "a block barrier", where);
+}
+
+void clusterBarrier(const Place& where) {
+    Block& b = block();
+    meet(b.clusterBarrier, 0, b.count, 0, "a barrier of the cluster", where);
+}
+
+unsigned clusterRank() { return block().running / block().size; }
+
+void* inBlock(const void* shared, unsigned rank) {
+    Block& b = block();
+    return b.own[rank].shared() + (static_cast<const unsigned char*>(shared) - b.shared());
 }
 
 void blockBarrier(const Place& where) { blockBarrierSum(0, where); }
@@ -278,8 +324,8 @@ void warpTogether(uint32_t mask, const char* kind, void* argument, Together body
     if ((mask >> lane & 1) == 0) {
         fail(std::string("is not in the mask of its own ") + kind, where);
     }
-    if (b.running - lane + kWarp - static_cast<unsigned>(std::countl_zero(mask)) > b.count) {
-        fail(std::string("waits in ") + kind + " for lanes that its block of " + std::to_string(b.count) + " threads does not have", where);
+    if (b.running % b.size - lane + kWarp - static_cast<unsigned>(std::countl_zero(mask)) > b.size) {
+        fail(std::string("waits in ") + kind + " for lanes that its block of " + std::to_string(b.size) + " threads does not have", where);
     }
     Meeting* meeting = nullptr;
     for (Meeting& other : warp.meetings) {
@@ -329,6 +375,9 @@ void enterShared(void* array, size_t bytes, const Place& where) {
     Block& b = block();
     if (!b.arrays.emplace(array, bytes).second) {
         return;
+    }
+    if (b.count > b.size) {
+        fail("has static shared memory in a cluster, which the emulator does not keep apart by block,", where);
     }
     size_t total = 0;
     for (const auto& [at, size] : b.arrays) {
@@ -407,7 +456,7 @@ void fillWithGarbage(void* at, size_t bytes) {
     }
 }
 
-std::string runGrid(const Place& launched, dim3 grid, dim3 size, size_t sharedBytes, const std::function<void()>& body) {
+std::string runGrid(const Place& launched, dim3 grid, dim3 size, unsigned cluster, size_t sharedBytes, const std::function<void()>& body) {
     Block& b = block();
     b.body = &body;
     b.sharedBytes = sharedBytes;
@@ -415,7 +464,8 @@ std::string runGrid(const Place& launched, dim3 grid, dim3 size, size_t sharedBy
     b.random = options().seed;
     blockDim = {size.x, size.y, size.z};
     gridDim = {grid.x, grid.y, grid.z};
-    const uint64_t count = uint64_t{grid.x} * grid.y * grid.z;
+    const uint64_t across = grid.x / cluster;
+    const uint64_t count = across * grid.y * grid.z;
     std::vector<uint64_t> sequence(count);
     for (uint64_t i = 0; i < count; ++i) {
         sequence[i] = options().order == Order::Backward ? count - 1 - i : i;
@@ -424,9 +474,8 @@ std::string runGrid(const Place& launched, dim3 grid, dim3 size, size_t sharedBy
         std::swap(sequence[i - 1], sequence[b.next() % i]);
     }
     for (const uint64_t i : sequence) {
-        blockIdx = {static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
-                    static_cast<unsigned>(i / (uint64_t{grid.x} * grid.y))};
-        runBlock(b, size);
+        blockIdx = {static_cast<unsigned>(i % across) * cluster, static_cast<unsigned>(i / across % grid.y), static_cast<unsigned>(i / (across * grid.y))};
+        runBlocks(b, size, cluster);
         if (!b.failure.empty()) {
             return "the kernel launched at " + placeName(launched) + ", block " + tripleName(blockIdx) + ": " + b.failure;
         }

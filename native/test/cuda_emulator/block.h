@@ -31,7 +31,12 @@ void warpTogether(uint32_t mask, const char* kind, void* argument, Together body
 unsigned runningThread();                                     ///< of the block
 void sleepUntilWoken(const char* in, const Place& where);     ///< the running thread
 void wakeThread(unsigned thread);
-uint64_t runningBlock();                                      ///< another number for every block that runs
+uint64_t runningBlock();                                      ///< another number for every block, or cluster of blocks, that runs
+
+// Blocks of a cluster run together.
+unsigned clusterRank();                                       ///< of the running thread's block
+void* inBlock(const void* shared, unsigned rank);             ///< the same place in another block's shared memory
+void clusterBarrier(const Place& where);
 
 /// The dynamic shared memory of the running block.
 unsigned char* dynamicShared();
@@ -54,7 +59,7 @@ void awaitCopyGroups(size_t left);
 /// Memory that nobody has written: a NaN as float, bfloat16 and half.
 void fillWithGarbage(void* at, size_t bytes);
 
-/// Runs all blocks. An empty answer, or what went wrong.
-std::string runGrid(const Place& launched, dim3 grid, dim3 block, size_t sharedBytes, const std::function<void()>& body);
+/// Runs all blocks, `cluster` neighbours along x together. An empty answer, or what went wrong.
+std::string runGrid(const Place& launched, dim3 grid, dim3 block, unsigned cluster, size_t sharedBytes, const std::function<void()>& body);
 
 }  // namespace quantscope::cuda::emulator

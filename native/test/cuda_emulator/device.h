@@ -137,12 +137,18 @@ struct LaunchGrid {
 };
 
 template <class... Parameters, class... Arguments>
-cudaError_t launch(void (*kernel)(Parameters...), LaunchGrid grid, dim3 block, size_t sharedBytes, cudaStream_t stream, Arguments&&... arguments) {
+cudaError_t launchCluster(void (*kernel)(Parameters...), unsigned cluster, LaunchGrid grid, dim3 block, size_t sharedBytes, cudaStream_t stream,
+                          Arguments&&... arguments) {
     std::tuple<std::remove_cv_t<Parameters>...> kept(static_cast<Parameters>(arguments)...);
     if (!std::apply([](const auto&... each) { return (emulator::isGoodArgument(each) && ...); }, kept)) {
         return cudaErrorInvalidDevicePointer;
     }
-    return emulator::enqueueKernel(grid.where, grid.size, block, sharedBytes, stream, [kernel, kept] { std::apply(kernel, kept); });
+    return emulator::enqueueKernel(grid.where, grid.size, block, cluster, sharedBytes, stream, [kernel, kept] { std::apply(kernel, kept); });
+}
+
+template <class... Parameters, class... Arguments>
+cudaError_t launch(void (*kernel)(Parameters...), LaunchGrid grid, dim3 block, size_t sharedBytes, cudaStream_t stream, Arguments&&... arguments) {
+    return launchCluster(kernel, 1, grid, block, sharedBytes, stream, std::forward<Arguments>(arguments)...);
 }
 
 #define QUANTSCOPE_SHARED(type, name, dimensions)                            \

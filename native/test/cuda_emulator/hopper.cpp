@@ -152,27 +152,32 @@ void awaitBarrier(Barrier* barrier, uint32_t parity, const Place& where) {
     __tsan_acquire(&it.order);
 }
 
-void copyTile(void* shared, const TensorMap& described, Barrier* barrier, uint32_t column, uint32_t row, const Place& where) {
+void copyTile(void* shared, const TensorMap& described, Barrier* barrier, uint32_t column, uint32_t row, uint32_t blocks, const Place& where) {
     Rows map;
     std::memcpy(&map, described.bytes, sizeof map);
     checkShared(shared, size_t{128} * map.boxRows, 1024, where);
-    auto* const to = static_cast<unsigned char*>(shared);
-    __tsan_write_range(to, size_t{128} * map.boxRows);
-    fillWithGarbage(to, size_t{128} * map.boxRows);
-    copyLater(find(barrier, where), 128 * map.boxRows, [to, map, column, row, where] {
-        for (uint64_t r = 0; r < map.boxRows; ++r) {
-            for (uint64_t piece = 0; piece < 128; piece += 16) {
-                auto* const at = reinterpret_cast<unsigned char*>(swizzled(reinterpret_cast<uintptr_t>(to + r * 128 + piece)));
-                const uint64_t begin = column + piece;
-                const uint64_t inside = row + r < map.rows && begin < map.bytes ? std::min<uint64_t>(16, map.bytes - begin) : 0;
-                const unsigned char* const from = static_cast<const unsigned char*>(map.base) + (row + r) * map.pitch + begin;
-                checkReadable(from, inside, 1, where);
-                __tsan_write_range(at, 16);
-                std::memset(at, 0, 16);
-                std::memcpy(at, from, inside);
-            }
+    for (unsigned rank = 0; blocks >> rank != 0; ++rank) {
+        if ((blocks >> rank & 1) == 0) {
+            continue;
         }
-    });
+        auto* const to = static_cast<unsigned char*>(inBlock(shared, rank));
+        __tsan_write_range(to, size_t{128} * map.boxRows);
+        fillWithGarbage(to, size_t{128} * map.boxRows);
+        copyLater(find(static_cast<Barrier*>(inBlock(barrier, rank)), where), 128 * map.boxRows, [to, map, column, row, where] {
+            for (uint64_t r = 0; r < map.boxRows; ++r) {
+                for (uint64_t piece = 0; piece < 128; piece += 16) {
+                    auto* const at = reinterpret_cast<unsigned char*>(swizzled(reinterpret_cast<uintptr_t>(to + r * 128 + piece)));
+                    const uint64_t begin = column + piece;
+                    const uint64_t inside = row + r < map.rows && begin < map.bytes ? std::min<uint64_t>(16, map.bytes - begin) : 0;
+                    const unsigned char* const from = static_cast<const unsigned char*>(map.base) + (row + r) * map.pitch + begin;
+                    checkReadable(from, inside, 1, where);
+                    __tsan_write_range(at, 16);
+                    std::memset(at, 0, 16);
+                    std::memcpy(at, from, inside);
+                }
+            }
+        });
+    }
 }
 
 void copyBulk(void* shared, const void* global, uint32_t bytes, Barrier* barrier, const Place& where) {

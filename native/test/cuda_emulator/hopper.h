@@ -19,7 +19,8 @@ namespace emulator {
 void initBarrier(Barrier* barrier, uint32_t arrivals, const Place& where);
 void arrive(Barrier* barrier, uint32_t bytes, const Place& where);
 void awaitBarrier(Barrier* barrier, uint32_t parity, const Place& where);
-void copyTile(void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t row, const Place& where);
+/// `blocks`: a bit for each block of the cluster that gets the tile, at the same place, and whose barrier counts it.
+void copyTile(void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t row, uint32_t blocks, const Place& where);
 void copyBulk(void* shared, const void* global, uint32_t bytes, Barrier* barrier, const Place& where);
 
 /// `work` runs when it is waited for; [results, results + bytes) of the running thread are garbage until then.
@@ -83,9 +84,15 @@ inline void initBarrier(Barrier* barrier, uint32_t arrivals, QUANTSCOPE_WHERE) {
 inline void publishBarriers() {}
 inline void arrive(Barrier* barrier, QUANTSCOPE_WHERE) { emulator::arrive(barrier, 0, where); }
 inline void arriveExpecting(Barrier* barrier, uint32_t bytes, QUANTSCOPE_WHERE) { emulator::arrive(barrier, bytes, where); }
+inline void arriveIn(uint32_t rank, Barrier* barrier, QUANTSCOPE_WHERE) { emulator::arrive(static_cast<Barrier*>(emulator::inBlock(barrier, rank)), 0, where); }
+inline uint32_t clusterRank() { return emulator::clusterRank(); }
+inline void clusterBarrier(QUANTSCOPE_WHERE) { emulator::clusterBarrier(where); }
 inline void awaitBarrier(Barrier* barrier, uint32_t parity, QUANTSCOPE_WHERE) { emulator::awaitBarrier(barrier, parity, where); }
 inline void copyTile(void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t row, QUANTSCOPE_WHERE) {
-    emulator::copyTile(shared, map, barrier, column, row, where);
+    emulator::copyTile(shared, map, barrier, column, row, 1u << emulator::clusterRank(), where);
+}
+inline void copyTileTo(uint16_t blocks, void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t row, QUANTSCOPE_WHERE) {
+    emulator::copyTile(shared, map, barrier, column, row, blocks, where);
 }
 inline void copyBulk(void* shared, const void* global, uint32_t bytes, Barrier* barrier, QUANTSCOPE_WHERE) {
     emulator::copyBulk(shared, global, bytes, barrier, where);

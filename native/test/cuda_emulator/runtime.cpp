@@ -191,13 +191,15 @@ bool isDeviceMemoryForKernels(const void* at, size_t bytes) {
     return static_cast<const char*>(at) + bytes <= static_cast<const char*>(found->first) + found->second.bytes;
 }
 
-cudaError_t enqueueKernel(const std::source_location& where, dim3 grid, dim3 block, size_t sharedBytes, cudaStream_t stream, std::function<void()> body) {
+cudaError_t enqueueKernel(const std::source_location& where, dim3 grid, dim3 block, unsigned cluster, size_t sharedBytes, cudaStream_t stream,
+                          std::function<void()> body) {
     const Lock lock(device().mutex);
     if (!selected) {
         return answer(cudaErrorInvalidResourceHandle);
     }
     const uint64_t threads = uint64_t{block.x} * block.y * block.z;
-    if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 || threads == 0 || threads > 1024 || block.z > 64) {
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 || threads == 0 || threads > 1024 || block.z > 64 ||
+        grid.x % cluster != 0 || (cluster > 1 && (threads % 32 != 0 || threads * cluster > 1024))) {
         return answer(cudaErrorInvalidConfiguration);
     }
     if (sharedBytes > options().sharedPerBlock) {
@@ -205,7 +207,7 @@ cudaError_t enqueueKernel(const std::source_location& where, dim3 grid, dim3 blo
     }
     const cudaError_t before = answer(cudaSuccess);  // what the kernel does wrong is for later calls to report
     enqueue(stream, [=, body = std::move(body)] {
-        const std::string failure = runGrid(where, grid, block, sharedBytes, body);
+        const std::string failure = runGrid(where, grid, block, cluster, sharedBytes, body);
         if (!failure.empty()) {
             setFault(failure, cudaErrorLaunchFailure);
         }

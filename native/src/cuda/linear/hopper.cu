@@ -1,12 +1,15 @@
 #include "cuda/linear/hopper.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "cuda/linear/hopper.cuh"
 
 namespace quantscope::cuda {
 
 namespace {
 
-template <int kColumns, bool kIntegers, bool kGrouped>
+template <int kColumns, bool kIntegers, bool kGrouped, int kCluster>
 cudaError_t start(const ProductArguments& p, int multiprocessors, cudaStream_t stream) {
     hopper::Arguments a{};
     a.p = p;
@@ -26,13 +29,20 @@ cudaError_t start(const ProductArguments& p, int multiprocessors, cudaStream_t s
         if (const cudaError_t error = describeRows(a.x[i], x.at, p.rows, bytes, x.pitch, hopper::kRows); error != cudaSuccess) {
             return error;
         }
-        if (const cudaError_t error = describeRows(a.w[i], w.at, p.outputs, bytes, w.pitch, kColumns); error != cudaSuccess) {
+        if (const cudaError_t error = describeRows(a.w[i], w.at, p.outputs, bytes, w.pitch, kColumns / kCluster); error != cudaSuccess) {
             return error;
         }
     }
-    const unsigned tiles = a.rowTiles * a.columnTiles;
-    return launch(hopper::multiply<kColumns, kIntegers, kGrouped>, tiles < static_cast<unsigned>(multiprocessors) ? tiles : static_cast<unsigned>(multiprocessors),
-                  hopper::kThreads, hopper::Layout<kColumns, kGrouped>::kShared, stream, a);
+    const unsigned blocks = std::min(a.rowTiles * a.columnTiles, static_cast<unsigned>(multiprocessors) / kCluster * kCluster);
+    return launchCluster(hopper::multiply<kColumns, kIntegers, kGrouped, kCluster>, kCluster, blocks, hopper::kThreads, hopper::Layout<kColumns, kGrouped>::kShared,
+                         stream, a);
+}
+
+/// Pairs of blocks where tiles of rows come in pairs.
+template <int kColumns, bool kIntegers, bool kGrouped>
+cudaError_t start(const ProductArguments& p, int multiprocessors, cudaStream_t stream) {
+    return divideUp(p.rows, hopper::kRows) % 2 == 0 && multiprocessors > 1 ? start<kColumns, kIntegers, kGrouped, 2>(p, multiprocessors, stream)
+                                                                           : start<kColumns, kIntegers, kGrouped, 1>(p, multiprocessors, stream);
 }
 
 /// The columns of a tile that are done first, by the tiles that every multiprocessor goes through. Wide tiles read less for each product.

@@ -1,6 +1,7 @@
 // y = x Wᵀ as product.cuh defines it, by products of warpgroups (wgmma) whose operands lie in shared memory.
 //
-// Blocks stay for as many tiles of y as there are. One thread of the first warpgroup requests 128 bytes of 128 rows of x and of kColumns rows of W at a
+// Two neighbouring blocks, a cluster, take tiles of the same columns: each fetches half of their rows of W for both, since what the cache gives is less than
+// tensor cores take. Blocks stay for as many tiles of y as there are. One thread of the first warpgroup requests 128 bytes of 128 rows of x and of kColumns rows of W at a
 // time, as tile copies into kStages buffers, and runs ahead as far as they go, into the next tile while this one is written. The two other warpgroups
 // multiply 64 rows each; what they add up stays in registers. Sums of groups become floats while the next group is multiplied: two sets of integers, which
 // leaves registers for 128 columns.
@@ -67,27 +68,32 @@ struct TilePlace {
     uint32_t column;
 };
 
-__device__ inline TilePlace placeOf(const Arguments& a, uint32_t tile) {
-    const uint32_t band = tile / (kBand * a.columnTiles);
-    const uint32_t high = min(static_cast<uint32_t>(kBand), a.rowTiles - band * kBand);
-    const uint32_t within = tile - band * kBand * a.columnTiles;
-    return {band * kBand + within % high, within / high};
+/// Of one block of the cluster that takes this tile of kCluster times as many rows.
+template <int kCluster>
+__device__ inline TilePlace placeOf(const Arguments& a, uint32_t tile, uint32_t rank) {
+    constexpr uint32_t kHigh = kBand / kCluster;
+    const uint32_t band = tile / (kHigh * a.columnTiles);
+    const uint32_t high = min(kHigh, a.rowTiles / kCluster - band * kHigh);
+    const uint32_t within = tile - band * kHigh * a.columnTiles;
+    return {(band * kHigh + within % high) * kCluster + rank, within / high};
 }
 
-/// Requests kCount scales of a group from `first` on; gives their bytes.
+/// Bytes of kCount scales of a group from `first` on.
 template <int kCount>
 __device__ inline uint32_t scaleBytes(uint32_t first, uint32_t stride) { return first < stride ? min(static_cast<uint32_t>(kCount), stride - first) * 4 : 0; }
 
 __device__ inline float asFloat(float value) { return value; }
 __device__ inline float asFloat(int bits) { return __int_as_float(bits); }
 
-template <int kColumns, bool kIntegers, bool kGrouped>
+template <int kColumns, bool kIntegers, bool kGrouped, int kCluster>
 __device__ inline void produce(const Arguments& a, uint8_t* shared, Barrier* full, Barrier* empty) {
     using L = Layout<kColumns, kGrouped>;
+    constexpr uint32_t kShare = kColumns / kCluster;  ///< rows of W that this block fetches for its cluster
     const ProductArguments& p = a.p;
+    const uint32_t rank = kCluster == 1 ? 0 : clusterRank();
     Turn<L::kStages> turn;
-    for (uint32_t tile = blockIdx.x; tile < a.rowTiles * a.columnTiles; tile += gridDim.x) {
-        const TilePlace place = placeOf(a, tile);
+    for (uint32_t tile = blockIdx.x / kCluster; tile < a.rowTiles / kCluster * a.columnTiles; tile += gridDim.x / kCluster) {
+        const TilePlace place = placeOf<kCluster>(a, tile, rank);
         const uint32_t firstRow = place.row * kRows;
         const uint32_t firstColumn = place.column * kColumns;
 #pragma unroll 1
@@ -105,7 +111,11 @@ __device__ inline void produce(const Arguments& a, uint8_t* shared, Barrier* ful
                 }
                 arriveExpecting(arrived, (kRows + kColumns) * kStep + scales);
                 copyTile(stage, a.x[segment], arrived, begin, firstRow);
-                copyTile(stage + L::kW, a.w[segment], arrived, begin, firstColumn);
+                if constexpr (kCluster == 1) {
+                    copyTile(stage + L::kW, a.w[segment], arrived, begin, firstColumn);
+                } else {
+                    copyTileTo((1u << kCluster) - 1, stage + L::kW + rank * kShare * kStep, a.w[segment], arrived, begin, firstColumn + rank * kShare);
+                }
                 if constexpr (kGrouped) {
                     for (uint32_t i = 0; segment == 0 && i < kPieces; ++i) {
                         const uint32_t piece = begin / kPiece + i;
@@ -124,7 +134,7 @@ __device__ inline void produce(const Arguments& a, uint8_t* shared, Barrier* ful
 }
 
 /// One of the two warpgroups that multiply.
-template <int kColumns, bool kGrouped>
+template <int kColumns, bool kGrouped, int kCluster>
 struct Consumer {
     using L = Layout<kColumns, kGrouped>;
     static constexpr int kTiles = kColumns / 8;
@@ -136,11 +146,15 @@ struct Consumer {
     Turn<L::kStages> turn{};
 
     __device__ uint8_t* stage() const { return shared + turn.stage * L::kStage; }
-    /// This warp has read a stage.
+    /// This warp has read a stage, which every block of the cluster writes to.
     __device__ void release(uint32_t which) const {
         __syncwarp();
-        if (threadIdx.x % 32 == 0) {
-            arrive(empty + which);
+        if constexpr (kCluster == 1) {
+            if (threadIdx.x % 32 == 0) {
+                arrive(empty + which);
+            }
+        } else if (threadIdx.x % 32 < kCluster) {
+            arriveIn(threadIdx.x % 32, empty + which);
         }
     }
     /// Products of bytes, or of bfloat16 and sums that may be the bits of floats.
@@ -336,7 +350,7 @@ struct Consumer {
     }
 };
 
-template <int kColumns, bool kIntegers, bool kGrouped>
+template <int kColumns, bool kIntegers, bool kGrouped, int kCluster>
 __global__ void __launch_bounds__(kThreads, 1) multiply(const __grid_constant__ Arguments a) {
     using L = Layout<kColumns, kGrouped>;
     uint8_t* const shared = dynamicShared<uint8_t>();
@@ -345,22 +359,30 @@ __global__ void __launch_bounds__(kThreads, 1) multiply(const __grid_constant__ 
     if (threadIdx.x == 0) {
         for (int i = 0; i < L::kStages; ++i) {
             initBarrier(full + i, 1);
-            initBarrier(empty + i, kWarps);
+            initBarrier(empty + i, kWarps * kCluster);
         }
         publishBarriers();
     }
-    __syncthreads();
+    const auto together = [] {
+        if constexpr (kCluster == 1) {
+            __syncthreads();
+        } else {
+            clusterBarrier();
+        }
+    };
+    together();
     if (threadIdx.x < 128) {
         giveRegisters<40>();
         if (threadIdx.x == 0) {
-            produce<kColumns, kIntegers, kGrouped>(a, shared, full, empty);
+            produce<kColumns, kIntegers, kGrouped, kCluster>(a, shared, full, empty);
         }
     } else {
         takeRegisters<232>();
-        Consumer<kColumns, kGrouped> consumer{a.p, shared, full, empty};
+        Consumer<kColumns, kGrouped, kCluster> consumer{a.p, shared, full, empty};
+        const uint32_t rank = kCluster == 1 ? 0 : clusterRank();
         uint8_t* const out = shared + L::kOutAt + (threadIdx.x / 32 - 4) * 16 * kOutPitch;
-        for (uint32_t tile = blockIdx.x; tile < a.rowTiles * a.columnTiles; tile += gridDim.x) {
-            const TilePlace place = placeOf(a, tile);
+        for (uint32_t tile = blockIdx.x / kCluster; tile < a.rowTiles / kCluster * a.columnTiles; tile += gridDim.x / kCluster) {
+            const TilePlace place = placeOf<kCluster>(a, tile, rank);
             const uint32_t firstRow = place.row * kRows + consumer.rowInTile;
             const uint32_t firstColumn = place.column * kColumns;
             // Integers become floats where they stand: products want their registers in a row, and there are not twice as many.
@@ -385,6 +407,9 @@ __global__ void __launch_bounds__(kThreads, 1) multiply(const __grid_constant__ 
                 consumer.template store<float>(sums, out, firstRow, firstColumn);
             }
         }
+    }
+    if constexpr (kCluster > 1) {
+        together();  // the other block may still write here, or arrive
     }
 }
 
