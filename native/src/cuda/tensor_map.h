@@ -16,4 +16,7 @@ struct alignas(64) TensorMap {
 /// The emulator has its own.
 cudaError_t describeRows(TensorMap& map, const void* base, uint64_t rows, uint64_t bytes, uint64_t pitch, uint32_t boxRows);
 
+/// Tiles of 64 bytes in the place of 128, whose pieces are exchanged by an XOR with half the row.
+cudaError_t describeCodes(TensorMap& map, const void* base, uint64_t rows, uint64_t bytes, uint64_t pitch, uint32_t boxRows);
+
 }  // namespace quantscope::cuda

@@ -20,6 +20,7 @@ struct Rows {
     uint64_t bytes;
     uint64_t pitch;
     uint32_t boxRows;
+    uint32_t boxBytes;
 };
 
 /// As of a driver that is too old for them.
@@ -28,18 +29,25 @@ bool refusesTileCopies() {
     return said != nullptr && std::strcmp(said, "refused") == 0;
 }
 
-}  // namespace
-
-cudaError_t describeRows(TensorMap& map, const void* base, uint64_t rows, uint64_t bytes, uint64_t pitch, uint32_t boxRows) {
+cudaError_t describe(TensorMap& map, const void* base, uint64_t rows, uint64_t bytes, uint64_t pitch, uint32_t boxRows, uint32_t boxBytes) {
     if (refusesTileCopies()) {
         return cudaErrorNotSupported;
     }
     if (reinterpret_cast<uintptr_t>(base) % 16 != 0 || pitch % 16 != 0 || boxRows == 0 || boxRows > 256 || rows == 0 || bytes == 0) {
         return cudaErrorInvalidValue;
     }
-    const Rows described{base, rows, bytes, pitch, boxRows};
+    const Rows described{base, rows, bytes, pitch, boxRows, boxBytes};
     std::memcpy(map.bytes, &described, sizeof described);
     return cudaSuccess;
+}
+
+}  // namespace
+
+cudaError_t describeRows(TensorMap& map, const void* base, uint64_t rows, uint64_t bytes, uint64_t pitch, uint32_t boxRows) {
+    return describe(map, base, rows, bytes, pitch, boxRows, 128);
+}
+cudaError_t describeCodes(TensorMap& map, const void* base, uint64_t rows, uint64_t bytes, uint64_t pitch, uint32_t boxRows) {
+    return describe(map, base, rows, bytes, pitch, boxRows, 64);
 }
 
 namespace emulator {
@@ -112,8 +120,8 @@ void copyLater(BarrierState& barrier, uint32_t bytes, std::function<void()> copy
     wakeAll(barrier);
 }
 
-/// Where 16 bytes of a tile lie: pieces of 8 rows are exchanged.
-uintptr_t swizzled(uintptr_t address) { return address ^ (address >> 7 & 7) << 4; }
+/// Where 16 bytes of a tile lie whose rows are 128 or 64 bytes long: pieces within them are exchanged.
+uintptr_t swizzled(uintptr_t address, uint64_t rowBytes) { return address ^ (address >> 7 & (rowBytes / 16 - 1)) << 4; }
 
 }  // namespace
 
@@ -155,18 +163,20 @@ void awaitBarrier(Barrier* barrier, uint32_t parity, const Place& where) {
 void copyTile(void* shared, const TensorMap& described, Barrier* barrier, uint32_t column, uint32_t row, uint32_t blocks, const Place& where) {
     Rows map;
     std::memcpy(&map, described.bytes, sizeof map);
-    checkShared(shared, size_t{128} * map.boxRows, 1024, where);
+    const uint64_t each = map.boxBytes;
+    const size_t all = each * map.boxRows;
+    checkShared(shared, all, 1024, where);
     for (unsigned rank = 0; blocks >> rank != 0; ++rank) {
         if ((blocks >> rank & 1) == 0) {
             continue;
         }
         auto* const to = static_cast<unsigned char*>(inBlock(shared, rank));
-        __tsan_write_range(to, size_t{128} * map.boxRows);
-        fillWithGarbage(to, size_t{128} * map.boxRows);
-        copyLater(find(static_cast<Barrier*>(inBlock(barrier, rank)), where), 128 * map.boxRows, [to, map, column, row, where] {
+        __tsan_write_range(to, all);
+        fillWithGarbage(to, all);
+        copyLater(find(static_cast<Barrier*>(inBlock(barrier, rank)), where), static_cast<uint32_t>(all), [to, map, each, column, row, where] {
             for (uint64_t r = 0; r < map.boxRows; ++r) {
-                for (uint64_t piece = 0; piece < 128; piece += 16) {
-                    auto* const at = reinterpret_cast<unsigned char*>(swizzled(reinterpret_cast<uintptr_t>(to + r * 128 + piece)));
+                for (uint64_t piece = 0; piece < each; piece += 16) {
+                    auto* const at = reinterpret_cast<unsigned char*>(swizzled(reinterpret_cast<uintptr_t>(to + r * each + piece), each));
                     const uint64_t begin = column + piece;
                     const uint64_t inside = row + r < map.rows && begin < map.bytes ? std::min<uint64_t>(16, map.bytes - begin) : 0;
                     const unsigned char* const from = static_cast<const unsigned char*>(map.base) + (row + r) * map.pitch + begin;
@@ -225,7 +235,7 @@ void waitProducts(size_t left) {
 
 void readTile(uint64_t tile, uint32_t row, unsigned char (&to)[32], const Place& where) {
     for (uintptr_t piece = 0; piece < 32; piece += 16) {
-        auto* const at = reinterpret_cast<void*>(swizzled(static_cast<uintptr_t>(tile) * 16 + row * 128 + piece));
+        auto* const at = reinterpret_cast<void*>(swizzled(static_cast<uintptr_t>(tile) * 16 + row * 128 + piece, 128));
         checkShared(at, 16, 16, where);
         __tsan_read_range(at, 16);
         std::memcpy(to + piece, at, 16);

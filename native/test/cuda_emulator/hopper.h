@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <source_location>
 
@@ -56,14 +57,13 @@ inline void addProduct(FloatBits& sum, const unsigned char (&a)[32], const unsig
     sum.bits = std::bit_cast<int>(value);
 }
 
-template <class D, int kTiles>
-void multiplyTiles(D (&d)[kTiles][4], uint64_t a, uint64_t b, bool add, const Place& where) {
-    productLater(d, sizeof d, [&d, a, b, add, where] {
+/// The first operand's rows of this thread are what readRows leaves.
+template <class D, int kTiles, class ReadRows>
+void multiplyLater(D (&d)[kTiles][4], ReadRows readRows, uint64_t b, bool add, const Place& where) {
+    productLater(d, sizeof d, [&d, readRows, b, add, where] {
         const uint32_t lane = threadIdx.x % 32;
         unsigned char rows[2][32];
-        for (uint32_t h = 0; h < 2; ++h) {
-            readTile(a, threadIdx.x % 128 / 32 * 16 + lane / 4 + 8 * h, rows[h], where);
-        }
+        readRows(rows);
         for (uint32_t n = 0; n < kTiles; ++n) {
             for (uint32_t i = 0; i < 2; ++i) {
                 unsigned char column[32];
@@ -76,6 +76,38 @@ void multiplyTiles(D (&d)[kTiles][4], uint64_t a, uint64_t b, bool add, const Pl
             }
         }
     }, where);
+}
+
+template <class D, int kTiles>
+void multiplyTiles(D (&d)[kTiles][4], uint64_t a, uint64_t b, bool add, const Place& where) {
+    multiplyLater(d, [a, where](unsigned char (&rows)[2][32]) {
+        for (uint32_t h = 0; h < 2; ++h) {
+            readTile(a, threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4 + 8 * h, rows[h], where);
+        }
+    }, b, add, where);
+}
+
+/// Registers of the first operand are read when the product is carried out: they must stay as they are until then.
+struct Lane {
+    const uint32_t* a;
+    unsigned char (*rows)[32];
+};
+template <int kTiles>
+void multiplyRegisters(int (&d)[kTiles][4], const uint32_t (&a)[4], uint64_t b, const Place& where) {
+    multiplyLater(d, [&a, where](unsigned char (&rows)[2][32]) {
+        Lane mine{a, rows};
+        warpTogether(0xffffffffu, "wgmma", &mine, [](void* const* lanes, uint32_t) {
+            for (int lane = 0; lane < 32; ++lane) {
+                const auto& to = *static_cast<const Lane*>(lanes[lane]);
+                for (int from = lane / 4 * 4; from < lane / 4 * 4 + 4; ++from) {
+                    const uint32_t* const words = static_cast<const Lane*>(lanes[from])->a;
+                    for (int r = 0; r < 4; ++r) {
+                        std::memcpy(to.rows[r % 2] + r / 2 * 16 + from % 4 * 4, words + r, 4);
+                    }
+                }
+            }
+        }, where);
+    }, b, true, where);
 }
 
 }  // namespace emulator
@@ -103,6 +135,7 @@ void giveRegisters() {}
 template <int kRegisters>
 void takeRegisters() {}
 inline uint64_t describeTile(const void* shared) { return reinterpret_cast<uintptr_t>(shared) / 16; }
+inline void settle(uint32_t (&)[4]) {}
 inline void beginProducts() {}
 inline void commitProducts() { emulator::commitProducts(); }
 template <int kLeft>
@@ -112,6 +145,10 @@ void waitProducts() {
 template <int kColumns, class D>
 void multiplyTiles(D (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add, QUANTSCOPE_WHERE) {
     emulator::multiplyTiles(d, a, b, add, where);
+}
+template <int kColumns>
+void multiplyRegisters(int (&d)[kColumns / 8][4], const uint32_t (&a)[4], uint64_t b, QUANTSCOPE_WHERE) {
+    emulator::multiplyRegisters(d, a, b, where);
 }
 template <int kColumns>
 void multiplyBf16Bits(int (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add, QUANTSCOPE_WHERE) {

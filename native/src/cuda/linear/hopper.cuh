@@ -63,6 +63,42 @@ struct Turn {
     }
 };
 
+/// Every thread of the block, or of its cluster, has come.
+template <int kCluster>
+__device__ inline void together() {
+    if constexpr (kCluster == 1) {
+        __syncthreads();
+    } else {
+        clusterBarrier();
+    }
+}
+
+/// Stages are full when one thread has announced all their bytes and these have come, empty when every warp of the cluster has read them.
+template <int kCluster>
+__device__ inline void prepareBarriers(Barrier* full, Barrier* empty, int stages) {
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < stages; ++i) {
+            initBarrier(full + i, 1);
+            initBarrier(empty + i, kWarps * kCluster);
+        }
+        publishBarriers();
+    }
+    together<kCluster>();
+}
+
+/// This warp has read a stage, which every block of the cluster writes to.
+template <int kCluster>
+__device__ inline void release(Barrier* empty) {
+    __syncwarp();
+    if constexpr (kCluster == 1) {
+        if (threadIdx.x % 32 == 0) {
+            arrive(empty);
+        }
+    } else if (threadIdx.x % 32 < kCluster) {
+        arriveIn(threadIdx.x % 32, empty);
+    }
+}
+
 struct TilePlace {
     uint32_t row;     ///< of tiles
     uint32_t column;
@@ -146,17 +182,6 @@ struct Consumer {
     Turn<L::kStages> turn{};
 
     __device__ uint8_t* stage() const { return shared + turn.stage * L::kStage; }
-    /// This warp has read a stage, which every block of the cluster writes to.
-    __device__ void release(uint32_t which) const {
-        __syncwarp();
-        if constexpr (kCluster == 1) {
-            if (threadIdx.x % 32 == 0) {
-                arrive(empty + which);
-            }
-        } else if (threadIdx.x % 32 < kCluster) {
-            arriveIn(threadIdx.x % 32, empty + which);
-        }
-    }
     /// Products of bytes, or of bfloat16 and sums that may be the bits of floats.
     template <bool kBytes, class D>
     __device__ static void multiplyPiece(D (&d)[kTiles][4], uint64_t x, uint64_t w, bool add) {
@@ -200,13 +225,13 @@ struct Consumer {
             multiply<kBytes>(d, 0, kPieces, true);
             waitProducts<1>();
             if (begin > 0) {
-                release(last);
+                release<kCluster>(empty + last);
             }
             last = turn.stage;
             turn.next();
         }
         waitProducts<0>();
-        release(last);
+        release<kCluster>(empty + last);
     }
 
     /// Sums of integers of whole rows to the bits of floats.
@@ -250,7 +275,7 @@ struct Consumer {
             }
         }
         if (done.endsStage) {
-            release(done.stage);
+            release<kCluster>(empty + done.stage);
         }
     }
 
@@ -356,21 +381,7 @@ __global__ void __launch_bounds__(kThreads, 1) multiply(const __grid_constant__ 
     uint8_t* const shared = dynamicShared<uint8_t>();
     Barrier* const full = reinterpret_cast<Barrier*>(shared + L::kBarriersAt);
     Barrier* const empty = full + L::kStages;
-    if (threadIdx.x == 0) {
-        for (int i = 0; i < L::kStages; ++i) {
-            initBarrier(full + i, 1);
-            initBarrier(empty + i, kWarps * kCluster);
-        }
-        publishBarriers();
-    }
-    const auto together = [] {
-        if constexpr (kCluster == 1) {
-            __syncthreads();
-        } else {
-            clusterBarrier();
-        }
-    };
-    together();
+    prepareBarriers<kCluster>(full, empty, L::kStages);
     if (threadIdx.x < 128) {
         giveRegisters<40>();
         if (threadIdx.x == 0) {
@@ -408,9 +419,7 @@ __global__ void __launch_bounds__(kThreads, 1) multiply(const __grid_constant__ 
             }
         }
     }
-    if constexpr (kCluster > 1) {
-        together();  // the other block may still write here, or arrive
-    }
+    together<kCluster>();  // another block may still write here, or arrive
 }
 
 }  // namespace quantscope::cuda::hopper

@@ -28,6 +28,7 @@ enum class Arithmetic { Integers, Bf16, F32 };
 struct LinearPlan {
     Arithmetic arithmetic;
     bool nibbles;            ///< both sides' codes go to the tensor cores as they are
+    bool unpacksCodes;       ///< those of the weights go as they are to where they are multiplied (hopper_codes.cuh)
     uint64_t group;          ///< inputs that share a scale on both sides
     uint64_t groups;
     uint64_t padded;         ///< bytes of a group as the tensor cores take it

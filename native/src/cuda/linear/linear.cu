@@ -35,11 +35,12 @@ Status weightBytes(const LinearShape* shape, uint64_t* bytes) {
 }
 
 /// A product's plan on this device. Products of warpgroups read signed bytes from shared memory: codes of fewer bits and those that count from -128 are
-/// expanded before.
+/// expanded before, but for those of weights of 4 bits without groups.
 Status plannedOn(const Context* context, const LinearShape* shape, LinearPlan& plan) {
     const Status status = planned(shape, plan);
     if (status == Status::Ok && context->warpgroups && plan.arithmetic == Arithmetic::Integers && !plan.offsets) {
-        plan.expandWeights = plan.expandWeights || plan.nibbles;
+        plan.unpacksCodes = shape->weights.bits == 4 && plan.groups == 1;
+        plan.expandWeights = !plan.unpacksCodes && (plan.expandWeights || plan.nibbles);
         plan.expandActivations = true;
         plan.padded = plan.nibbles ? plan.group : plan.padded;  // a multiple of 64
         plan.nibbles = false;
@@ -210,16 +211,16 @@ struct Run {
         p.x = {x.at, x.pitch};
         p.flip = plan.expandActivations || plan.nibbles ? 0 : 0x80808080u;
         if (plan.expandActivations) {
-            launches(expandCodes(x, group, padded, integersOf(side), scratch<int8_t>(layout.x), stream));
+            launches(expandCodes(x, group, padded, integersOf(side), plan.unpacksCodes ? ByteOrder::InHalves : ByteOrder::AsTheyAre, scratch<int8_t>(layout.x), stream));
             p.x = {scratch<uint8_t>(layout.x), layout.xPitch};
         }
         p.w = {weights<uint8_t>(plan.codes), plan.codePitch};
         if (plan.expandWeights) {
-            launches(expandCodes(packedWeights(), group, padded, integersOf(shape.weights), scratch<int8_t>(layout.w), stream));
+            launches(expandCodes(packedWeights(), group, padded, integersOf(shape.weights), ByteOrder::AsTheyAre, scratch<int8_t>(layout.w), stream));
             p.w = {scratch<uint8_t>(layout.w), layout.wPitch};
         }
         p.bytes = static_cast<uint32_t>(plan.groups * plan.padded);
-        if (!plan.nibbles && plan.groups == 1) {
+        if (!plan.nibbles && !plan.unpacksCodes && plan.groups == 1) {
             p.bytes = width();  // bytes that are used as they are have no filling
         }
         p.groups = groups;
@@ -300,7 +301,9 @@ struct Run {
             p.panels[0] = floats();
         }
         p.panels[1] = extra();
-        if (context.warpgroups && !plan.offsets) {
+        if (plan.unpacksCodes) {
+            launches(launchHopperCodes(p, tablesOf(integersOf(shape.weights)), context.description.multiprocessors, stream));
+        } else if (context.warpgroups && !plan.offsets) {
             launches(launchHopper(p, form != Form::None, grouped, context.description.multiprocessors, stream));
         } else {
             launches(launchProduct(p, form, grouped, context.description.multiprocessors, stream));

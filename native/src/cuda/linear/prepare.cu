@@ -1,5 +1,7 @@
 #include "cuda/linear/prepare.cuh"
 
+#include "cuda/linear/levels.cuh"
+
 namespace quantscope::cuda {
 
 namespace {
@@ -17,7 +19,7 @@ __device__ inline uint32_t codeAt(const uint8_t* row, uint32_t i, uint32_t bits)
 }
 
 /// Any number of bits: a thread makes four bytes.
-__global__ void expandAny(PackedRows from, uint32_t group, uint32_t padded, ByteLevels levels, int8_t* to) {
+__global__ void expandAny(PackedRows from, uint32_t group, uint32_t padded, ByteLevels levels, ByteOrder order, int8_t* to) {
     QUANTSCOPE_SHARED(int8_t, table, [256]);
     table[threadIdx.x] = levels.at[threadIdx.x];
     __syncthreads();
@@ -27,7 +29,8 @@ __global__ void expandAny(PackedRows from, uint32_t group, uint32_t padded, Byte
         return;
     }
     const uint32_t g = word * 4 / padded;
-    const uint32_t within = word * 4 % padded;
+    const uint32_t place = word * 4 % padded;
+    const uint32_t within = order == ByteOrder::AsTheyAre ? place : place / 32 * 32 + place / 4 % 4 * 8 + place % 32 / 16 * 4;
     for (uint32_t row = blockIdx.y; row < from.rows; row += gridDim.y) {
         uint32_t packed = 0;
         for (uint32_t i = 0; i < 4; ++i) {
@@ -40,17 +43,8 @@ __global__ void expandAny(PackedRows from, uint32_t group, uint32_t padded, Byte
     }
 }
 
-/// Levels of eight codes of 4 bits, in order: each table holds four levels. One byte permute finds the level among the lower eight codes, one among the
-/// upper eight, and a third takes of each pair the one that the code's top bit says.
-__device__ inline uint2 levelsOf(uint32_t codes, const uint4& tables) {
-    const uint32_t low = codes & 0x77777777u;
-    const uint32_t side = (codes >> 1 & 0x44444444u) | 0x32103210u;
-    return make_uint2(__byte_perm(__byte_perm(tables.x, tables.y, low), __byte_perm(tables.z, tables.w, low), side),
-                      __byte_perm(__byte_perm(tables.x, tables.y, low >> 16), __byte_perm(tables.z, tables.w, low >> 16), side >> 16));
-}
-
 /// Codes of 4 bits without filling: a thread makes 32 bytes of 16.
-__global__ void expandNibbles(PackedRows from, uint4 tables, int8_t* to) {
+__global__ void expandNibbles(PackedRows from, uint4 tables, ByteOrder order, int8_t* to) {
     const uint32_t pieces = from.width / 32;
     const uint32_t piece = blockIdx.x * kThreads + threadIdx.x;
     if (piece >= pieces) {
@@ -60,8 +54,29 @@ __global__ void expandNibbles(PackedRows from, uint4 tables, int8_t* to) {
         const uint4 codes = load16(reinterpret_cast<const uint4*>(from.at + row * from.pitch) + piece);
         const uint2 a = levelsOf(codes.x, tables), b = levelsOf(codes.y, tables), c = levelsOf(codes.z, tables), d = levelsOf(codes.w, tables);
         uint4* const target = reinterpret_cast<uint4*>(to + (static_cast<uint64_t>(row) * pieces + piece) * 32);
-        store16(target, make_uint4(a.x, a.y, b.x, b.y));
-        store16(target + 1, make_uint4(c.x, c.y, d.x, d.y));
+        const bool asTheyAre = order == ByteOrder::AsTheyAre;
+        store16(target, asTheyAre ? make_uint4(a.x, a.y, b.x, b.y) : make_uint4(a.x, b.x, c.x, d.x));
+        store16(target + 1, asTheyAre ? make_uint4(c.x, c.y, d.x, d.y) : make_uint4(a.y, b.y, c.y, d.y));
+    }
+}
+
+/// Codes of 8 bits that count from -128, without filling: a thread makes 32 bytes of as many.
+__global__ void expandBytes(PackedRows from, ByteOrder order, int8_t* to) {
+    const uint32_t pieces = from.width / 32;
+    const uint32_t piece = blockIdx.x * kThreads + threadIdx.x;
+    if (piece >= pieces) {
+        return;
+    }
+    const auto signedOf = [](const uint4& codes) {
+        return make_uint4(codes.x ^ 0x80808080u, codes.y ^ 0x80808080u, codes.z ^ 0x80808080u, codes.w ^ 0x80808080u);
+    };
+    for (uint32_t row = blockIdx.y; row < from.rows; row += gridDim.y) {
+        const uint4* const at = reinterpret_cast<const uint4*>(from.at + row * from.pitch) + 2 * piece;
+        const uint4 a = signedOf(load16(at)), b = signedOf(load16(at + 1));
+        uint4* const target = reinterpret_cast<uint4*>(to + (static_cast<uint64_t>(row) * pieces + piece) * 32);
+        const bool asTheyAre = order == ByteOrder::AsTheyAre;
+        store16(target, asTheyAre ? a : make_uint4(a.x, a.z, b.x, b.z));
+        store16(target + 1, asTheyAre ? b : make_uint4(a.y, a.w, b.y, b.w));
     }
 }
 
@@ -142,18 +157,30 @@ dim3 gridOf(uint64_t across, uint32_t rows) { return dim3(divideUp(across, kThre
 
 }  // namespace
 
-cudaError_t expandCodes(const PackedRows& from, uint32_t group, uint32_t padded, const ByteLevels& levels, int8_t* to, cudaStream_t stream) {
+uint4 tablesOf(const ByteLevels& levels) {
+    uint32_t tables[4] = {};
+    for (int code = 0; code < 16; ++code) {
+        tables[code / 4] |= static_cast<uint32_t>(static_cast<uint8_t>(levels.at[code])) << (8 * (code % 4));
+    }
+    return make_uint4(tables[0], tables[1], tables[2], tables[3]);
+}
+
+cudaError_t expandCodes(const PackedRows& from, uint32_t group, uint32_t padded, const ByteLevels& levels, ByteOrder order, int8_t* to, cudaStream_t stream) {
     if (from.rows == 0 || from.width == 0) {
         return cudaSuccess;
     }
-    if (from.bits == 4 && group == padded && from.pitch % 16 == 0 && reinterpret_cast<uintptr_t>(from.at) % 16 == 0) {
-        uint32_t tables[4] = {};
-        for (int code = 0; code < 16; ++code) {
-            tables[code / 4] |= static_cast<uint32_t>(static_cast<uint8_t>(levels.at[code])) << (8 * (code % 4));
-        }
-        return launch(expandNibbles, gridOf(from.width / 32, from.rows), kThreads, 0, stream, from, make_uint4(tables[0], tables[1], tables[2], tables[3]), to);
+    const bool inPieces = group == padded && from.pitch % 16 == 0 && reinterpret_cast<uintptr_t>(from.at) % 16 == 0;
+    bool countsFrom128 = from.bits == 8;
+    for (int code = 0; code < 256; ++code) {
+        countsFrom128 = countsFrom128 && levels.at[code] == code - 128;
     }
-    return launch(expandAny, gridOf(static_cast<uint64_t>(from.width / group) * padded / 4, from.rows), kThreads, 0, stream, from, group, padded, levels, to);
+    if (countsFrom128 && inPieces) {
+        return launch(expandBytes, gridOf(from.width / 32, from.rows), kThreads, 0, stream, from, order, to);
+    }
+    if (from.bits == 4 && inPieces) {
+        return launch(expandNibbles, gridOf(from.width / 32, from.rows), kThreads, 0, stream, from, tablesOf(levels), order, to);
+    }
+    return launch(expandAny, gridOf(static_cast<uint64_t>(from.width / group) * padded / 4, from.rows), kThreads, 0, stream, from, group, padded, levels, order, to);
 }
 
 cudaError_t sumGroups(const int8_t* from, uint32_t rows, uint32_t groups, uint32_t padded, int32_t* sums, uint32_t stride, cudaStream_t stream) {

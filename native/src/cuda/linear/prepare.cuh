@@ -22,8 +22,14 @@ struct PackedRows {
     uint32_t bits;    ///< 1..8
 };
 
+/// Of the 32 bytes of a piece: as codes stand, or the first four of every eight before the last four of each, as hopper_codes.cuh multiplies them.
+enum class ByteOrder { AsTheyAre, InHalves };
+
+/// Levels of 16 codes, four in each word.
+uint4 tablesOf(const ByteLevels& levels);
+
 /// to[row][group][padded]: levels of the codes, groups filled up with zeros. `group` divides the width, `padded` is a multiple of 32.
-cudaError_t expandCodes(const PackedRows& from, uint32_t group, uint32_t padded, const ByteLevels& levels, int8_t* to, cudaStream_t stream);
+cudaError_t expandCodes(const PackedRows& from, uint32_t group, uint32_t padded, const ByteLevels& levels, ByteOrder order, int8_t* to, cudaStream_t stream);
 
 /// sums[g][row] = Σ of a group of expanded codes, `stride` between groups.
 cudaError_t sumGroups(const int8_t* from, uint32_t rows, uint32_t groups, uint32_t padded, int32_t* sums, uint32_t stride, cudaStream_t stream);

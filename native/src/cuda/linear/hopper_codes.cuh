@@ -1,0 +1,263 @@
+// The product of hopper.cuh for weights of 4 bits with one scale for a row, which stay codes until they are in registers.
+//
+// yᵀ = W xᵀ: products of warpgroups take their first operand from registers, where three byte permutes for each 4 codes find the integers they stand for,
+// whatever those are. So W is read as it is packed, half of what bytes are, and never written again. A block takes 128 outputs of kTokens rows of x; the
+// two blocks of a cluster share these rows. Within 32 inputs a lane has the codes of 8 neighbours at once, so those of x are ordered as kPermuted says.
+#pragma once
+
+#include "cuda/linear/hopper.cuh"
+#include "cuda/linear/levels.cuh"
+
+namespace quantscope::cuda::hopper {
+
+/// Integers, then a panel of bfloat16.
+struct CodesArguments {
+    TensorMap x[2];
+    TensorMap w[2];
+    uint32_t bytes[2];     ///< of a row of x
+    uint32_t rowTiles;     ///< of kTokens rows of x
+    uint32_t columnTiles;  ///< of kRows outputs
+    uint4 levels;          ///< the integer of each of 16 codes, a byte each
+    ProductArguments p;
+};
+
+template <int kTokens>
+struct CodesLayout {
+    static constexpr int kX = kRows * kStep;            ///< in a stage; of codes of W only the first half of what is before is used
+    static constexpr int kStage = kX + kTokens * kStep;
+    static constexpr int kOut = kWarps * 64 * 48;       ///< 64 tokens of 16 outputs of bfloat16, or 32 of floats, each some bytes apart from the next
+    static constexpr int kStages = kTokens == 256 ? 4 : 6;
+    static constexpr int kOutAt = kStages * kStage;
+    static constexpr int kBarriersAt = kOutAt + kOut;
+    static constexpr int kShared = kBarriersAt + 2 * kStages * 8;
+    static_assert(kShared <= 232448);
+};
+
+/// Tiles of outputs in the place of tiles of rows: the blocks of a cluster take neighbouring ones.
+template <int kCluster>
+__device__ inline TilePlace placeOfOutputs(const CodesArguments& a, uint32_t tile, uint32_t rank) {
+    constexpr uint32_t kHigh = 4;
+    const uint32_t columns = a.columnTiles / kCluster;
+    const uint32_t band = tile / (kHigh * columns);
+    const uint32_t high = min(kHigh, a.rowTiles - band * kHigh);
+    const uint32_t within = tile - band * kHigh * columns;
+    return {band * kHigh + within % high, within / high * kCluster + rank};
+}
+
+template <int kTokens, int kCluster>
+__device__ inline void produceCodes(const CodesArguments& a, uint8_t* shared, Barrier* full, Barrier* empty) {
+    using L = CodesLayout<kTokens>;
+    constexpr uint32_t kShare = kTokens / kCluster;
+    const uint32_t rank = kCluster == 1 ? 0 : clusterRank();
+    Turn<L::kStages> turn;
+    for (uint32_t tile = blockIdx.x / kCluster; tile < a.rowTiles * (a.columnTiles / kCluster); tile += gridDim.x / kCluster) {
+        const TilePlace place = placeOfOutputs<kCluster>(a, tile, rank);
+#pragma unroll 1
+        for (int segment = 0; segment < 2; ++segment) {
+            for (uint32_t begin = 0; begin < a.bytes[segment]; begin += kStep) {
+                uint8_t* const stage = shared + turn.stage * L::kStage;
+                Barrier* const arrived = full + turn.stage;
+                awaitBarrier(empty + turn.stage, turn.parity ^ 1);
+                arriveExpecting(arrived, kTokens * kStep + kRows * (segment == 0 ? kStep / 2 : kStep));
+                copyTile(stage, a.w[segment], arrived, segment == 0 ? begin / 2 : begin, place.column * kRows);
+                if constexpr (kCluster == 1) {
+                    copyTile(stage + L::kX, a.x[segment], arrived, begin, place.row * kTokens);
+                } else {
+                    copyTileTo((1u << kCluster) - 1, stage + L::kX + rank * kShare * kStep, a.x[segment], arrived, begin, place.row * kTokens + rank * kShare);
+                }
+                turn.next();
+            }
+        }
+    }
+}
+
+/// One of the two warpgroups that multiply. t[n][i] is output lane / 4 + 8 (i / 2) of the warp's 16 and token 8 n + 2 (lane % 4) + i % 2.
+template <int kTokens, int kCluster>
+struct CodesConsumer {
+    using L = CodesLayout<kTokens>;
+    static constexpr int kTiles = kTokens / 8;
+    const CodesArguments& a;
+    uint8_t* shared;
+    Barrier* full;
+    Barrier* empty;
+    uint32_t lane = threadIdx.x % 32;
+    uint32_t group = threadIdx.x / 128 - 1;
+    uint32_t outputInTile = group * 64 + threadIdx.x / 32 % 4 * 16;  ///< the warp's first
+    Turn<L::kStages> turn{};
+
+    __device__ const uint8_t* stage() const { return shared + turn.stage * L::kStage; }
+
+    /// The first operand of each piece of this stage, from codes as a tile of 64 bytes has them.
+    __device__ void take(uint32_t (&w)[kPieces][4]) const {
+        awaitBarrier(full + turn.stage, turn.parity);
+        const uint8_t* const codes = stage();
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+            const uint32_t row = outputInTile + lane / 4 + 8 * h;
+#pragma unroll
+            for (int piece = 0; piece < kPieces; ++piece) {
+                const uint32_t word = *reinterpret_cast<const uint32_t*>(codes + row * (kStep / 2) + ((piece ^ (row >> 1 & 3)) * 16) + lane % 4 * 4);
+                const uint2 integers = levelsOf(word, a.levels);
+                w[piece][h] = integers.x;
+                w[piece][2 + h] = integers.y;
+            }
+        }
+#pragma unroll
+        for (int piece = 0; piece < kPieces; ++piece) {
+            settle(w[piece]);
+        }
+    }
+
+    /// Multiplies this stage, whose first operand is `now`, and takes that of the next one meanwhile.
+    __device__ void step(int (&t)[kTiles][4], uint32_t (&now)[kPieces][4], uint32_t (&next)[kPieces][4], bool more) {
+        const uint64_t x = describeTile(stage() + L::kX);
+        Barrier* const left = empty + turn.stage;
+        beginProducts();
+#pragma unroll
+        for (int piece = 0; piece < kPieces; ++piece) {
+            multiplyRegisters<kTokens>(t, now[piece], x + piece * (kPiece / 16));
+        }
+        commitProducts();
+        turn.next();
+        if (more) {
+            take(next);
+        }
+        waitProducts<0>();
+        release<kCluster>(left);
+    }
+
+    __device__ void codes(int (&t)[kTiles][4]) {
+        if (a.bytes[0] == 0) {
+            return;
+        }
+        uint32_t even[kPieces][4], odd[kPieces][4];
+        const uint32_t steps = (a.bytes[0] + kStep - 1) / kStep;
+        take(even);
+#pragma unroll 1
+        for (uint32_t at = 0; at < steps; at += 2) {
+            step(t, even, odd, at + 1 < steps);
+            if (at + 1 < steps) {
+                step(t, odd, even, at + 2 < steps);
+            }
+        }
+    }
+
+    /// Sums of integers to the bits of floats.
+    __device__ void scale(int (&t)[kTiles][4], uint32_t firstOutput, uint32_t firstRow) const {
+        const ProductArguments& p = a.p;
+        const float ofOutput[2] = {firstOutput < p.outputs ? p.wScales[firstOutput] : 0.0f, firstOutput + 8 < p.outputs ? p.wScales[firstOutput + 8] : 0.0f};
+#pragma unroll
+        for (int n = 0; n < kTiles; ++n) {
+            const uint32_t row = firstRow + n * 8 + lane % 4 * 2;
+            const float ofRow[2] = {row < p.rows ? p.xScales[row] : 0.0f, row + 1 < p.rows ? p.xScales[row + 1] : 0.0f};
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                t[n][i] = __float_as_int(__int2float_rn(t[n][i]) * (ofRow[i % 2] * ofOutput[i / 2]));
+            }
+        }
+    }
+
+    /// Adds the panel of bfloat16.
+    __device__ void panel(int (&t)[kTiles][4]) {
+#pragma unroll 1
+        for (uint32_t begin = 0; begin < a.bytes[1]; begin += kStep) {
+            awaitBarrier(full + turn.stage, turn.parity);
+            const uint64_t w = describeTile(stage() + group * 64 * kStep), x = describeTile(stage() + L::kX);
+            beginProducts();
+#pragma unroll
+            for (int piece = 0; piece < kPieces; ++piece) {
+                multiplyBf16Bits<kTokens>(t, w + piece * (kPiece / 16), x + piece * (kPiece / 16), true);
+            }
+            commitProducts();
+            waitProducts<0>();  // a panel is a few steps
+            release<kCluster>(empty + turn.stage);
+            turn.next();
+        }
+    }
+
+    /// The warp's 16 outputs of every token, some tokens at a time by way of shared memory.
+    template <class Y>
+    __device__ void store(const int (&t)[kTiles][4], uint8_t* out, uint32_t firstOutput, uint32_t firstRow) const {
+        constexpr int kAtOnce = 128 / sizeof(Y);
+        constexpr int kPitch = 16 * sizeof(Y) + 16;
+        constexpr int kInPiece = 16 / sizeof(Y);
+        constexpr uint32_t kPiecesOfRow = 16 / kInPiece;
+        const ProductArguments& p = a.p;
+        const bool vectors = p.yStride % kInPiece == 0 && (reinterpret_cast<uintptr_t>(p.y) & 15) == 0;
+        const uint32_t own = firstOutput + lane / 4;
+        const float bias[2] = {p.bias != nullptr && own < p.outputs ? p.bias[own] : 0.0f, p.bias != nullptr && own + 8 < p.outputs ? p.bias[own + 8] : 0.0f};
+#pragma unroll
+        for (int chunk = 0; chunk < kTokens / kAtOnce; ++chunk) {
+            __syncwarp();
+#pragma unroll
+            for (int n = 0; n < kAtOnce / 8; ++n) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    Y* const to = reinterpret_cast<Y*>(out + (n * 8 + lane % 4 * 2 + i % 2) * kPitch) + lane / 4 + i / 2 * 8;
+                    *to = fromFloat<Y>(__int_as_float(t[chunk * kAtOnce / 8 + n][i]) + bias[i / 2]);
+                }
+            }
+            __syncwarp();
+#pragma unroll
+            for (uint32_t i = 0; i < kAtOnce * kPiecesOfRow / 32; ++i) {
+                const uint32_t token = (i * 32 + lane) / kPiecesOfRow;
+                const uint32_t piece = lane % kPiecesOfRow;
+                const uint32_t row = firstRow + chunk * kAtOnce + token;
+                const uint32_t output = firstOutput + piece * kInPiece;
+                const Y* const from = reinterpret_cast<const Y*>(out + token * kPitch) + piece * kInPiece;
+                if (row >= p.rows || output >= p.outputs) {
+                    continue;
+                }
+                Y* const to = static_cast<Y*>(p.y) + row * p.yStride + output;
+                if (vectors && output + kInPiece <= p.outputs) {
+                    store16(reinterpret_cast<uint4*>(to), load16(reinterpret_cast<const uint4*>(from)));
+                } else {
+                    for (uint32_t e = 0; e < kInPiece && output + e < p.outputs; ++e) {
+                        to[e] = from[e];
+                    }
+                }
+            }
+        }
+    }
+};
+
+template <int kTokens, int kCluster>
+__global__ void __launch_bounds__(kThreads, 1) multiplyCodes(const __grid_constant__ CodesArguments a) {
+    using L = CodesLayout<kTokens>;
+    uint8_t* const shared = dynamicShared<uint8_t>();
+    Barrier* const full = reinterpret_cast<Barrier*>(shared + L::kBarriersAt);
+    Barrier* const empty = full + L::kStages;
+    prepareBarriers<kCluster>(full, empty, L::kStages);
+    if (threadIdx.x < 128) {
+        giveRegisters<40>();
+        if (threadIdx.x == 0) {
+            produceCodes<kTokens, kCluster>(a, shared, full, empty);
+        }
+    } else {
+        takeRegisters<232>();
+        CodesConsumer<kTokens, kCluster> consumer{a, shared, full, empty};
+        const uint32_t rank = kCluster == 1 ? 0 : clusterRank();
+        uint8_t* const out = shared + L::kOutAt + (threadIdx.x / 32 - 4) * (L::kOut / kWarps);
+        for (uint32_t tile = blockIdx.x / kCluster; tile < a.rowTiles * (a.columnTiles / kCluster); tile += gridDim.x / kCluster) {
+            const TilePlace place = placeOfOutputs<kCluster>(a, tile, rank);
+            const uint32_t firstRow = place.row * kTokens;
+            const uint32_t firstOutput = place.column * kRows + consumer.outputInTile;
+            int t[kTokens / 8][4];
+#pragma unroll
+            for (auto& each : t) {
+                each[0] = each[1] = each[2] = each[3] = 0;
+            }
+            consumer.codes(t);
+            consumer.scale(t, firstOutput + consumer.lane / 4, firstRow);
+            consumer.panel(t);
+            if (a.p.yBf16) {
+                consumer.template store<Bf16>(t, out, firstOutput, firstRow);
+            } else {
+                consumer.template store<float>(t, out, firstOutput, firstRow);
+            }
+        }
+    }
+    together<kCluster>();  // another block may still write here, or arrive
+}
+
+}  // namespace quantscope::cuda::hopper
