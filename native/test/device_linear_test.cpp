@@ -95,6 +95,7 @@ const IntegerCase kCases[] = {
     {"CodebookInWideTiles", kBook4, kBook4, 200, 400, 160, true},
     {"W4A8OverSeveralTiles", integers(4), integers(8), 300, 400, 96, false},
     {"W4A4InGroupsOverSeveralTiles", integers(4, 128), integers(4, 128), 130, 300, 640, true},
+    {"W4A4InLongGroups", integers(4, 384), integers(4, 768), 5, 150, 768, true},
     {"W8A8InLongGroups", integers(8, 896), integers(8, 1792), 3, 20, 1792, true},
     {"OneOfEach", integers(8), integers(8), 1, 1, 1, true},
     {"NoRows", integers(4, 64), integers(4, 64), 0, 12, 64, true},

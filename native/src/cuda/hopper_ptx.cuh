@@ -128,9 +128,9 @@ template <int kColumns>
 __device__ void multiplyTiles(int (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add);    ///< signed bytes
 template <int kColumns>
 __device__ void multiplyTiles(float (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add);  ///< bfloat16
-/// D += A Bᵀ of signed bytes, A in registers: 32 bytes of each row as mma has them.
+/// The same of signed bytes, A in registers: 32 bytes of each row as mma has them.
 template <int kColumns>
-__device__ void multiplyRegisters(int (&d)[kColumns / 8][4], const uint32_t (&a)[4], uint64_t b);
+__device__ void multiplyRegisters(int (&d)[kColumns / 8][4], const uint32_t (&a)[4], uint64_t b, bool add);
 template <int kColumns>
 __device__ void multiplyBf16Bits(int (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add); ///< bfloat16, d the bits of floats
 
@@ -161,15 +161,15 @@ QUANTSCOPE_EACH_TYPE(128, QUANTSCOPE_D0 ", " QUANTSCOPE_D32, QUANTSCOPE_BIND16, 
 QUANTSCOPE_EACH_TYPE(192, QUANTSCOPE_D0 ", " QUANTSCOPE_D32 ", " QUANTSCOPE_D64, QUANTSCOPE_BIND24, 96, 97, 98)
 QUANTSCOPE_EACH_TYPE(256, QUANTSCOPE_D0 ", " QUANTSCOPE_D32 ", " QUANTSCOPE_D64 ", " QUANTSCOPE_D96, QUANTSCOPE_BIND32, 128, 129, 130)
 #undef QUANTSCOPE_EACH_TYPE
-#define QUANTSCOPE_MULTIPLY_REGISTERS(columns, registers, bind, a0, a1, a2, a3, b_)                                                             \
+#define QUANTSCOPE_MULTIPLY_REGISTERS(columns, registers, bind, a0, a1, a2, a3, b_, add_)                                                           \
     template <>                                                                                                                                 \
-    __device__ inline void multiplyRegisters<columns>(int(&d)[columns / 8][4], const uint32_t(&a)[4], uint64_t b) {                             \
-        asm volatile("wgmma.mma_async.sync.aligned.m64n" #columns "k32.s32.s8.s8 {" registers "}, {%" #a0 ", %" #a1 ", %" #a2 ", %" #a3 "}, %" #b_ \
-                     ", 1;"                                                                                                                     \
-                     : bind("+r", d, 0) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                                  \
+    __device__ inline void multiplyRegisters<columns>(int(&d)[columns / 8][4], const uint32_t(&a)[4], uint64_t b, bool add) {                   \
+        asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #add_ ", 0;\nwgmma.mma_async.sync.aligned.m64n" #columns "k32.s32.s8.s8 {" registers  \
+                     "}, {%" #a0 ", %" #a1 ", %" #a2 ", %" #a3 "}, %" #b_ ", p;\n}"                                                              \
+                     : bind("+r", d, 0) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(add)));                       \
     }
-QUANTSCOPE_MULTIPLY_REGISTERS(128, QUANTSCOPE_D0 ", " QUANTSCOPE_D32, QUANTSCOPE_BIND16, 64, 65, 66, 67, 68)
-QUANTSCOPE_MULTIPLY_REGISTERS(256, QUANTSCOPE_D0 ", " QUANTSCOPE_D32 ", " QUANTSCOPE_D64 ", " QUANTSCOPE_D96, QUANTSCOPE_BIND32, 128, 129, 130, 131, 132)
+QUANTSCOPE_MULTIPLY_REGISTERS(128, QUANTSCOPE_D0 ", " QUANTSCOPE_D32, QUANTSCOPE_BIND16, 64, 65, 66, 67, 68, 69)
+QUANTSCOPE_MULTIPLY_REGISTERS(256, QUANTSCOPE_D0 ", " QUANTSCOPE_D32 ", " QUANTSCOPE_D64 ", " QUANTSCOPE_D96, QUANTSCOPE_BIND32, 128, 129, 130, 131, 132, 133)
 #undef QUANTSCOPE_MULTIPLY_REGISTERS
 #undef QUANTSCOPE_MULTIPLY_TILES
 

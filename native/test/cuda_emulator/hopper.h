@@ -93,7 +93,7 @@ struct Lane {
     unsigned char (*rows)[32];
 };
 template <int kTiles>
-void multiplyRegisters(int (&d)[kTiles][4], const uint32_t (&a)[4], uint64_t b, const Place& where) {
+void multiplyRegisters(int (&d)[kTiles][4], const uint32_t (&a)[4], uint64_t b, bool add, const Place& where) {
     multiplyLater(d, [&a, where](unsigned char (&rows)[2][32]) {
         Lane mine{a, rows};
         warpTogether(0xffffffffu, "wgmma", &mine, [](void* const* lanes, uint32_t) {
@@ -107,7 +107,7 @@ void multiplyRegisters(int (&d)[kTiles][4], const uint32_t (&a)[4], uint64_t b, 
                 }
             }
         }, where);
-    }, b, true, where);
+    }, b, add, where);
 }
 
 }  // namespace emulator
@@ -147,8 +147,8 @@ void multiplyTiles(D (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add, QU
     emulator::multiplyTiles(d, a, b, add, where);
 }
 template <int kColumns>
-void multiplyRegisters(int (&d)[kColumns / 8][4], const uint32_t (&a)[4], uint64_t b, QUANTSCOPE_WHERE) {
-    emulator::multiplyRegisters(d, a, b, where);
+void multiplyRegisters(int (&d)[kColumns / 8][4], const uint32_t (&a)[4], uint64_t b, bool add, QUANTSCOPE_WHERE) {
+    emulator::multiplyRegisters(d, a, b, add, where);
 }
 template <int kColumns>
 void multiplyBf16Bits(int (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add, QUANTSCOPE_WHERE) {

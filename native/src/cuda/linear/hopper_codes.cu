@@ -7,7 +7,7 @@ namespace quantscope::cuda {
 
 namespace {
 
-template <int kTokens, int kCluster>
+template <int kTokens, bool kGrouped, int kCluster>
 cudaError_t start(const ProductArguments& p, const uint4& levels, int multiprocessors, cudaStream_t stream) {
     hopper::CodesArguments a{};
     a.p = p;
@@ -30,14 +30,15 @@ cudaError_t start(const ProductArguments& p, const uint4& levels, int multiproce
         return error;
     }
     const unsigned blocks = std::min(a.rowTiles * a.columnTiles, static_cast<unsigned>(multiprocessors) / kCluster * kCluster);
-    return launchCluster(hopper::multiplyCodes<kTokens, kCluster>, kCluster, blocks, hopper::kThreads, hopper::CodesLayout<kTokens>::kShared, stream, a);
+    return launchCluster(hopper::multiplyCodes<kTokens, kGrouped, kCluster>, kCluster, blocks, hopper::kThreads,
+                         hopper::CodesLayout<kTokens, kGrouped>::kShared, stream, a);
 }
 
 /// Pairs of blocks where there are tiles of outputs for both.
-template <int kTokens>
+template <int kTokens, bool kGrouped>
 cudaError_t start(const ProductArguments& p, const uint4& levels, int multiprocessors, cudaStream_t stream) {
-    return p.outputs > hopper::kRows && multiprocessors > 1 ? start<kTokens, 2>(p, levels, multiprocessors, stream)
-                                                            : start<kTokens, 1>(p, levels, multiprocessors, stream);
+    return p.outputs > hopper::kRows && multiprocessors > 1 ? start<kTokens, kGrouped, 2>(p, levels, multiprocessors, stream)
+                                                            : start<kTokens, kGrouped, 1>(p, levels, multiprocessors, stream);
 }
 
 }  // namespace
@@ -46,11 +47,15 @@ cudaError_t launchHopperCodes(const ProductArguments& p, const uint4& levels, in
     if (p.rows == 0 || p.outputs == 0) {
         return cudaSuccess;
     }
+    if (p.groups > 1) {
+        return start<128, true>(p, levels, multiprocessors, stream);
+    }
     // What every multiprocessor goes through: wide tiles read less for each product, by about as much as narrow ones cost here.
     const auto time = [&](size_t tokens, double cost) {
         return divideUp(divideUp(p.rows, tokens) * divideUp(p.outputs, hopper::kRows), static_cast<size_t>(multiprocessors)) * cost;
     };
-    return time(256, 1.0) <= time(128, 0.5 / 0.85) ? start<256>(p, levels, multiprocessors, stream) : start<128>(p, levels, multiprocessors, stream);
+    return time(256, 1.0) <= time(128, 0.5 / 0.85) ? start<256, false>(p, levels, multiprocessors, stream)
+                                                  : start<128, false>(p, levels, multiprocessors, stream);
 }
 
 }  // namespace quantscope::cuda

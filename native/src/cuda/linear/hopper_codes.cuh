@@ -1,8 +1,9 @@
-// The product of hopper.cuh for weights of 4 bits with one scale for a row, which stay codes until they are in registers.
+// The product of hopper.cuh for weights of 4 bits, which stay codes until they are in registers.
 //
 // yᵀ = W xᵀ: products of warpgroups take their first operand from registers, where three byte permutes for each 4 codes find the integers they stand for,
 // whatever those are. So W is read as it is packed, half of what bytes are, and never written again. A block takes 128 outputs of kTokens rows of x; the
-// two blocks of a cluster share these rows. Within 32 inputs a lane has the codes of 8 neighbours at once, so those of x are ordered as kPermuted says.
+// two blocks of a cluster share these rows. Within 32 inputs a lane has the codes of 8 neighbours at once: bytes of x come in halves (ByteOrder).
+// In groups one warpgroup makes floats of its sums while the other one multiplies.
 #pragma once
 
 #include "cuda/linear/hopper.cuh"
@@ -21,16 +22,18 @@ struct CodesArguments {
     ProductArguments p;
 };
 
-template <int kTokens>
+template <int kTokens, bool kGrouped>
 struct CodesLayout {
     static constexpr int kX = kRows * kStep;            ///< in a stage; of codes of W only the first half of what is before is used
-    static constexpr int kStage = kX + kTokens * kStep;
+    static constexpr int kScales = kX + kTokens * kStep;  ///< of up to two groups that end here: [kTokens] of x, [kRows] of W
+    static constexpr int kEach = (kTokens + kRows) * 4;
+    static constexpr int kStage = kScales + (kGrouped ? 2 * kEach : 0);
     static constexpr int kOut = kWarps * 64 * 48;       ///< 64 tokens of 16 outputs of bfloat16, or 32 of floats, each some bytes apart from the next
-    static constexpr int kStages = kTokens == 256 ? 4 : 6;
+    static constexpr int kStages = kTokens == 256 ? 4 : kGrouped ? 5 : 6;
     static constexpr int kOutAt = kStages * kStage;
     static constexpr int kBarriersAt = kOutAt + kOut;
     static constexpr int kShared = kBarriersAt + 2 * kStages * 8;
-    static_assert(kShared <= 232448);
+    static_assert(kStage % 1024 == 0 && kShared <= 232448);
 };
 
 /// Tiles of outputs in the place of tiles of rows: the blocks of a cluster take neighbouring ones.
@@ -44,9 +47,29 @@ __device__ inline TilePlace placeOfOutputs(const CodesArguments& a, uint32_t til
     return {band * kHigh + within % high, within / high * kCluster + rank};
 }
 
-template <int kTokens, int kCluster>
+/// Requests the scales of groups that end in the stage whose inputs begin at `begin`, or only counts their bytes.
+template <int kTokens, bool kRequest>
+__device__ inline uint32_t scalesOfStage(const CodesArguments& a, uint32_t begin, uint32_t firstRow, uint32_t firstOutput, uint8_t* scales, Barrier* arrived) {
+    const ProductArguments& p = a.p;
+    const uint32_t end = min(begin + kStep, a.bytes[0]);
+    uint32_t bytes = 0;
+    for (uint32_t group = begin / p.groupLength; (group + 1) * p.groupLength <= end; ++group) {
+        const uint32_t ofX = scaleBytes<kTokens>(firstRow, p.xScaleStride), ofW = scaleBytes<kRows>(firstOutput, p.wScaleStride);
+        if constexpr (kRequest) {
+            copyBulk(scales, p.xScales + group * p.xScaleStride + firstRow, ofX, arrived);
+            if (ofW > 0) {
+                copyBulk(scales + kTokens * 4, p.wScales + group * p.wScaleStride + firstOutput, ofW, arrived);
+            }
+            scales += (kTokens + kRows) * 4;
+        }
+        bytes += ofX + ofW;
+    }
+    return bytes;
+}
+
+template <int kTokens, bool kGrouped, int kCluster>
 __device__ inline void produceCodes(const CodesArguments& a, uint8_t* shared, Barrier* full, Barrier* empty) {
-    using L = CodesLayout<kTokens>;
+    using L = CodesLayout<kTokens, kGrouped>;
     constexpr uint32_t kShare = kTokens / kCluster;
     const uint32_t rank = kCluster == 1 ? 0 : clusterRank();
     Turn<L::kStages> turn;
@@ -58,7 +81,12 @@ __device__ inline void produceCodes(const CodesArguments& a, uint8_t* shared, Ba
                 uint8_t* const stage = shared + turn.stage * L::kStage;
                 Barrier* const arrived = full + turn.stage;
                 awaitBarrier(empty + turn.stage, turn.parity ^ 1);
-                arriveExpecting(arrived, kTokens * kStep + kRows * (segment == 0 ? kStep / 2 : kStep));
+                const bool scaled = kGrouped && segment == 0;
+                const uint32_t scales = scaled ? scalesOfStage<kTokens, false>(a, begin, place.row * kTokens, place.column * kRows, nullptr, nullptr) : 0;
+                arriveExpecting(arrived, kTokens * kStep + kRows * (segment == 0 ? kStep / 2 : kStep) + scales);
+                if (scaled) {
+                    scalesOfStage<kTokens, true>(a, begin, place.row * kTokens, place.column * kRows, stage + L::kScales, arrived);
+                }
                 copyTile(stage, a.w[segment], arrived, segment == 0 ? begin / 2 : begin, place.column * kRows);
                 if constexpr (kCluster == 1) {
                     copyTile(stage + L::kX, a.x[segment], arrived, begin, place.row * kTokens);
@@ -72,9 +100,9 @@ __device__ inline void produceCodes(const CodesArguments& a, uint8_t* shared, Ba
 }
 
 /// One of the two warpgroups that multiply. t[n][i] is output lane / 4 + 8 (i / 2) of the warp's 16 and token 8 n + 2 (lane % 4) + i % 2.
-template <int kTokens, int kCluster>
+template <int kTokens, bool kGrouped, int kCluster>
 struct CodesConsumer {
-    using L = CodesLayout<kTokens>;
+    using L = CodesLayout<kTokens, kGrouped>;
     static constexpr int kTiles = kTokens / 8;
     const CodesArguments& a;
     uint8_t* shared;
@@ -115,7 +143,7 @@ struct CodesConsumer {
         beginProducts();
 #pragma unroll
         for (int piece = 0; piece < kPieces; ++piece) {
-            multiplyRegisters<kTokens>(t, now[piece], x + piece * (kPiece / 16));
+            multiplyRegisters<kTokens>(t, now[piece], x + piece * (kPiece / 16), true);
         }
         commitProducts();
         turn.next();
@@ -138,6 +166,66 @@ struct CodesConsumer {
             step(t, even, odd, at + 1 < steps);
             if (at + 1 < steps) {
                 step(t, odd, even, at + 2 < steps);
+            }
+        }
+    }
+
+    /// A group's sums to floats: `scales` are those of its tokens and outputs.
+    __device__ void finish(int (&sums)[kTiles][4], const int (&t)[kTiles][4], const float* scales) const {
+        const float* const ofOutputs = scales + kTokens + outputInTile + lane / 4;
+        const float ofOutput[2] = {ofOutputs[0], ofOutputs[8]};
+#pragma unroll
+        for (int n = 0; n < kTiles; ++n) {
+            const float2 ofRow = *reinterpret_cast<const float2*>(scales + n * 8 + lane % 4 * 2);
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const float scale = (i % 2 == 0 ? ofRow.x : ofRow.y) * ofOutput[i / 2];
+                sums[n][i] = __float_as_int(fmaf(__int2float_rn(t[n][i]), scale, __int_as_float(sums[n][i])));
+            }
+        }
+    }
+
+    /// One stage of groups of 64 inputs, two of them, or of a part of a group of a multiple of 128.
+    template <bool kHalves>
+    __device__ void groupStep(int (&sums)[kTiles][4], int (&t)[kTiles][4], uint32_t (&now)[kPieces][4], uint32_t (&next)[kPieces][4], uint32_t begin) {
+        constexpr int kParts = kHalves ? 2 : 1;
+        const uint64_t x = describeTile(stage() + L::kX);
+        const float* const scales = reinterpret_cast<const float*>(stage() + L::kScales);
+        Barrier* const left = empty + turn.stage;
+        const uint32_t end = min(begin + kStep, a.bytes[0]);
+#pragma unroll
+        for (int part = 0; part < kParts; ++part) {
+            beginProducts();
+#pragma unroll
+            for (int piece = part * kPieces / kParts; piece < (part + 1) * kPieces / kParts; ++piece) {
+                const bool add = piece > part * kPieces / kParts || (!kHalves && begin % a.p.groupLength != 0);
+                multiplyRegisters<kTokens>(t, now[piece], x + piece * (kPiece / 16), add);
+            }
+            commitProducts();
+            if (part == kParts - 1) {
+                turn.next();
+                if (end < a.bytes[0]) {
+                    take(next);
+                }
+            }
+            waitProducts<0>();
+            if (kHalves ? begin + part * (kStep / 2) < a.bytes[0] : end % a.p.groupLength == 0) {
+                finish(sums, t, scales + part * (kTokens + kRows));
+            }
+        }
+        release<kCluster>(left);
+    }
+
+    template <bool kHalves>
+    __device__ void groups(int (&sums)[kTiles][4]) {
+        int t[kTiles][4];
+        uint32_t even[kPieces][4], odd[kPieces][4];
+        take(even);
+#pragma unroll 1
+        for (uint32_t begin = 0; begin < a.bytes[0]; begin += 2 * kStep) {
+            groupStep<kHalves>(sums, t, even, odd, begin);
+            if (begin + kStep < a.bytes[0]) {
+                groupStep<kHalves>(sums, t, odd, even, begin + kStep);
             }
         }
     }
@@ -221,9 +309,9 @@ struct CodesConsumer {
     }
 };
 
-template <int kTokens, int kCluster>
+template <int kTokens, bool kGrouped, int kCluster>
 __global__ void __launch_bounds__(kThreads, 1) multiplyCodes(const __grid_constant__ CodesArguments a) {
-    using L = CodesLayout<kTokens>;
+    using L = CodesLayout<kTokens, kGrouped>;
     uint8_t* const shared = dynamicShared<uint8_t>();
     Barrier* const full = reinterpret_cast<Barrier*>(shared + L::kBarriersAt);
     Barrier* const empty = full + L::kStages;
@@ -231,11 +319,11 @@ __global__ void __launch_bounds__(kThreads, 1) multiplyCodes(const __grid_consta
     if (threadIdx.x < 128) {
         giveRegisters<40>();
         if (threadIdx.x == 0) {
-            produceCodes<kTokens, kCluster>(a, shared, full, empty);
+            produceCodes<kTokens, kGrouped, kCluster>(a, shared, full, empty);
         }
     } else {
         takeRegisters<232>();
-        CodesConsumer<kTokens, kCluster> consumer{a, shared, full, empty};
+        CodesConsumer<kTokens, kGrouped, kCluster> consumer{a, shared, full, empty};
         const uint32_t rank = kCluster == 1 ? 0 : clusterRank();
         uint8_t* const out = shared + L::kOutAt + (threadIdx.x / 32 - 4) * (L::kOut / kWarps);
         for (uint32_t tile = blockIdx.x / kCluster; tile < a.rowTiles * (a.columnTiles / kCluster); tile += gridDim.x / kCluster) {
@@ -247,8 +335,14 @@ __global__ void __launch_bounds__(kThreads, 1) multiplyCodes(const __grid_consta
             for (auto& each : t) {
                 each[0] = each[1] = each[2] = each[3] = 0;
             }
-            consumer.codes(t);
-            consumer.scale(t, firstOutput + consumer.lane / 4, firstRow);
+            if constexpr (!kGrouped) {
+                consumer.codes(t);
+                consumer.scale(t, firstOutput + consumer.lane / 4, firstRow);
+            } else if (a.p.groupLength == kStep / 2) {
+                consumer.template groups<true>(t);
+            } else {
+                consumer.template groups<false>(t);
+            }
             consumer.panel(t);
             if (a.p.yBf16) {
                 consumer.template store<Bf16>(t, out, firstOutput, firstRow);

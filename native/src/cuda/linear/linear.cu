@@ -35,11 +35,11 @@ Status weightBytes(const LinearShape* shape, uint64_t* bytes) {
 }
 
 /// A product's plan on this device. Products of warpgroups read signed bytes from shared memory: codes of fewer bits and those that count from -128 are
-/// expanded before, but for those of weights of 4 bits without groups.
+/// expanded before, but for those of weights of 4 bits.
 Status plannedOn(const Context* context, const LinearShape* shape, LinearPlan& plan) {
     const Status status = planned(shape, plan);
     if (status == Status::Ok && context->warpgroups && plan.arithmetic == Arithmetic::Integers && !plan.offsets) {
-        plan.unpacksCodes = shape->weights.bits == 4 && plan.groups == 1;
+        plan.unpacksCodes = shape->weights.bits == 4 && (plan.groups == 1 || takesGroups(plan.group));
         plan.expandWeights = !plan.unpacksCodes && (plan.expandWeights || plan.nibbles);
         plan.expandActivations = true;
         plan.padded = plan.nibbles ? plan.group : plan.padded;  // a multiple of 64
