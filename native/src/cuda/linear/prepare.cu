@@ -60,6 +60,24 @@ __global__ void expandNibbles(PackedRows from, uint4 tables, ByteOrder order, in
     }
 }
 
+/// Codes of 2 bits without filling: a thread makes 32 bytes of 8.
+__global__ void expandPairs(PackedRows from, uint32_t table, ByteOrder order, int8_t* to) {
+    const uint32_t pieces = from.width / 32;
+    const uint32_t piece = blockIdx.x * kThreads + threadIdx.x;
+    if (piece >= pieces) {
+        return;
+    }
+    for (uint32_t row = blockIdx.y; row < from.rows; row += gridDim.y) {
+        const uint2 codes = reinterpret_cast<const uint2*>(from.at + row * from.pitch)[piece];
+        const uint2 a = levelsOfPairs(codes.x & 0xFFFF, table), b = levelsOfPairs(codes.x >> 16, table);
+        const uint2 c = levelsOfPairs(codes.y & 0xFFFF, table), d = levelsOfPairs(codes.y >> 16, table);
+        uint4* const target = reinterpret_cast<uint4*>(to + (static_cast<uint64_t>(row) * pieces + piece) * 32);
+        const bool asTheyAre = order == ByteOrder::AsTheyAre;
+        store16(target, asTheyAre ? make_uint4(a.x, a.y, b.x, b.y) : make_uint4(a.x, b.x, c.x, d.x));
+        store16(target + 1, asTheyAre ? make_uint4(c.x, c.y, d.x, d.y) : make_uint4(a.y, b.y, c.y, d.y));
+    }
+}
+
 /// Codes of 8 bits that count from -128, without filling: a thread makes 32 bytes of as many.
 __global__ void expandBytes(PackedRows from, ByteOrder order, int8_t* to) {
     const uint32_t pieces = from.width / 32;
@@ -152,6 +170,32 @@ __global__ void decodeRows(PackedRows from, uint32_t group, const __grid_constan
     }
 }
 
+/// The same of codes of 4 bits whose groups are multiples of 8: a thread makes 16 bytes of 4.
+__global__ void decodeNibbles(PackedRows from, uint32_t group, const __grid_constant__ FloatLevels levels, const float* scales, const int32_t* offsets,
+                              uint32_t scaleStride, uint16_t* to, uint64_t toStride) {
+    QUANTSCOPE_SHARED(float, table, [16]);
+    if (threadIdx.x < 16) {
+        table[threadIdx.x] = levels.at[threadIdx.x];
+    }
+    __syncthreads();
+    const uint32_t piece = blockIdx.x * kThreads + threadIdx.x;
+    if (piece >= from.width / 8) {
+        return;
+    }
+    const uint64_t ofGroup = static_cast<uint64_t>(piece * 8 / group) * scaleStride;
+    for (uint32_t row = blockIdx.y; row < from.rows; row += gridDim.y) {
+        const uint32_t codes = reinterpret_cast<const uint32_t*>(from.at + row * from.pitch)[piece];
+        const float scale = scales[ofGroup + row];
+        const float offset = offsets == nullptr ? 0.0f : static_cast<float>(offsets[ofGroup + row]);
+        uint32_t words[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            words[i] = bf16PairOf(scale * (table[codes >> (8 * i) & 15] + offset), scale * (table[codes >> (8 * i + 4) & 15] + offset));
+        }
+        store16(reinterpret_cast<uint4*>(to + row * toStride) + piece, make_uint4(words[0], words[1], words[2], words[3]));
+    }
+}
+
 /// A block for every kThreads of `across`, and rows.
 dim3 gridOf(uint64_t across, uint32_t rows) { return dim3(divideUp(across, kThreads), rows < 4096 ? rows : 4096); }
 
@@ -176,6 +220,9 @@ cudaError_t expandCodes(const PackedRows& from, uint32_t group, uint32_t padded,
     }
     if (countsFrom128 && inPieces) {
         return launch(expandBytes, gridOf(from.width / 32, from.rows), kThreads, 0, stream, from, order, to);
+    }
+    if (from.bits == 2 && inPieces) {
+        return launch(expandPairs, gridOf(from.width / 32, from.rows), kThreads, 0, stream, from, tablesOf(levels).x, order, to);
     }
     if (from.bits == 4 && inPieces) {
         return launch(expandNibbles, gridOf(from.width / 32, from.rows), kThreads, 0, stream, from, tablesOf(levels), order, to);
@@ -210,6 +257,10 @@ cudaError_t decodeToBf16(const PackedRows& from, uint32_t group, const FloatLeve
                          uint16_t* to, uint64_t toStride, cudaStream_t stream) {
     if (from.rows == 0 || from.width == 0) {
         return cudaSuccess;
+    }
+    const bool aligned = from.pitch % 4 == 0 && toStride % 8 == 0 && (reinterpret_cast<uintptr_t>(from.at) | reinterpret_cast<uintptr_t>(to)) % 16 == 0;
+    if (from.bits == 4 && from.width % 8 == 0 && group % 8 == 0 && aligned) {
+        return launch(decodeNibbles, gridOf(from.width / 8, from.rows), kThreads, 0, stream, from, group, levels, scales, offsets, scaleStride, to, toStride);
     }
     return launch(decodeRows, gridOf(from.width, from.rows), kThreads, 0, stream, from, group, levels, scales, offsets, scaleStride, to, toStride);
 }
