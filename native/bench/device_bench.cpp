@@ -16,6 +16,7 @@
 #include "device_attention.h"
 #include "device_forward.h"
 #include "device_linears.h"
+#include "device_ops.h"
 #include "selection.h"
 #include "quantizer/codebook.h"
 #include "rotation/rpbh.h"
@@ -161,6 +162,7 @@ int main(int count, char** arguments) {
         rotateAndQuantize(device, copyRate, bytes, turns);
         weightDiagnostics(device, copyRate, bytes / 2, turns);  // more than the caches of large devices hold
         const bench::Best bestOf = [&](const std::function<void()>& work) { return best(*device, turns, emulated ? 1 : 5, work); };
+        bench::ops(device, emulated, copyRate, bestOf, line);
         const bench::Bf16Rate products = bench::linears(device, emulated, bestOf, line);
         bench::attention(device, emulated, products, bestOf, line);
         bench::forward(device, emulated, line);
