@@ -376,8 +376,8 @@ Status startFor(Context* context, RotateArguments a) {
 }
 
 uint64_t maxWidth(Context* context) {
-    // One padded row and the scratch of one bundle.
-    const auto most = static_cast<uint64_t>(context->description.sharedBytes) - 1024;
+    // One padded row and what kernels have beside it, those of statistics too.
+    const auto most = static_cast<uint64_t>(context->description.sharedBytes) - kBesideRow;
     return most / (kChunkPitch * sizeof(float)) * kChunk;
 }
 

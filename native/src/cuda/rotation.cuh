@@ -17,6 +17,9 @@ __host__ __device__ constexpr uint32_t padded(uint32_t i) { return i + i / kChun
 /// Floats of one row in shared memory.
 __host__ __device__ constexpr uint32_t paddedWidth(uint32_t width) { return (width + kChunk - 1) / kChunk * kChunkPitch; }
 
+/// Bytes of shared memory that kernels need beside the one row that has to fit.
+inline constexpr uint32_t kBesideRow = 2304;
+
 /// kRows values of one column.
 template <class T, int kRows>
 struct alignas(sizeof(T) * kRows) Column {
@@ -265,20 +268,23 @@ __device__ inline void loadRows(const Rows<T, kRows>& rows, Column<T, kRows>* st
         sums[r].exponent = exponentFor(largest[r]);
         rescaled |= sums[r].exponent != 0 ? 1 : 0;
     }
-    if (__syncthreads_or(rescaled) != 0) {  // rare: once more, with values that squares can bear
+    for (int r = 0; r < kRows; ++r) {
+        sums[r].squares = squares[r];
+    }
+    if (__syncthreads_or(rescaled) != 0) {  // rare: once more, with values that squares can bear. Rows beside them keep their sums
         for (int r = 0; r < kRows; ++r) {
             const float factor = ldexpf(1.0f, -sums[r].exponent);
             squares[r] = 0;
-            for (uint32_t i = threadIdx.x; rows.x[r] != nullptr && i < rows.width; i += blockDim.x) {
+            for (uint32_t i = threadIdx.x; sums[r].exponent != 0 && i < rows.width; i += blockDim.x) {
                 const float value = toFloat(rows.x[r][i]) * factor;
                 squares[r] += value * value;
             }
         }
         reduce();
         __syncthreads();  // scratch is free again
-    }
-    for (int r = 0; r < kRows; ++r) {
-        sums[r].squares = squares[r];
+        for (int r = 0; r < kRows; ++r) {
+            sums[r].squares = sums[r].exponent != 0 ? squares[r] : sums[r].squares;
+        }
     }
 }
 

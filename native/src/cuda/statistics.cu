@@ -1,210 +1,382 @@
-// Weight diagnostics: both marginals of every row and the codebook's error, in one reading of x. A block takes one row at a time for each threadIdx.y.
-//
-// Histograms have some 24,000 cells, too many for shared memory beside the rows: counts go to global memory by atomic additions, which integers bear in
-// any order. Everything else is added up within a row, in an order that does not depend on the device, and stays apart by row until the host adds it up.
+// Weight diagnostics: both marginals of every row and the codebook's error. One kernel measures rows as they are, the next one rotates them, so that each
+// has one histogram in shared memory, of some 24,000 cells. Blocks stay: each one takes its share of the rows, and adds its histogram to the counts in the
+// end. Integers bear that in any order; everything else is added up within a row, in an order that does not depend on the device, and stays apart by row
+// until the host adds it up. Rows of a block go in step, one for each threadIdx.y.
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "cuda/context.cuh"
 #include "cuda/rotation.cuh"
+#include "cuda/statistics.cuh"
 
 namespace quantscope::cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kSums = 11;  ///< of one thread that go through shared memory at the end
+constexpr int kPlainThreads = 512;    ///< of which two blocks fit a multiprocessor
+constexpr int kRotatedThreads = 640;
+constexpr int kSums = 8;              ///< of a thread that are added up over its row
+constexpr int kPlainScratch = 2 * kPlainThreads / kWarpLanes;  ///< floats of loadRows()
+
+__host__ __device__ constexpr uint32_t roundUp(uint32_t value, uint32_t to) { return (value + to - 1) / to * to; }
 
 struct StatisticsArguments {
     StatisticsRequest request;
+    double root;           ///< of the width
     uint32_t levels;       ///< log2 of the block
     uint32_t vectorsIn;
-    uint32_t stagedBytes;  ///< of a row; 0 reads x twice instead
+    uint32_t stagedBytes;  ///< of a row; 0 reads x while it is permuted
     uint32_t yFloats;
+    float unit;            ///< 1 / sqrt(block)
+    uint32_t firstCell;    ///< of the window
+    uint32_t windowCells;
+    float inner;
 };
 
-/// Sums of one thread over a marginal.
-struct Moments {
-    float power[4] = {};
-    float excess[2] = {};
-    float largest = 0;
-
-    __device__ void add(float u, const StatisticsRequest& request, uint32_t* counts) {
-        const float square = u * u;
-        power[0] += u;
-        power[1] += square;
-        power[2] = fmaf(square, u, power[2]);
-        power[3] = fmaf(square, square, power[3]);
-        largest = fmaxf(largest, fabsf(u));
-        excess[0] += fmaxf(-request.limit - u, 0.0f);
-        excess[1] += fmaxf(u - request.limit, 0.0f);
-        const float position = fminf(fmaxf(u * request.perUnit + request.shift, 0.0f), static_cast<float>(request.last));
-        atomicAdd(counts + static_cast<uint32_t>(position), 1u);
-    }
+/// What threads of a row share.
+struct RowScale {
+    float scale;
+    float ratio;
+    float factor;  ///< of the rotation
+    uint32_t measured;
 };
 
-/// (|u| - ratio * nearest level)^2.
-__device__ inline float squaredError(float u, float ratio, const StatisticsRequest& request) {
-    const float magnitude = fabsf(u);
-    uint32_t index = 0;
-    for (uint32_t step = request.levels / 2; step > 0; step /= 2) {
-        index += magnitude >= __ldg(request.thresholds + index + step - 1) ? step : 0;
+/// Dynamic shared memory.
+struct Shared {
+    LevelSearch& search;
+    RowScale* rows;           ///< [blockDim.y]
+    float (*sums)[kSums + 1];  ///< of each warp, with the greatest magnitude
+    uint32_t* cells;          ///< of the window; what a kernel needs for rows follows
+
+    __host__ __device__ static uint32_t bytes(uint32_t threads, uint32_t rows) {
+        const auto each = static_cast<uint32_t>(sizeof(float)) * (kSums + 1);
+        return roundUp(static_cast<uint32_t>(sizeof(LevelSearch) + rows * sizeof(RowScale)) + threads / kWarpLanes * each, 16);
     }
-    const float error = magnitude - ratio * __ldg(request.level + index);
-    return error * error;
+};
+static_assert(sizeof(LevelSearch) + sizeof(RowScale) + kRotatedThreads / kWarpLanes * 4 * (kSums + 1) <= kBesideRow);
+
+__device__ inline Shared sharedMemory() {
+    auto* const search = dynamicShared<LevelSearch>();
+    auto* const rows = reinterpret_cast<RowScale*>(search + 1);
+    auto* const cells = dynamicShared<unsigned char>() + Shared::bytes(blockDim.x * blockDim.y, blockDim.y);
+    return {*search, rows, reinterpret_cast<float(*)[kSums + 1]>(rows + blockDim.y), reinterpret_cast<uint32_t*>(cells)};
 }
 
-/// Adds `values` of all threads of a row up; the result is valid in thread 0 of the row. `scratch` holds kSums (blockDim.x / 32) doubles for each row.
-template <int kCount>
-__device__ inline void sumOverRow(double (&values)[kCount], double* scratch) {
+__device__ inline Window windowOf(const StatisticsArguments& a, uint32_t* counts, uint32_t* own) {
+    const StatisticsRequest& r = a.request;
+    return {counts, own, a.firstCell, a.windowCells, r.last, r.perUnit, r.shift, r.limit, a.inner};
+}
+
+/// The rows of this block.
+struct Share {
+    uint32_t begin;
+    uint32_t end;
+    __device__ explicit Share(uint64_t rows)
+        : begin(static_cast<uint32_t>(rows * blockIdx.x / gridDim.x)), end(static_cast<uint32_t>(rows * (blockIdx.x + 1) / gridDim.x)) {}
+};
+
+/// What a codebook makes of norms of x 2^-exponent: the rounded one over itself.
+__device__ inline float ratioOf(const StatisticsRequest& request, double norm, int exponent) {
+    const double trueNorm = ldexp(norm, exponent);
+    return static_cast<float>(roundToStored(request.stored, trueNorm) / trueNorm);
+}
+
+/// Sums of all threads of a row, valid in its thread 0. Called by all threads of the block.
+__device__ inline void sumOverRow(const Shared& shared, const float (&values)[kSums], float largest, double (&sums)[kSums], float& greatest) {
     const uint32_t warps = blockDim.x / kWarpLanes;
-    double* const mine = scratch + kCount * warps * threadIdx.y;
-    for (int i = 0; i < kCount; ++i) {
-        const double sum = warpSum(values[i]);
-        if (threadIdx.x % kWarpLanes == 0) {
-            mine[i * warps + threadIdx.x / kWarpLanes] = sum;
-        }
+    float(*const mine)[kSums + 1] = shared.sums + threadIdx.y * warps;
+    const uint32_t lane = threadIdx.x % kWarpLanes, warp = threadIdx.x / kWarpLanes;
+    const float sum = warpSums(values);
+    const float most = warpMax(largest);
+    if (lane % (kWarpLanes / kSums) == 0) {
+        mine[warp][lane / (kWarpLanes / kSums)] = sum;
+    }
+    if (lane == 0) {
+        mine[warp][kSums] = most;
     }
     __syncthreads();
     if (threadIdx.x == 0) {
-        for (int i = 0; i < kCount; ++i) {
-            values[i] = 0;
+        for (int i = 0; i < kSums; ++i) {
+            sums[i] = 0;
             for (uint32_t w = 0; w < warps; ++w) {
-                values[i] += mine[i * warps + w];
+                sums[i] += mine[w][i];
             }
         }
+        greatest = 0;
+        for (uint32_t w = 0; w < warps; ++w) {
+            greatest = fmaxf(greatest, mine[w][kSums]);
+        }
     }
-    __syncthreads();
 }
 
-__device__ inline float maxOverRow(float value, float* scratch) {
-    const uint32_t warps = blockDim.x / kWarpLanes;
-    float* const mine = scratch + warps * threadIdx.y;
-    const float greatest = warpMax(value);
-    if (threadIdx.x % kWarpLanes == 0) {
-        mine[threadIdx.x / kWarpLanes] = greatest;
-    }
-    __syncthreads();
-    float result = 0;
-    for (uint32_t w = 0; w < warps; ++w) {
-        result = fmaxf(result, mine[w]);
-    }
-    __syncthreads();
-    return result;
-}
-
+/// Values kBatch * batch.. of a row, zeros behind its end.
 template <class T>
-__global__ void __launch_bounds__(kThreads, 2) measureRows(const StatisticsArguments a) {
-    const StatisticsRequest& request = a.request;
-    unsigned char* const shared = dynamicShared<unsigned char>();
-    const uint32_t each = a.stagedBytes + a.yFloats * static_cast<uint32_t>(sizeof(float));
-    unsigned char* const own = shared + threadIdx.y * each;
-    auto* const scratch = reinterpret_cast<double*>(shared + blockDim.y * each);
-    const uint64_t row = uint64_t{blockIdx.x} * blockDim.y + threadIdx.y;
-    const bool here = row < request.rows;
+__device__ inline void loadBatch(const T* x, uint32_t width, uint32_t batch, bool vectors, float (&values)[kBatch]) {
+    constexpr int kVector = 16 / sizeof(T);
+    struct alignas(16) Vector {
+        T value[kVector];
+    };
+    const uint32_t first = batch * kBatch;
+    if (vectors && first + kBatch <= width) {
+#pragma unroll
+        for (int part = 0; part < kBatch / kVector; ++part) {
+            const Vector in = loadOnce16(reinterpret_cast<const Vector*>(x + first) + part);
+#pragma unroll
+            for (int e = 0; e < kVector; ++e) {
+                values[part * kVector + e] = toFloat(in.value[e]);
+            }
+        }
+    } else {
+#pragma unroll
+        for (int k = 0; k < kBatch; ++k) {
+            values[k] = first + k < width ? toFloat(x[first + k]) : 0.0f;
+        }
+    }
+}
 
-    Rows<T, 1> rows;
+/// Statistics of rows but for those behind the rotation.
+template <class T>
+__global__ void __launch_bounds__(kPlainThreads, 2) measurePlain(const __grid_constant__ StatisticsArguments a) {
+    QUANTSCOPE_SHARED(float, scratch, [kPlainScratch]);
+    const StatisticsRequest& request = a.request;
+    const Shared shared = sharedMemory();
+    const uint32_t thread = threadIdx.y * blockDim.x + threadIdx.x, threads = blockDim.y * blockDim.x;
+    const auto width = static_cast<uint32_t>(request.width);
+    const bool codebook = request.levels > 0 && request.errorAfter == 0;
+    Window window = windowOf(a, request.before, shared.cells);
+    window.clear(thread, threads);
+    if (codebook) {
+        shared.search.fill(request.levels, request.level, request.thresholds);
+    }
+    __syncthreads();
+    const Share share(request.rows);
+    for (uint32_t first = share.begin; first < share.end; first += blockDim.y) {
+        const uint32_t row = first + threadIdx.y;
+        const bool here = row < share.end;
+        Rows<T, 1> rows{};
+        rows.width = width;
+        rows.x[0] = here ? static_cast<const T*>(request.x) + row * request.xStride : nullptr;
+        RowSums sums[1];
+        loadRows(rows, static_cast<Column<T, 1>*>(nullptr), a.vectorsIn != 0, scratch, sums);
+        const bool finite = sums[0].largest < kInfinityBits;
+        const bool measured = here && finite && sums[0].largest > 0 && sums[0].squares > 0;
+        const double norm = measured ? sqrt(static_cast<double>(sums[0].squares)) : 1.0;
+        const auto scale = static_cast<float>(a.root / norm);
+        const float ratio = codebook ? ratioOf(request, norm, sums[0].exponent) : 1.0f;
+        const float down = ldexpf(1.0f, -sums[0].exponent);
+        if (here && threadIdx.x == 0) {
+            RowStatistics result{};
+            if (measured) {
+                result.squares = sums[0].squares;
+                result.peak = __uint_as_float(sums[0].largest) * down;
+                result.exponent = sums[0].exponent;
+            }
+            request.statistics[row] = result;
+        }
+
+        Tally tally;
+        float nonFinite = 0;
+#pragma unroll 1
+        for (uint32_t batch = threadIdx.x; measured && batch < divideUp(width, kBatch); batch += blockDim.x) {
+            float u[kBatch];
+            loadBatch(rows.x[0], width, batch, a.vectorsIn != 0, u);
+#pragma unroll
+            for (int k = 0; k < kBatch; ++k) {
+                u[k] = u[k] * down * scale;
+            }
+            tally.add(u, min(width - batch * kBatch, static_cast<uint32_t>(kBatch)), window, codebook ? &shared.search : nullptr, ratio);
+        }
+#pragma unroll 1
+        for (uint32_t i = threadIdx.x; here && !finite && i < width; i += blockDim.x) {
+            nonFinite += (__float_as_uint(toFloat(rows.x[0][i])) & 0x7FFFFFFFu) >= kInfinityBits ? 1.0f : 0.0f;
+        }
+
+        const float own[kSums] = {tally.power[0], tally.power[1], tally.power[2], tally.power[3], tally.below, tally.above, tally.errors, nonFinite};
+        double all[kSums];
+        float greatest;
+        sumOverRow(shared, own, tally.largest, all, greatest);
+        if (here && threadIdx.x == 0) {
+            RowStatistics& result = request.statistics[row];
+            for (int i = 0; i < 4; ++i) {
+                result.before[i] = all[i];
+            }
+            result.excess[0] = all[4];
+            result.excess[1] = all[5];
+            result.errors = all[6];
+            result.nonFinite = static_cast<uint32_t>(all[7]);
+            result.largest[0] = greatest;
+        }
+    }
+    window.flush(thread, threads);
+}
+
+/// Requests a row for shared memory; what other threads asked for is there after a barrier that follows waitCopies().
+template <class T>
+__device__ inline void requestRow(const T* x, Column<T, 1>* staged, uint32_t width, bool vectors) {
+    constexpr uint32_t kVector = 16 / sizeof(T);
+    const uint32_t whole = vectors ? width / kVector * kVector : 0;
+    for (uint32_t i = threadIdx.x * kVector; i < whole; i += blockDim.x * kVector) {
+        copyAsync16(staged + i, x + i);
+    }
+    for (uint32_t i = whole + threadIdx.x; i < width; i += blockDim.x) {
+        staged[i].row[0] = x[i];
+    }
+}
+
+/// Adds to what measurePlain() found what is behind the rotation.
+template <class T>
+__global__ void __launch_bounds__(kRotatedThreads) measureRotated(const __grid_constant__ StatisticsArguments a) {
+    const StatisticsRequest& request = a.request;
+    const Shared shared = sharedMemory();
+    const uint32_t thread = threadIdx.y * blockDim.x + threadIdx.x, threads = blockDim.y * blockDim.x;
+    const bool codebook = request.levels > 0 && request.errorAfter != 0;
+    Window window = windowOf(a, request.after, shared.cells);
+    window.clear(thread, threads);
+    if (codebook) {
+        shared.search.fill(request.levels, request.level, request.thresholds);
+    }
+    unsigned char* const own = reinterpret_cast<unsigned char*>(window.own + roundUp(a.windowCells, 4)) +
+                               threadIdx.y * (a.stagedBytes + a.yFloats * static_cast<uint32_t>(sizeof(float)));
     auto* const staged = a.stagedBytes > 0 ? reinterpret_cast<Column<T, 1>*>(own) : nullptr;
+    Rows<T, 1> rows;
     rows.staged = staged;
     rows.sources = request.sources;
     rows.width = static_cast<uint32_t>(request.width);
     rows.levels = a.levels;
-    rows.x[0] = here ? static_cast<const T*>(request.x) + row * request.xStride : nullptr;
     rows.y[0] = reinterpret_cast<float*>(own + a.stagedBytes);
-    RowSums sums[1];
-    loadRows(rows, staged, a.vectorsIn != 0, reinterpret_cast<float*>(scratch), sums);
-    const bool finite = sums[0].largest < kInfinityBits;
-    const bool measured = here && finite && sums[0].largest > 0 && sums[0].squares > 0;
-    const double width = static_cast<double>(request.width);
-    const double norm = measured ? sqrt(static_cast<double>(sums[0].squares)) : 1.0;
-    const float scale = static_cast<float>(sqrt(width) / norm);
-    const double trueNorm = ldexp(norm, sums[0].exponent);
-    const float ratio = static_cast<float>(roundToStored(request.stored, trueNorm) / trueNorm);
-    const float down = ldexpf(1.0f, -sums[0].exponent);
-    const float unit = static_cast<float>(1.0 / sqrt(static_cast<double>(request.block)));
-    rows.factor[0] = ldexpf(unit, -sums[0].exponent);
 
-    Moments before;
-    float errors = 0;
-    double nonFinite = 0;
-    const auto value = [&](uint32_t i) { return toFloat(staged != nullptr ? staged[i].row[0] : rows.x[0][i]); };
-    for (uint32_t i = threadIdx.x; here && i < rows.width; i += blockDim.x) {
-        if (measured) {
-            const float u = value(i) * down * scale;
-            before.add(u, request, request.before);
-            errors += request.levels > 0 && request.errorAfter == 0 ? squaredError(u, ratio, request) : 0.0f;
-        } else {
-            nonFinite += (__float_as_uint(value(i)) & 0x7FFFFFFFu) >= kInfinityBits ? 1.0 : 0.0;
+    const Share share(request.rows);
+    RowScale& next = shared.rows[threadIdx.y];
+    const auto prepare = [&](uint32_t row) {
+        const bool here = row < share.end;
+        rows.x[0] = here ? static_cast<const T*>(request.x) + row * request.xStride : nullptr;
+        if (here && staged != nullptr) {
+            requestRow(rows.x[0], staged, rows.width, a.vectorsIn != 0);
         }
-    }
-
-    highPasses(rows);
-    Moments after;
-    const uint32_t chunks = (rows.width + kChunk - 1) / kChunk;
-    for (uint32_t chunk = threadIdx.x; measured && chunk < chunks; chunk += blockDim.x) {
-        float v[kChunk];
-        lastPass(rows.y[0], rows.width, rows.levels, chunk, v);
-        storeChunk(rows.y[0], chunk, v);
-        const uint32_t left = rows.width - chunk * kChunk;
-        for (uint32_t k = 0; k < (left < kChunk ? left : kChunk); ++k) {
-            const float u = rows.y[0][chunk * kChunkPitch + k] * scale;
-            after.add(u, request, request.after);
-            errors += request.levels > 0 && request.errorAfter != 0 ? squaredError(u, ratio, request) : 0.0f;
+        commitCopies();
+        if (threadIdx.x == 0) {
+            const double squares = here ? request.statistics[row].squares : 0;
+            const int exponent = here ? request.statistics[row].exponent : 0;
+            next.measured = squares > 0 ? 1 : 0;
+            const double norm = squares > 0 ? sqrt(squares) : 1.0;
+            next.scale = static_cast<float>(a.root / norm);
+            next.ratio = codebook ? ratioOf(request, norm, exponent) : 1.0f;
+            next.factor = ldexpf(a.unit, -exponent);
         }
-    }
+    };
+    prepare(share.begin + threadIdx.y);
+    for (uint32_t first = share.begin; first < share.end; first += blockDim.y) {
+        const uint32_t row = first + threadIdx.y;
+        waitCopies<0>();
+        __syncthreads();
+        const bool measured = next.measured != 0;
+        const float scale = next.scale;
+        const float ratio = next.ratio;
+        rows.factor[0] = next.factor;
+        highPasses(rows);
+        prepare(row + blockDim.y);
 
-    const float largest[2] = {maxOverRow(before.largest, reinterpret_cast<float*>(scratch)), maxOverRow(after.largest, reinterpret_cast<float*>(scratch))};
-    double first[kSums] = {before.power[0], before.power[1], before.power[2], before.power[3], after.power[0], after.power[1],
-                           after.power[2],  after.power[3],  errors,          nonFinite,       before.excess[0]};
-    double rest[3] = {before.excess[1], after.excess[0], after.excess[1]};
-    sumOverRow(first, scratch);
-    sumOverRow(rest, scratch);
-    if (here && threadIdx.x == 0) {
-        RowStatistics result{};
-        result.nonFinite = static_cast<uint32_t>(first[9]);
-        if (measured) {
-            result.squares = sums[0].squares;
-            result.errors = first[8];
+        Tally tally;
+        const uint32_t chunks = divideUp(rows.width, kChunk);
+        for (uint32_t chunk = threadIdx.x; measured && chunk < chunks; chunk += blockDim.x) {
+            float v[kChunk];
+            lastPass(rows.y[0], rows.width, rows.levels, chunk, v);
+            const uint32_t left = rows.width - chunk * kChunk;
+#pragma unroll
+            for (uint32_t part = 0; part < kChunk; part += kBatch) {
+                float u[kBatch];
+#pragma unroll
+                for (uint32_t k = 0; k < kBatch; ++k) {
+                    u[k] = v[part + k] * scale;
+                }
+                const uint32_t count = left < part ? 0 : min(left - part, static_cast<uint32_t>(kBatch));
+                tally.add(u, count, window, codebook ? &shared.search : nullptr, ratio);
+            }
+        }
+
+        const float sums[kSums] = {tally.power[0], tally.power[1], tally.power[2], tally.power[3], tally.below, tally.above, tally.errors, 0.0f};
+        double all[kSums];
+        float greatest;
+        sumOverRow(shared, sums, tally.largest, all, greatest);
+        if (measured && threadIdx.x == 0) {
+            RowStatistics& result = request.statistics[row];
             for (int i = 0; i < 4; ++i) {
-                result.before[i] = first[i];
-                result.after[i] = first[4 + i];
+                result.after[i] = all[i];
             }
-            result.excess[0] = first[10];
-            for (int i = 0; i < 3; ++i) {
-                result.excess[1 + i] = rest[i];
+            result.excess[2] = all[4];
+            result.excess[3] = all[5];
+            result.largest[1] = greatest;
+            if (codebook) {
+                result.errors = all[6];
             }
-            result.largest[0] = largest[0];
-            result.largest[1] = largest[1];
-            result.peak = __uint_as_float(sums[0].largest) * down;
-            result.exponent = sums[0].exponent;
         }
-        request.statistics[row] = result;
     }
+    window.flush(thread, threads);
 }
 
-constexpr uint32_t roundUp(uint32_t value, uint32_t to) { return (value + to - 1) / to * to; }
+uint32_t allCells(const StatisticsArguments& a) { return roundUp((a.request.last + 1) * 4, 16); }
+
+/// The middle of the histogram, as much of it as fits into `bytes`. Returns the bytes that it takes.
+uint32_t chooseWindow(StatisticsArguments& a, uint32_t bytes) {
+    a.windowCells = std::min(a.request.last + 1, bytes / 16 * 4);
+    a.firstCell = (a.request.last + 1 - a.windowCells) / 2;
+    // A cell to spare on both sides: positions are rounded.
+    const double cells = std::min<double>(a.request.shift - a.firstCell, a.firstCell + a.windowCells - a.request.shift) - 1;
+    const double search = (kLevelCells - 1) / std::max(0.5 * a.request.levels, 1.0);
+    a.inner = static_cast<float>(std::min({cells / a.request.perUnit, double{a.request.limit}, search}));
+    return roundUp(a.windowCells * 4, 16);
+}
 
 template <class T>
-Status start(Context* context, StatisticsArguments a) {
-    const uint32_t width = static_cast<uint32_t>(a.request.width);
+Status startPlain(Context* context, StatisticsArguments a) {
+    uint32_t across = kWarpLanes;
+    while (across < kPlainThreads && across * 12 * kBatch < a.request.width) {
+        across *= 2;
+    }
+    const uint32_t rows = kPlainThreads / across;
+    const uint32_t beside = Shared::bytes(kPlainThreads, rows);
+    const uint32_t taken = beside + kPlainScratch * static_cast<uint32_t>(sizeof(float));
+    const uint32_t most = static_cast<uint32_t>(context->description.sharedBytes) - taken;
+    const uint32_t half = sharedOfTwo(*context) - taken;
+    const bool two = half >= allCells(a) / 4 * 3;  // else one block has more of the histogram
+    const uint32_t window = chooseWindow(a, two ? half : most);
+    const uint64_t stay = static_cast<uint64_t>(context->description.multiprocessors) * (two ? 2 : 1);
+    const auto blocks = static_cast<unsigned>(std::min<uint64_t>(stay, divideUp(a.request.rows, rows)));
+    return check(launch(measurePlain<T>, dim3(blocks), dim3(across, rows), beside + window, context->stream, a), "statistics");
+}
+
+template <class T>
+Status startRotated(Context* context, StatisticsArguments a) {
+    const auto width = static_cast<uint32_t>(a.request.width);
+    const uint32_t chunks = divideUp(width, kChunk);
+    const uint32_t across = roundUp(divideUp(chunks, divideUp(chunks, kRotatedThreads)), kWarpLanes);
     a.yFloats = paddedWidth(width);
-    const uint32_t threads = std::min<uint32_t>(kThreads, roundUp((width + kChunk - 1) / kChunk, kWarpLanes));
-    const uint32_t scratch = kSums * (threads / kWarpLanes) * static_cast<uint32_t>(sizeof(double));
-    const uint32_t most = static_cast<uint32_t>(context->description.sharedBytes);
     for (const bool staged : {true, false}) {
         a.stagedBytes = staged ? roundUp(width * static_cast<uint32_t>(sizeof(T)), 16) : 0;
-        const uint32_t each = a.stagedBytes + a.yFloats * 4 + scratch;
-        if (each > most) {
+        const uint32_t each = a.stagedBytes + a.yFloats * 4;
+        const auto roomFor = [&](uint32_t rows) { return static_cast<uint32_t>(context->description.sharedBytes) - Shared::bytes(rows * across, rows); };
+        if (each > roomFor(1)) {
             continue;
         }
-        const uint32_t rows = std::max<uint32_t>(1, std::min(kThreads / threads, sharedOfTwo(*context) / each));
-        const uint64_t blocks = (a.request.rows + rows - 1) / rows;
-        if (blocks > 0x7FFFFFFF) {
-            return fail(Status::Argument, "statistics: too many rows at once");
+        // As many rows as fit beside the whole histogram, or into half of the memory where those are more.
+        uint32_t rows = 1;
+        while ((rows + 1) * across <= kRotatedThreads && rows < a.request.rows &&
+               ((rows + 1) * each + allCells(a) <= roomFor(rows + 1) || (rows + 1) * each <= roomFor(rows + 1) / 2)) {
+            ++rows;
         }
-        return check(launch(measureRows<T>, dim3(static_cast<unsigned>(blocks)), dim3(threads, rows), rows * each, context->stream, a), "statistics");
+        const uint32_t window = chooseWindow(a, roomFor(rows) - rows * each);
+        const uint32_t bytes = Shared::bytes(rows * across, rows) + window + rows * each;
+        const auto blocks = static_cast<unsigned>(std::min<uint64_t>(context->description.multiprocessors, divideUp(a.request.rows, rows)));
+        return check(launch(measureRotated<T>, dim3(blocks), dim3(across, rows), bytes, context->stream, a), "statistics");
     }
     return fail(Status::Argument, "statistics: rows of " + std::to_string(width) + " values do not fit the shared memory of this device");
+}
+
+template <class T>
+Status start(Context* context, const StatisticsArguments& a) {
+    const Status plain = startPlain<T>(context, a);
+    return plain == Status::Ok ? startRotated<T>(context, a) : plain;
 }
 
 Status measure(Context* context, const StatisticsRequest* request) {
@@ -218,11 +390,13 @@ Status measure(Context* context, const StatisticsRequest* request) {
     if (r.block < 1 || r.block > 4096 || (r.block & (r.block - 1)) != 0 || r.width % r.block != 0) {
         return fail(Status::Argument, "statistics: Hadamard blocks of " + std::to_string(r.block) + " in rows of " + std::to_string(r.width));
     }
-    if ((r.levels & (r.levels - 1)) != 0 || r.levels > 128) {
+    if ((r.levels & (r.levels - 1)) != 0 || r.levels > kMostLevels) {
         return fail(Status::Argument, "statistics: a codebook of " + std::to_string(r.levels) + " positive levels");
     }
     StatisticsArguments a{};
     a.request = r;
+    a.root = std::sqrt(static_cast<double>(r.width));
+    a.unit = static_cast<float>(1.0 / std::sqrt(static_cast<double>(r.block)));
     while ((1u << a.levels) < r.block) {
         ++a.levels;
     }

@@ -15,7 +15,7 @@ namespace quantscope::cuda::emulator {
 enum class Order { Forward, Backward, Shuffled };
 
 /// Of the one emulated device. Read from the environment at first use: QUANTSCOPE_EMULATED_ORDER ("forward", "backward" or a number that seeds a
-/// shuffle), QUANTSCOPE_EMULATED_MEMORY (bytes) and QUANTSCOPE_EMULATED_ARCH ("8.6").
+/// shuffle), QUANTSCOPE_EMULATED_MEMORY (bytes) and QUANTSCOPE_EMULATED_ARCH ("8.6", with the shared memory of such devices).
 struct Options {
     Order order = Order::Forward;
     uint64_t seed = 1;

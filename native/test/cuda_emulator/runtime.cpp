@@ -146,6 +146,8 @@ Options fromEnvironment() {
     }
     if (const char* const arch = std::getenv("QUANTSCOPE_EMULATED_ARCH")) {
         std::sscanf(arch, "%d.%d", &result.major, &result.minor);
+        const bool large = result.major == 9 || result.major == 10;
+        result.sharedPerBlock = large ? 232448 : result.major == 8 && result.minor == 0 ? 166912 : 101376;
     }
     return result;
 }
