@@ -100,7 +100,7 @@ TEST(DeviceOps, MapValuesThatAreNotFiniteToo) {
 
 TEST(DeviceOps, NormaliseRowsGroupsAndChannels) {
     Ops ops;
-    const Shape rows[] = {{1, 1}, {1, 7}, {5, 33}, {37, 129}, {301, 96}, {3, 1152}, {2, 4100}, {9, 8, 128}};
+    const Shape rows[] = {{1, 1}, {1, 7}, {5, 33}, {37, 129}, {301, 96}, {3, 1152}, {2, 4100}, {9, 8, 128}, {3, 15360}, {2, 16512}};
     for (const Shape& shape : rows) {
         const Buffer x = ops.exact(shape);
         ops.valuesOf(x)[0] += 4.0f;
@@ -116,7 +116,7 @@ TEST(DeviceOps, NormaliseRowsGroupsAndChannels) {
     const struct {
         Shape shape;
         uint64_t groups;
-    } images[] = {{{6, 5, 7}, 2}, {{8, 31, 33}, 1}, {{64, 3, 3}, 32}, {{4, 70, 70}, 2}, {{4, 1}, 4}};
+    } images[] = {{{6, 5, 7}, 2}, {{8, 31, 33}, 1}, {{64, 3, 3}, 32}, {{4, 70, 70}, 2}, {{4, 64, 528}, 1}, {{4, 1}, 4}};
     for (const auto& [shape, groups] : images) {
         const Buffer x = ops.exact(shape);
         ops.out(GroupNormOp{x, groups, 1e-6, ops.tensor({shape[0]}), ops.tensor({shape[0]}), 0}, shape);
@@ -154,7 +154,8 @@ TEST(DeviceOps, MoveValues) {
     const struct {
         Shape x;
         std::vector<uint64_t> axes;
-    } permutes[] = {{{5, 33}, {1, 0}}, {{3, 4, 16}, {1, 0, 2}}, {{2, 3, 5, 7}, {3, 1, 0, 2}}, {{4, 2, 6, 2, 3}, {0, 2, 4, 1, 3}}, {{40, 70}, {1, 0}}, {{6, 1, 8}, {2, 1, 0}}};
+    } permutes[] = {{{5, 33}, {1, 0}}, {{3, 4, 16}, {1, 0, 2}}, {{2, 3, 5, 7}, {3, 1, 0, 2}}, {{4, 2, 6, 2, 3}, {0, 2, 4, 1, 3}}, {{40, 70}, {1, 0}}, {{6, 1, 8}, {2, 1, 0}},
+                   {{3, 40, 70}, {0, 2, 1}},  {{2, 33, 3, 64}, {0, 3, 2, 1}}, {{17, 2, 5, 31}, {3, 2, 1, 0}}, {{20, 3, 48}, {2, 1, 0}}};
     for (const auto& [x, axes] : permutes) {
         Shape out;
         for (const uint64_t axis : axes) {
@@ -171,6 +172,8 @@ TEST(DeviceOps, MoveValues) {
     ops.out(ConcatOp{{ops.exact({3, 5}), ops.exact({2, 5})}, 0, 0}, {5, 5});
     ops.out(ResizeOp{ops.exact({3, 5, 7}), 0}, {3, 10, 14});
     ops.out(ResizeOp{ops.exact({4, 6}), 0}, {3, 13});
+    ops.out(ResizeOp{ops.exact({2, 9, 12}), 0}, {2, 18, 24});
+    ops.out(ResizeOp{ops.exact({5, 7}), 0}, {8, 40});
     ops.out(TensorOp{ops.exactTensor({7, 9}), 0}, {7, 9});
     ops.out(RowOp{ops.exactTensor({5, 12}), ops.input({1}, {3.0f}), 0}, {12});
     ops.out(ConstantOp{test::throughBf16(test::Gaussian(3).floats(11)), 0}, {11});
@@ -194,6 +197,42 @@ TEST(DeviceOps, Convolve) {
         ops.out(ConvOp{ops.exact(x), ops.exactTensor(weight), bias ? std::optional(ops.tensor({weight[0]})) : std::nullopt, 0}, out);
     }
     ops.compare(1e-5);
+}
+
+TEST(DeviceOps, FindWhatIsNotFinite) {
+    const auto device = test::testedDevice();
+    constexpr uint16_t kLargest[] = {0x7F7F, 0xFF7F};  // of bfloat16; as words of 32 bits finite, too
+    const auto found = device->allocate<uint32_t>(1);
+    for (const Element element : {Element::F32, Element::BF16}) {
+        const uint64_t each = element == Element::F32 ? 2 : 1;
+        for (const uint64_t count : {1, 7, 8, 100, 5003}) {
+            for (const uint64_t skipped : {0, 1}) {
+                const auto search = [&](const std::vector<uint16_t>& words) {
+                    const auto x = device->upload(words);
+                    const cuda::NonFiniteRequest request{x.data() + skipped * each, element, count, found.data()};
+                    device->check(device->calls().clear(device->context(), found.data(), 4), "clearing");
+                    device->check(device->api().ops->findNonFinite(device->context(), &request), "searching");
+                    return found.read()[0];
+                };
+                std::vector<uint16_t> words((count + skipped) * each);
+                for (size_t i = 0; i < words.size(); ++i) {
+                    words[i] = kLargest[i % 3 % 2];
+                }
+                EXPECT_EQ(search(words), 0u);
+                for (const uint16_t bad : {0x7F80, 0xFF80, 0x7FC0}) {
+                    for (const uint64_t at : {uint64_t{0}, count / 2, count - 1}) {
+                        std::vector<uint16_t> spoilt = words;
+                        spoilt[(skipped + at) * each + each - 1] = bad;
+                        EXPECT_EQ(search(spoilt), 1u) << at << " of " << count;
+                    }
+                }
+                if (skipped > 0) {
+                    words[each - 1] = 0x7F80;  // before the first value
+                    EXPECT_EQ(search(words), 0u);
+                }
+            }
+        }
+    }
 }
 
 TEST(DeviceOps, RefuseWhatMakesNoSense) {

@@ -161,6 +161,7 @@ inline unsigned __float_as_uint(float value) { return std::bit_cast<unsigned>(va
 inline int __float_as_int(float value) { return std::bit_cast<int>(value); }
 inline float __uint_as_float(unsigned value) { return std::bit_cast<float>(value); }
 inline float __int_as_float(int value) { return std::bit_cast<float>(value); }
+inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(uint64_t{a} * b >> 32); }
 inline int __popc(unsigned value) { return std::popcount(value); }
 inline int __popcll(unsigned long long value) { return std::popcount(value); }
 inline int __clz(int value) { return std::countl_zero(static_cast<unsigned>(value)); }

@@ -21,6 +21,7 @@ struct Strip {
     uint64_t first;  ///< position in it
     uint32_t count;
     T* patches;      ///< [count, pitch]
+    Divisor width, kernelW, kernelH, kernelT;
 };
 
 /// Element k of the patch of a position.
@@ -30,16 +31,15 @@ __device__ inline T patchAt(const Strip<T>& s, uint64_t position, uint32_t k) {
     if (k >= s.patch) {
         return fromFloat<T>(k < s.patch + 3 ? 1.0f : 0.0f);
     }
-    const auto kernelW = static_cast<uint32_t>(c.kernelW), kernelH = static_cast<uint32_t>(c.kernelH), kernelT = static_cast<uint32_t>(c.kernelT);
-    const auto width = static_cast<uint32_t>(c.width);
-    const uint32_t kw = k % kernelW, kh = k / kernelW % kernelH, kt = k / (kernelW * kernelH) % kernelT, channel = k / (kernelW * kernelH * kernelT);
+    uint32_t channel = k, y = static_cast<uint32_t>(position);
+    const uint32_t kw = s.kernelW.split(channel), kh = s.kernelH.split(channel), kt = s.kernelT.split(channel);
     // Below zero wraps round to what is beyond the end.
-    const uint32_t x = static_cast<uint32_t>(position) % width + kw - kernelW / 2;
-    const uint32_t y = static_cast<uint32_t>(position) / width + kh - kernelH / 2;
-    if (x >= width || y >= static_cast<uint32_t>(c.height)) {
+    const uint32_t x = s.width.split(y) + kw - s.kernelW.by / 2;
+    y += kh - s.kernelH.by / 2;
+    if (x >= s.width.by || y >= static_cast<uint32_t>(c.height)) {
         return fromFloat<T>(0.0f);
     }
-    return static_cast<const T*>(c.x)[((channel * c.frames + s.frame + kt) * c.height + y) * width + x];
+    return static_cast<const T*>(c.x)[((channel * c.frames + s.frame + kt) * c.height + y) * c.width + x];
 }
 
 /// Read along positions, written along patches.
@@ -83,7 +83,8 @@ cudaError_t multiply(const Strip<float>& s, float* out, uint64_t stride, int, cu
 
 template <class T>
 cudaError_t run(const ConvRequest& r, const Context& context) {
-    Strip<T> strip{r, r.channels * r.kernelT * r.kernelH * r.kernelW, 0, 0, 0, 0, static_cast<T*>(r.scratch)};
+    Strip<T> strip{r, r.channels * r.kernelT * r.kernelH * r.kernelW, 0, 0, 0, 0, static_cast<T*>(r.scratch), Divisor(r.width), Divisor(r.kernelW),
+                   Divisor(r.kernelH), Divisor(r.kernelT)};
     strip.pitch = convPitch(strip.patch);
     const uint64_t area = r.height * r.width;
     const uint64_t frames = r.frames - r.kernelT + 1;

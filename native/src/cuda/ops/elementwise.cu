@@ -7,15 +7,21 @@ namespace quantscope::cuda::ops {
 
 namespace {
 
-__device__ inline float combined(Combination kind, float a, float b, float c) {
+/// The combination of kCount values each, in the place of a.
+template <int kCount>
+__device__ inline void combineValues(Combination kind, float (&a)[kCount], const float (&b)[kCount], const float (&c)[kCount]) {
+    const auto each = [&](auto combined) {
+        for (int i = 0; i < kCount; ++i) {
+            a[i] = combined(a[i], b[i], c[i]);
+        }
+    };
     switch (kind) {
-        case Combination::Add: return a + b;
-        case Combination::Sub: return a - b;
-        case Combination::Mul: return a * b;
-        case Combination::Modulate: return a * (1.0f + b) + c;
-        case Combination::GateAdd: return a + b * c;
+        case Combination::Add: each([](float x, float y, float) { return x + y; }); break;
+        case Combination::Sub: each([](float x, float y, float) { return x - y; }); break;
+        case Combination::Mul: each([](float x, float y, float) { return x * y; }); break;
+        case Combination::Modulate: each([](float x, float scale, float shift) { return x * (1.0f + scale) + shift; }); break;
+        case Combination::GateAdd: each([](float x, float gate, float y) { return x + gate * y; }); break;
     }
-    return a;
 }
 
 /// kCount neighbours along the last axis, of which a step is 1, or, for several, 0.
@@ -35,7 +41,7 @@ __device__ inline void loadValues(const T* from, uint64_t step, float (&to)[kCou
 }
 
 template <class T, int kCount>
-__global__ void combineRows(const __grid_constant__ CombineRequest r, uint32_t rows) {
+__global__ void __launch_bounds__(kThreads, 6) combineRows(const __grid_constant__ CombineRequest r, const __grid_constant__ RowAxes axes, uint32_t rows) {
     const uint64_t width = r.sizes[r.axes - 1];
     const uint64_t column = (uint64_t{blockIdx.x} * blockDim.x + threadIdx.x) * kCount;
     if (column >= width) {
@@ -47,44 +53,56 @@ __global__ void combineRows(const __grid_constant__ CombineRequest r, uint32_t r
         for (int k = 0; k < 3; ++k) {
             at[k] = column * r.steps[k][r.axes - 1];
         }
-        uint32_t rest = row;
-        for (int axis = r.axes - 2; axis >= 0; --axis) {
-            const auto size = static_cast<uint32_t>(r.sizes[axis]);
-            const uint32_t index = rest % size;
-            rest /= size;
+        axes.visit(row, [&](int axis, uint32_t index) {
             for (int k = 0; k < 3; ++k) {
                 at[k] += index * r.steps[k][axis];
             }
-        }
+        });
         float a[kCount], b[kCount], c[kCount] = {};
         loadValues<kCount>(static_cast<const T*>(r.operands[0]) + at[0], r.steps[0][r.axes - 1], a);
         loadValues<kCount>(static_cast<const T*>(r.operands[1]) + at[1], r.steps[1][r.axes - 1], b);
         if (three) {
             loadValues<kCount>(static_cast<const T*>(r.operands[2]) + at[2], r.steps[2][r.axes - 1], c);
         }
+        combineValues(r.kind, a, b, c);
         Piece<T, kCount> out;
         for (int i = 0; i < kCount; ++i) {
-            out.at[i] = fromFloat<T>(combined(r.kind, a[i], b[i], c[i]));
+            out.at[i] = fromFloat<T>(a[i]);
         }
         storePiece(static_cast<T*>(r.out) + row * width + column, out);
     }
 }
 
-__device__ inline float mapped(const MapRequest& r, float x) {
-    switch (r.kind) {
-        case Map::Silu: return x / (1.0f + expf(-x));
-        case Map::GeluTanh: {  // (1 + tanh u) / 2 = 1 / (1 + exp(-2 u))
-            const float twice = x * (0.071354816f * (x * x) + 1.5957691f);
-            return x / (1.0f + expf(-twice));
-        }
-        case Map::Tanh: return tanhf(x);
-        case Map::Relu: return x < 0.0f ? 0.0f : x;
-        case Map::Affine: {
-            const float value = r.mul * x + r.add;
-            return value < r.low ? r.low : value > r.high ? r.high : value;
-        }
+/// x / (1 + exp(-y)). What is rounded to bfloat16 afterwards bears exponentials and quotients that are off in the last places.
+template <class T>
+__device__ inline float gated(float x, float y) {
+    if constexpr (sizeof(T) == 2) {
+        return __fdividef(x, 1.0f + exp2Approximate(-1.4426950f * y));
+    } else {
+        return x / (1.0f + expf(-y));
     }
-    return x;
+}
+
+template <class T, int kCount>
+__device__ inline void mapPiece(const MapRequest& r, Piece<T, kCount>& piece) {
+    const auto each = [&](auto mapped) {
+        for (int i = 0; i < kCount; ++i) {
+            piece.at[i] = fromFloat<T>(mapped(toFloat(piece.at[i])));
+        }
+    };
+    switch (r.kind) {
+        case Map::Silu: each([](float x) { return gated<T>(x, x); }); break;
+        // (1 + tanh u) / 2 = 1 / (1 + exp(-2 u))
+        case Map::GeluTanh: each([](float x) { return gated<T>(x, x * (0.071354816f * (x * x) + 1.5957691f)); }); break;
+        case Map::Tanh: each([](float x) { return tanhf(x); }); break;
+        case Map::Relu: each([](float x) { return x < 0.0f ? 0.0f : x; }); break;
+        case Map::Affine:
+            each([&](float x) {
+                const float value = r.mul * x + r.add;
+                return value < r.low ? r.low : value > r.high ? r.high : value;
+            });
+            break;
+    }
 }
 
 template <class T, int kCount>
@@ -94,34 +112,64 @@ __global__ void mapValues(const __grid_constant__ MapRequest r) {
     T* const out = static_cast<T*>(r.out) + first;
     if (first + kCount <= r.count) {
         Piece<T, kCount> piece = loadPiece<kCount>(x);
-        for (int i = 0; i < kCount; ++i) {
-            piece.at[i] = fromFloat<T>(mapped(r, toFloat(piece.at[i])));
-        }
+        mapPiece(r, piece);
         storePiece(out, piece);
     } else {
         for (uint64_t i = first; i < r.count; ++i) {
-            out[i - first] = fromFloat<T>(mapped(r, toFloat(x[i - first])));
+            Piece<T, 1> piece = loadPiece<1>(x + (i - first));
+            mapPiece(r, piece);
+            storePiece(out + (i - first), piece);
         }
     }
 }
 
-/// A thread for each pair.
-template <class T>
+/// kPairs of the angles' values from `at` on; four in float32 are aligned.
+template <int kPairs>
+__device__ inline void loadAngles(const void* from, Element element, uint64_t at, float (&to)[kPairs]) {
+    if (kPairs == 4 && element == Element::F32) {
+        const float4 four = load16(reinterpret_cast<const float4*>(static_cast<const float*>(from) + at));
+        to[0] = four.x, to[1 % kPairs] = four.y, to[2 % kPairs] = four.z, to[3 % kPairs] = four.w;
+    } else {
+        for (int i = 0; i < kPairs; ++i) {
+            to[i] = valueAt(from, element, at + i);
+        }
+    }
+}
+
+/// kPairs neighbours of one head to a thread.
+template <class T, int kPairs>
 __global__ void ropeRows(const __grid_constant__ RopeRequest r) {
     const uint64_t width = r.heads * r.pairs;  // pairs of a token
-    const uint64_t column = uint64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+    const uint64_t column = (uint64_t{blockIdx.x} * blockDim.x + threadIdx.x) * kPairs;
     if (column >= width) {
         return;
     }
     const uint32_t pair = static_cast<uint32_t>(column) % static_cast<uint32_t>(r.pairs);
     for (uint64_t token = blockIdx.y * blockDim.y + threadIdx.y; token < r.tokens; token += gridDim.y * blockDim.y) {
-        const float cos = valueAt(r.cos, r.angles, token * r.pairs + pair);
-        const float sin = valueAt(r.sin, r.angles, token * r.pairs + pair);
         const uint64_t at = 2 * (token * width + column);
-        const float a = toFloat(static_cast<const T*>(r.x)[at]);
-        const float b = toFloat(static_cast<const T*>(r.x)[at + 1]);
-        static_cast<T*>(r.out)[at] = fromFloat<T>(a * cos - b * sin);
-        static_cast<T*>(r.out)[at + 1] = fromFloat<T>(a * sin + b * cos);
+        const T* const x = static_cast<const T*>(r.x) + at;
+        Piece<T, 2 * kPairs> piece;
+        if constexpr (kPairs > 1) {
+            piece = loadPiece<2 * kPairs>(x);
+        } else {
+            piece = {{x[0], x[1]}};
+        }
+        float cos[kPairs], sin[kPairs];
+        loadAngles(r.cos, r.angles, token * r.pairs + pair, cos);
+        loadAngles(r.sin, r.angles, token * r.pairs + pair, sin);
+        for (int i = 0; i < kPairs; ++i) {
+            const float a = toFloat(piece.at[2 * i]);
+            const float b = toFloat(piece.at[2 * i + 1]);
+            piece.at[2 * i] = fromFloat<T>(a * cos[i] - b * sin[i]);
+            piece.at[2 * i + 1] = fromFloat<T>(a * sin[i] + b * cos[i]);
+        }
+        T* const out = static_cast<T*>(r.out) + at;
+        if constexpr (kPairs > 1) {
+            storePiece(out, piece);
+        } else {
+            out[0] = piece.at[0];
+            out[1] = piece.at[1];
+        }
     }
 }
 
@@ -136,13 +184,28 @@ __global__ void embedTimestep(const __grid_constant__ TimestepRequest r) {
     }
 }
 
+/// Looks at words of 32 bits with one float32 or two bfloat16 each: adding the lowest bit of an exponent of ones carries into the sign.
+template <class T>
+__device__ inline uint32_t carries(uint32_t word) {
+    constexpr uint32_t kExponents = sizeof(T) == 2 ? 0x7F807F80u : 0x7F800000u;
+    return ((word & kExponents) + (kExponents & ~(kExponents << 1))) & (sizeof(T) == 2 ? 0x80008000u : 0x80000000u);
+}
+
 template <class T>
 __global__ void searchNonFinite(const __grid_constant__ NonFiniteRequest r) {
-    bool found = false;
-    for (uint64_t i = uint64_t{blockIdx.x} * kThreads + threadIdx.x; i < r.count; i += uint64_t{gridDim.x} * kThreads) {
-        found = found || (__float_as_uint(toFloat(static_cast<const T*>(r.x)[i])) & 0x7F800000u) == 0x7F800000u;
+    const uint64_t thread = uint64_t{blockIdx.x} * kThreads + threadIdx.x, threads = uint64_t{gridDim.x} * kThreads;
+    const uint64_t pieces = isAligned(r.x) ? r.count / kWide<T> : 0;
+    const auto* const x = static_cast<const T*>(r.x);
+    uint32_t found = 0;
+#pragma unroll 4
+    for (uint64_t i = thread; i < pieces; i += threads) {
+        const uint4 piece = load16(reinterpret_cast<const uint4*>(x) + i);
+        found |= carries<T>(piece.x) | carries<T>(piece.y) | carries<T>(piece.z) | carries<T>(piece.w);
     }
-    if (found) {
+    for (uint64_t i = pieces * kWide<T> + thread; i < r.count; i += threads) {
+        found |= carries<float>(__float_as_uint(toFloat(x[i])));
+    }
+    if (found != 0) {
         atomicOr(r.found, 1u);
     }
 }
@@ -162,14 +225,23 @@ cudaError_t startCombine(const CombineRequest& r, uint32_t rows, cudaStream_t st
         }
     }
     const RowThreads threads(rows, wide ? width / kWide<T> : width);
-    return wide ? launch(combineRows<T, kWide<T>>, threads.grid, threads.block, 0, stream, r, rows)
-                : launch(combineRows<T, 1>, threads.grid, threads.block, 0, stream, r, rows);
+    const RowAxes axes(r.axes, r.sizes);
+    return wide ? launch(combineRows<T, kWide<T>>, threads.grid, threads.block, 0, stream, r, axes, rows)
+                : launch(combineRows<T, 1>, threads.grid, threads.block, 0, stream, r, axes, rows);
 }
 
 template <class T>
 cudaError_t startMap(const MapRequest& r, cudaStream_t stream) {
     return isAligned(r.x) && isAligned(r.out) ? launch(mapValues<T, kWide<T>>, divideUp(r.count, kThreads * kWide<T>), kThreads, 0, stream, r)
                                               : launch(mapValues<T, 1>, divideUp(r.count, kThreads), kThreads, 0, stream, r);
+}
+
+template <class T>
+cudaError_t startRope(const RopeRequest& r, cudaStream_t stream) {
+    constexpr int kPairs = kWide<T> / 2;
+    const bool wide = r.pairs % kPairs == 0 && isAligned(r.x) && isAligned(r.out) && isAligned(r.cos) && isAligned(r.sin);
+    const RowThreads threads(r.tokens, r.heads * r.pairs / (wide ? kPairs : 1));
+    return wide ? launch(ropeRows<T, kPairs>, threads.grid, threads.block, 0, stream, r) : launch(ropeRows<T, 1>, threads.grid, threads.block, 0, stream, r);
 }
 
 }  // namespace
@@ -202,9 +274,7 @@ Status rope(Context* context, const RopeRequest* request) {
     if (r.heads > UINT32_MAX / r.pairs) {
         return fail(Status::Argument, "rope: rows of more than 2^33 values");
     }
-    const RowThreads threads(r.tokens, r.heads * r.pairs);
-    return check(r.element == Element::F32 ? launch(ropeRows<float>, threads.grid, threads.block, 0, context->stream, r)
-                                           : launch(ropeRows<Bf16>, threads.grid, threads.block, 0, context->stream, r), "rope");
+    return check(r.element == Element::F32 ? startRope<float>(r, context->stream) : startRope<Bf16>(r, context->stream), "rope");
 }
 
 Status timestep(Context* context, const TimestepRequest* request) {

@@ -8,7 +8,7 @@ namespace quantscope::cuda::ops {
 
 inline constexpr uint32_t kThreads = 256;
 
-/// Threads over [rows, columns]: x goes over columns and y over rows, both in steps of the grid.
+/// Threads over [rows, columns]: x goes over columns and y over rows, both in steps of the grid. Few of them stand beside the end of a row.
 struct RowThreads {
     dim3 grid;
     dim3 block;
@@ -17,10 +17,64 @@ struct RowThreads {
         while (across < columns && across < kThreads) {
             across *= 2;
         }
+        while (across > 16 && 8 * (uint64_t{divideUp(columns, across)} * across - columns) > columns) {
+            across /= 2;
+        }
         const uint32_t down = kThreads / across;
         const uint64_t blocks = (rows + down - 1) / down;
         block = dim3(across, down);
         grid = dim3(divideUp(columns, across), static_cast<unsigned>(blocks < 65535 ? blocks : 65535));
+    }
+};
+
+/// Division by a number that is known at launch, by one product (Granlund and Montgomery 1994, Figure 4.1).
+struct Divisor {
+    uint32_t by = 1;
+    uint32_t multiplier = 1;
+    uint32_t shifts[2] = {0, 0};
+
+    Divisor() = default;
+    explicit Divisor(uint64_t divisor) : by(static_cast<uint32_t>(divisor)) {
+        uint32_t bits = 0;
+        while ((uint64_t{1} << bits) < divisor) {
+            ++bits;
+        }
+        multiplier = static_cast<uint32_t>((((uint64_t{1} << bits) - divisor) << 32) / divisor + 1);
+        shifts[0] = bits > 0 ? 1 : 0;
+        shifts[1] = bits > 0 ? bits - 1 : 0;
+    }
+    __device__ uint32_t quotient(uint32_t n) const {
+        const uint32_t high = __umulhi(n, multiplier);
+        return (high + ((n - high) >> shifts[0])) >> shifts[1];
+    }
+    /// n becomes the quotient; returns the remainder.
+    __device__ uint32_t split(uint32_t& n) const {
+        const uint32_t whole = quotient(n);
+        const uint32_t rest = n - whole * by;
+        n = whole;
+        return rest;
+    }
+};
+
+/// Sizes of all axes but the last one, by which rows are told apart.
+struct RowAxes {
+    int32_t last;
+    Divisor sizes[kMaxAxes];
+
+    RowAxes(int32_t axes, const uint64_t (&from)[kMaxAxes]) : last(axes - 1) {
+        for (int32_t axis = 1; axis < last; ++axis) {
+            sizes[axis] = Divisor(from[axis]);
+        }
+    }
+    /// Calls visit(axis, index) for the axes of a row from the innermost one.
+    template <class Visit>
+    __device__ void visit(uint32_t row, Visit visit) const {
+        for (int32_t axis = last - 1; axis > 0; --axis) {
+            visit(axis, sizes[axis].split(row));
+        }
+        if (last > 0) {
+            visit(0, row);
+        }
     }
 };
 
@@ -49,7 +103,7 @@ __device__ inline void storePiece(T* to, const Piece<T, kCount>& piece) {
     }
 }
 
-inline bool isAligned(const void* at) { return reinterpret_cast<uintptr_t>(at) % 16 == 0; }
+__host__ __device__ inline bool isAligned(const void* at) { return reinterpret_cast<uintptr_t>(at) % 16 == 0; }
 
 /// An element whose type is known at run time.
 __device__ inline float valueAt(const void* from, Element element, uint64_t i) {
