@@ -244,6 +244,13 @@ cudaError_t startRope(const RopeRequest& r, cudaStream_t stream) {
     return wide ? launch(ropeRows<T, kPairs>, threads.grid, threads.block, 0, stream, r) : launch(ropeRows<T, 1>, threads.grid, threads.block, 0, stream, r);
 }
 
+template <class T>
+cudaError_t startSearch(const NonFiniteRequest& r, cudaStream_t stream) {
+    constexpr uint64_t kMost = 4096, kEach = uint64_t{4} * kWide<T> * kThreads;
+    const auto blocks = static_cast<unsigned>(std::min(kMost, (r.count + kEach - 1) / kEach));
+    return launch(searchNonFinite<T>, blocks, kThreads, 0, stream, r);
+}
+
 }  // namespace
 
 Status combine(Context* context, const CombineRequest* request) {
@@ -292,9 +299,8 @@ Status findNonFinite(Context* context, const NonFiniteRequest* request) {
     if (r.count == 0) {
         return Status::Ok;
     }
-    const unsigned blocks = divideUp(std::min<uint64_t>(r.count, uint64_t{4096} * kThreads), kThreads);
-    return check(r.element == Element::F32 ? launch(searchNonFinite<float>, blocks, kThreads, 0, context->stream, r)
-                                           : launch(searchNonFinite<Bf16>, blocks, kThreads, 0, context->stream, r), "looking for values that are not finite");
+    return check(r.element == Element::F32 ? startSearch<float>(r, context->stream) : startSearch<Bf16>(r, context->stream),
+                 "looking for values that are not finite");
 }
 
 }  // namespace quantscope::cuda::ops

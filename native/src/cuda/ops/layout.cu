@@ -88,7 +88,8 @@ struct Scales {
 
 /// kCount neighbours along the last axis to a thread.
 template <class Unit, int kCount>
-__global__ void resizeRows(const __grid_constant__ ResizeRequest r, const __grid_constant__ Scales scales, const __grid_constant__ RowAxes axes, uint32_t rows) {
+__global__ void resizeRows(const __grid_constant__ ResizeRequest r, const __grid_constant__ Scales scales, const __grid_constant__ RowAxes axes,
+                           uint32_t rows) {
     const int last = axes.last;
     const uint32_t column = (blockIdx.x * blockDim.x + threadIdx.x) * kCount;
     if (column >= r.to[last]) {

@@ -269,7 +269,7 @@ cudaError_t startRows(const RowNormRequest& r, cudaStream_t stream) {
     const bool wide = r.width % kWide<T> == 0 && isAligned(r.x) && isAligned(r.out) && isAligned(r.weight) && isAligned(r.bias);
     const uint64_t pieces = wide ? r.width / kWide<T> : r.width;
     const bool kept = pieces <= kMostThreads * kPieces;
-    uint32_t across = 4;
+    uint32_t across = 8;  // 128 bytes
     while (across < (kept ? kMostThreads : kThreads) && across * kPieces < pieces) {
         across *= 2;
     }
