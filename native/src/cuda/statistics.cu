@@ -248,16 +248,21 @@ __global__ void __launch_bounds__(kRotatedThreads) measureRotated(const __grid_c
 
     const Share share(request.rows);
     RowScale& next = shared.rows[threadIdx.y];
+    // Thread 0 of a row asks for the next one's sums long before it needs them.
+    double squares = 0;
+    int exponent = 0;
+    const auto look = [&](uint32_t row) {
+        const bool here = row < share.end && threadIdx.x == 0;
+        squares = here ? request.statistics[row].squares : 0;
+        exponent = here ? request.statistics[row].exponent : 0;
+    };
     const auto prepare = [&](uint32_t row) {
-        const bool here = row < share.end;
-        rows.x[0] = here ? static_cast<const T*>(request.x) + row * request.xStride : nullptr;
-        if (here && staged != nullptr) {
+        rows.x[0] = row < share.end ? static_cast<const T*>(request.x) + row * request.xStride : nullptr;
+        if (rows.x[0] != nullptr && staged != nullptr) {
             requestRow(rows.x[0], staged, rows.width, a.vectorsIn != 0);
         }
         commitCopies();
         if (threadIdx.x == 0) {
-            const double squares = here ? request.statistics[row].squares : 0;
-            const int exponent = here ? request.statistics[row].exponent : 0;
             next.measured = squares > 0 ? 1 : 0;
             const double norm = squares > 0 ? sqrt(squares) : 1.0;
             next.scale = static_cast<float>(a.root / norm);
@@ -265,9 +270,11 @@ __global__ void __launch_bounds__(kRotatedThreads) measureRotated(const __grid_c
             next.factor = ldexpf(a.unit, -exponent);
         }
     };
+    look(share.begin + threadIdx.y);
     prepare(share.begin + threadIdx.y);
     for (uint32_t first = share.begin; first < share.end; first += blockDim.y) {
         const uint32_t row = first + threadIdx.y;
+        look(row + blockDim.y);
         waitCopies<0>();
         __syncthreads();
         const bool measured = next.measured != 0;
