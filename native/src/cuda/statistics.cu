@@ -16,10 +16,7 @@ namespace {
 
 constexpr int kPlainThreads = 512;    ///< of which two blocks fit a multiprocessor
 constexpr int kRotatedThreads = 640;
-constexpr int kSums = 8;              ///< of a thread that are added up over its row
 constexpr int kPlainScratch = 2 * kPlainThreads / kWarpLanes;  ///< floats of loadRows()
-
-__host__ __device__ constexpr uint32_t roundUp(uint32_t value, uint32_t to) { return (value + to - 1) / to * to; }
 
 struct StatisticsArguments {
     StatisticsRequest request;
@@ -34,34 +31,7 @@ struct StatisticsArguments {
     float inner;
 };
 
-/// What threads of a row share.
-struct RowScale {
-    float scale;
-    float ratio;
-    float factor;  ///< of the rotation
-    uint32_t measured;
-};
-
-/// Dynamic shared memory.
-struct Shared {
-    LevelSearch& search;
-    RowScale* rows;           ///< [blockDim.y]
-    float (*sums)[kSums + 1];  ///< of each warp, with the greatest magnitude
-    uint32_t* cells;          ///< of the window; what a kernel needs for rows follows
-
-    __host__ __device__ static uint32_t bytes(uint32_t threads, uint32_t rows) {
-        const auto each = static_cast<uint32_t>(sizeof(float)) * (kSums + 1);
-        return roundUp(static_cast<uint32_t>(sizeof(LevelSearch) + rows * sizeof(RowScale)) + threads / kWarpLanes * each, 16);
-    }
-};
 static_assert(sizeof(LevelSearch) + sizeof(RowScale) + kRotatedThreads / kWarpLanes * 4 * (kSums + 1) <= kBesideRow);
-
-__device__ inline Shared sharedMemory() {
-    auto* const search = dynamicShared<LevelSearch>();
-    auto* const rows = reinterpret_cast<RowScale*>(search + 1);
-    auto* const cells = dynamicShared<unsigned char>() + Shared::bytes(blockDim.x * blockDim.y, blockDim.y);
-    return {*search, rows, reinterpret_cast<float(*)[kSums + 1]>(rows + blockDim.y), reinterpret_cast<uint32_t*>(cells)};
-}
 
 __device__ inline Window windowOf(const StatisticsArguments& a, uint32_t* counts, uint32_t* own) {
     const StatisticsRequest& r = a.request;
@@ -80,34 +50,6 @@ struct Share {
 __device__ inline float ratioOf(const StatisticsRequest& request, double norm, int exponent) {
     const double trueNorm = ldexp(norm, exponent);
     return static_cast<float>(roundToStored(request.stored, trueNorm) / trueNorm);
-}
-
-/// Sums of all threads of a row, valid in its thread 0. Called by all threads of the block.
-__device__ inline void sumOverRow(const Shared& shared, const float (&values)[kSums], float largest, double (&sums)[kSums], float& greatest) {
-    const uint32_t warps = blockDim.x / kWarpLanes;
-    float(*const mine)[kSums + 1] = shared.sums + threadIdx.y * warps;
-    const uint32_t lane = threadIdx.x % kWarpLanes, warp = threadIdx.x / kWarpLanes;
-    const float sum = warpSums(values);
-    const float most = warpMax(largest);
-    if (lane % (kWarpLanes / kSums) == 0) {
-        mine[warp][lane / (kWarpLanes / kSums)] = sum;
-    }
-    if (lane == 0) {
-        mine[warp][kSums] = most;
-    }
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        for (int i = 0; i < kSums; ++i) {
-            sums[i] = 0;
-            for (uint32_t w = 0; w < warps; ++w) {
-                sums[i] += mine[w][i];
-            }
-        }
-        greatest = 0;
-        for (uint32_t w = 0; w < warps; ++w) {
-            greatest = fmaxf(greatest, mine[w][kSums]);
-        }
-    }
 }
 
 /// Values kBatch * batch.. of a row, zeros behind its end.

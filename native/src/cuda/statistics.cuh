@@ -1,4 +1,5 @@
-// What weight diagnostics add up: a histogram in shared memory, power sums and excesses of a marginal, the error of a codebook.
+// What weight diagnostics add up: a histogram in shared memory, power sums and excesses of a marginal, the error of a codebook; and how that of threads
+// becomes that of a row.
 #pragma once
 
 #include "cuda/portable.cuh"
@@ -8,6 +9,9 @@ namespace quantscope::cuda {
 inline constexpr int kBatch = 8;              ///< values that a thread counts at once
 inline constexpr uint32_t kMostLevels = 128;  ///< of a codebook, positive ones
 inline constexpr uint32_t kLevelCells = 512;
+inline constexpr int kSums = 8;               ///< of a thread that are added up over its row
+
+__host__ __device__ constexpr uint32_t roundUp(uint32_t value, uint32_t to) { return (value + to - 1) / to * to; }
 
 /// Finds the level of a magnitude without a search: cells of one power of two's width say where to begin, and a cell of Lloyd-Max codebooks holds one
 /// threshold at most, so that one comparison follows. Those of 5 bits and less are in a bank each.
@@ -194,6 +198,62 @@ __device__ inline float warpSums(const float (&values)[kCount]) {
         v[0] += __shfl_xor_sync(kFullWarp, v[0], step);
     }
     return v[0];
+}
+
+/// What threads of a row share.
+struct RowScale {
+    float scale;
+    float ratio;
+    float factor;  ///< of the rotation
+    uint32_t measured;
+};
+
+/// Dynamic shared memory.
+struct Shared {
+    LevelSearch& search;
+    RowScale* rows;           ///< [blockDim.y]
+    float (*sums)[kSums + 1];  ///< of each warp, with the greatest magnitude
+    uint32_t* cells;          ///< of the window; what a kernel needs for rows follows
+
+    __host__ __device__ static uint32_t bytes(uint32_t threads, uint32_t rows) {
+        const auto each = static_cast<uint32_t>(sizeof(float)) * (kSums + 1);
+        return roundUp(static_cast<uint32_t>(sizeof(LevelSearch) + rows * sizeof(RowScale)) + threads / kWarpLanes * each, 16);
+    }
+};
+
+__device__ inline Shared sharedMemory() {
+    auto* const search = dynamicShared<LevelSearch>();
+    auto* const rows = reinterpret_cast<RowScale*>(search + 1);
+    auto* const cells = dynamicShared<unsigned char>() + Shared::bytes(blockDim.x * blockDim.y, blockDim.y);
+    return {*search, rows, reinterpret_cast<float(*)[kSums + 1]>(rows + blockDim.y), reinterpret_cast<uint32_t*>(cells)};
+}
+
+/// Sums of all threads of a row, valid in its thread 0. Called by all threads of the block.
+__device__ inline void sumOverRow(const Shared& shared, const float (&values)[kSums], float largest, double (&sums)[kSums], float& greatest) {
+    const uint32_t warps = blockDim.x / kWarpLanes;
+    float(*const mine)[kSums + 1] = shared.sums + threadIdx.y * warps;
+    const uint32_t lane = threadIdx.x % kWarpLanes, warp = threadIdx.x / kWarpLanes;
+    const float sum = warpSums(values);
+    const float most = warpMax(largest);
+    if (lane % (kWarpLanes / kSums) == 0) {
+        mine[warp][lane / (kWarpLanes / kSums)] = sum;
+    }
+    if (lane == 0) {
+        mine[warp][kSums] = most;
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < kSums; ++i) {
+            sums[i] = 0;
+            for (uint32_t w = 0; w < warps; ++w) {
+                sums[i] += mine[w][i];
+            }
+        }
+        greatest = 0;
+        for (uint32_t w = 0; w < warps; ++w) {
+            greatest = fmaxf(greatest, mine[w][kSums]);
+        }
+    }
 }
 
 }  // namespace quantscope::cuda
