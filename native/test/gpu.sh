@@ -161,6 +161,9 @@ if limited 150 "$build/bench" > "$build/bench.log" 2>&1; then result=ok; else re
 [ $result = ok ] || grep -v '^BENCH' "$build/bench.log"
 row "benchmarks" $result "$(grep -c '^BENCH' "$build/bench.log") lines"
 
+# What kernels of one generation alone gain, at two shapes.
+QUANTSCOPE_CUDA_KERNELS=portable limited 40 "$build/bench" "4096 x 3072 -> 12288" "attention, FLUX" 2> /dev/null | sed -n '/device:\|^BENCH copy/d; s/^BENCH /portable: /p' > "$build/portable-bench.log"
+
 # The same forward in PyTorch, where this machine has it. Without a device a tiny one, which says no more than that the program runs.
 if limited 60 "${PYTHON:-python3}" "$here/bench/device_forward.py" $([ $emulate = yes ] && echo --check) > "$build/torch.log" 2>&1; then
     theirs=$(sed -n 's/^torch .*: \([0-9.]*\) ms$/\1/p' "$build/torch.log")
@@ -197,6 +200,7 @@ row "all" "$([ $status = 0 ] && echo ok || echo FAILED)" "$(($(date +%s) - start
 
 printf '\n'
 sed -n 's/^BENCH //p' "$build/bench.log"
+cat "$build/portable-bench.log"
 printf '\n'
 cat "$table"
 exit $status
