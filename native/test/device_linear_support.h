@@ -59,6 +59,8 @@ inline std::vector<float> run(const LinearShape& shape, const LinearWeights& wei
     constexpr uint8_t kUntouched = 0x5a;
     DeviceArray<uint8_t> y = device->upload(std::vector<uint8_t>(request.rows * request.yStride * each, kUntouched));
     request.y = y.data();
+    const DeviceArray<uint32_t> nonFinite = device->upload(std::vector<uint32_t>{0});
+    request.nonFinite = nonFinite.data();
     device->check(calls.run(device->context(), &shape, &request), "running");
     const std::vector<uint8_t> raw = y.read();
     std::vector<float> result(request.rows * shape.outputs);
@@ -75,6 +77,7 @@ inline std::vector<float> run(const LinearShape& shape, const LinearWeights& wei
             std::memcpy(&result[row * shape.outputs + column], raw.data() + 4 * i, 4);
         }
     }
+    EXPECT_EQ(nonFinite.read()[0] != 0, std::any_of(result.begin(), result.end(), [](float value) { return !std::isfinite(value); }));
     return result;
 }
 

@@ -11,7 +11,7 @@
 namespace quantscope::cuda {
 
 /// Goes up with every change of what stands below: the core library refuses another one.
-inline constexpr uint32_t kApiVersion = 10;
+inline constexpr uint32_t kApiVersion = 11;
 
 enum class Status : int32_t {
     Ok,
@@ -203,6 +203,7 @@ struct LinearRequest {
     void* y;               ///< [rows][outputs]
     Element yElement;
     uint64_t yStride;
+    uint32_t* nonFinite;   ///< becomes 1 where y has a NaN or an infinity, and stays as it is otherwise; or null
     void* scratch;         ///< scratchBytes(), aligned to 256; free for others as soon as what was queued before is done
     uint64_t scratchBytes;
 };

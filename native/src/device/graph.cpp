@@ -97,6 +97,7 @@ struct DeviceGraph::Pass {
             name(op.name, *reason);
             const size_t before = processor.integers().size();
             onProcessor(op);
+            graph.ops_.findNonFinite(op.out, graph.nonFinite_.data() + i);
             result.integers.insert(result.integers.end(), processor.integers().begin() + static_cast<std::ptrdiff_t>(before), processor.integers().end());
         } else {
             if (request.capture && std::ranges::find(request.capture->layers, op.name) != request.capture->layers.end()) {
@@ -105,13 +106,12 @@ struct DeviceGraph::Pass {
                 graph.buffers_.read(op.x, x.data());
                 captures.add(op.name, x.data(), x.size() / width, width, bench.workers, bench.kernels);
             }
-            graph.linears_.run(i, graph.buffers_, bench);
+            graph.linears_.run(i, graph.buffers_, bench, graph.nonFinite_.data() + i);
             if (const auto& integers = graph.linears_.integers(i)) {
                 result.integers.push_back(*integers);
             }
             queued += flopsOf(op, program());
         }
-        graph.ops_.findNonFinite(op.out, graph.nonFinite_.data() + i);
     }
 
     void name(const std::string& what, const std::string& reason) {

@@ -293,7 +293,7 @@ DeviceRows DeviceLinears::prepareInput(const Layer& layer, const DeviceBuffers& 
     return floats;
 }
 
-void DeviceLinears::run(size_t op, const DeviceBuffers& buffers, const DeviceBench& bench) {
+void DeviceLinears::run(size_t op, const DeviceBuffers& buffers, const DeviceBench& bench, uint32_t* nonFinite) {
     const Layer& layer = *layers_[op];
     bench_ = &bench;
     const DeviceRows floats = prepareInput(layer, buffers);
@@ -334,6 +334,7 @@ void DeviceLinears::run(size_t op, const DeviceBuffers& buffers, const DeviceBen
     request.y = buffers.at(layer.op.out);
     request.yElement = buffers.element(layer.op.out);
     request.yStride = layer.outputs;
+    request.nonFinite = nonFinite;
     layer.product->run(request);
     weights_->release(weight);
     weights_->prefetch(weight + 1);

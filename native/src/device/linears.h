@@ -39,8 +39,8 @@ public:
 
     /// Inputs that were prepared are forgotten.
     void startRun() { prepared_.reset(); }
-    /// Queues the layer, for which reason() has none. Reads weights that do not stay.
-    void run(size_t op, const DeviceBuffers& buffers, const DeviceBench& bench);
+    /// Queues the layer, for which reason() has none. Reads weights that do not stay. `nonFinite` becomes 1 where a result is not finite.
+    void run(size_t op, const DeviceBuffers& buffers, const DeviceBench& bench, uint32_t* nonFinite);
     /// Memory for the time of one op.
     std::byte* scratch() const { return scratch_.data(); }
 

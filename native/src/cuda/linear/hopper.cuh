@@ -118,6 +118,8 @@ __device__ inline TilePlace placeOf(const Arguments& a, uint32_t tile, uint32_t 
 template <int kCount>
 __device__ inline uint32_t scaleBytes(uint32_t first, uint32_t stride) { return first < stride ? min(static_cast<uint32_t>(kCount), stride - first) * 4 : 0; }
 
+__device__ inline uint32_t bitsOf(float value) { return __float_as_uint(value); }
+__device__ inline uint32_t bitsOf(Bf16 value) { return value.bits; }
 __device__ inline float asFloat(float value) { return value; }
 __device__ inline float asFloat(int bits) { return __int_as_float(bits); }
 
@@ -167,6 +169,27 @@ __device__ inline void produce(const Arguments& a, uint8_t* shared, Barrier* ful
             }
         }
     }
+}
+
+/// 16 bytes of a row of y, as far as it has columns; not zero where a value is not finite.
+template <class Y>
+__device__ inline uint32_t writePiece(const ProductArguments& p, const Y* from, uint32_t row, uint32_t column) {
+    constexpr uint32_t kCount = 16 / sizeof(Y);
+    if (row >= p.rows || column >= p.outputs) {
+        return 0;
+    }
+    Y* const to = static_cast<Y*>(p.y) + row * p.yStride + column;
+    if (column + kCount <= p.outputs && p.yStride % kCount == 0 && (reinterpret_cast<uintptr_t>(p.y) & 15) == 0) {
+        const uint4 words = load16(reinterpret_cast<const uint4*>(from));
+        store16(reinterpret_cast<uint4*>(to), words);
+        return nonFiniteIn<Y>(words.x) | nonFiniteIn<Y>(words.y) | nonFiniteIn<Y>(words.z) | nonFiniteIn<Y>(words.w);
+    }
+    uint32_t nonFinite = 0;
+    for (uint32_t e = 0; e < kCount && column + e < p.outputs; ++e) {
+        to[e] = from[e];
+        nonFinite |= nonFiniteIn<Y>(bitsOf(from[e]));
+    }
+    return nonFinite;
 }
 
 /// One of the two warpgroups that multiply.
@@ -331,7 +354,7 @@ struct Consumer {
         constexpr int kAtOnce = 128 / sizeof(Y);
         constexpr int kInPiece = 16 / sizeof(Y);
         const uint32_t lane = threadIdx.x % 32;
-        const bool vectors = p.yStride % kInPiece == 0 && (reinterpret_cast<uintptr_t>(p.y) & 15) == 0;
+        uint32_t nonFinite = 0;
 #pragma unroll
         for (int chunk = 0; chunk < kColumns / kAtOnce; ++chunk) {
             __syncwarp();
@@ -357,21 +380,11 @@ struct Consumer {
             for (uint32_t i = 0; i < 4; ++i) {
                 const uint32_t row = (i * 32 + lane) / 8;
                 const uint32_t piece = lane % 8;
-                const uint32_t column = firstColumn + chunk * kAtOnce + piece * kInPiece;
-                const Y* const from = reinterpret_cast<const Y*>(out + row * kOutPitch + piece * 16);
-                if (firstRow + row >= p.rows || column >= p.outputs) {
-                    continue;
-                }
-                Y* const to = static_cast<Y*>(p.y) + (firstRow + row) * p.yStride + column;
-                if (vectors && column + kInPiece <= p.outputs) {
-                    store16(reinterpret_cast<uint4*>(to), load16(reinterpret_cast<const uint4*>(from)));
-                } else {
-                    for (uint32_t e = 0; e < kInPiece && column + e < p.outputs; ++e) {
-                        to[e] = from[e];
-                    }
-                }
+                const uint32_t column = chunk * kAtOnce + piece * kInPiece;
+                nonFinite |= writePiece(p, reinterpret_cast<const Y*>(out + row * kOutPitch + piece * 16), firstRow + row, firstColumn + column);
             }
         }
+        report(nonFinite != 0, p.nonFinite);
     }
 };
 
@@ -413,7 +426,7 @@ __global__ void __launch_bounds__(kThreads, 1) multiply(const __grid_constant__ 
                 consumer.template segment<false>(sums, a.bytes[segment]);
             }
             if (a.p.yBf16) {
-                consumer.template store<uint16_t>(sums, out, firstRow, firstColumn);
+                consumer.template store<Bf16>(sums, out, firstRow, firstColumn);
             } else {
                 consumer.template store<float>(sums, out, firstRow, firstColumn);
             }

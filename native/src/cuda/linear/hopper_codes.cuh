@@ -271,7 +271,7 @@ struct CodesConsumer {
         constexpr int kInPiece = 16 / sizeof(Y);
         constexpr uint32_t kPiecesOfRow = 16 / kInPiece;
         const ProductArguments& p = a.p;
-        const bool vectors = p.yStride % kInPiece == 0 && (reinterpret_cast<uintptr_t>(p.y) & 15) == 0;
+        uint32_t nonFinite = 0;
         const uint32_t own = firstOutput + lane / 4;
         const float bias[2] = {p.bias != nullptr && own < p.outputs ? p.bias[own] : 0.0f, p.bias != nullptr && own + 8 < p.outputs ? p.bias[own + 8] : 0.0f};
 #pragma unroll
@@ -290,22 +290,11 @@ struct CodesConsumer {
             for (uint32_t i = 0; i < kAtOnce * kPiecesOfRow / 32; ++i) {
                 const uint32_t token = (i * 32 + lane) / kPiecesOfRow;
                 const uint32_t piece = lane % kPiecesOfRow;
-                const uint32_t row = firstRow + chunk * kAtOnce + token;
-                const uint32_t output = firstOutput + piece * kInPiece;
                 const Y* const from = reinterpret_cast<const Y*>(out + token * kPitch) + piece * kInPiece;
-                if (row >= p.rows || output >= p.outputs) {
-                    continue;
-                }
-                Y* const to = static_cast<Y*>(p.y) + row * p.yStride + output;
-                if (vectors && output + kInPiece <= p.outputs) {
-                    store16(reinterpret_cast<uint4*>(to), load16(reinterpret_cast<const uint4*>(from)));
-                } else {
-                    for (uint32_t e = 0; e < kInPiece && output + e < p.outputs; ++e) {
-                        to[e] = from[e];
-                    }
-                }
+                nonFinite |= writePiece(p, from, firstRow + chunk * kAtOnce + token, firstOutput + piece * kInPiece);
             }
         }
+        report(nonFinite != 0, p.nonFinite);
     }
 };
 

@@ -290,6 +290,7 @@ struct Run {
         p.y = request.y;
         p.yStride = request.yStride;
         p.yBf16 = request.yElement == Element::BF16;
+        p.nonFinite = request.nonFinite;
         p.bias = plan.bias == kNowhere ? nullptr : weights<float>(plan.bias);
         Form form = Form::None;
         bool grouped = false;
@@ -314,7 +315,7 @@ struct Run {
     void plain() {
         launches(launchPlain<float, X, float, Y>({static_cast<const X*>(request.x), request.xStride, weights<float>(plan.codes), plan.codePitch / sizeof(float),
                                                   false, rows(), static_cast<uint32_t>(shape.outputs), width(), 1.0f, 0.0f,
-                                                  plan.bias == kNowhere ? nullptr : weights<float>(plan.bias), static_cast<Y*>(request.y), request.yStride},
+                                                  plan.bias == kNowhere ? nullptr : weights<float>(plan.bias), static_cast<Y*>(request.y), request.yStride, false, request.nonFinite},
                                                  stream));
     }
 };

@@ -1,6 +1,7 @@
 // Products without tensor cores, for results that are to be exact to the last bit or in float64.
 #pragma once
 
+#include "cuda/linear/finite.cuh"
 #include "cuda/portable.cuh"
 
 namespace quantscope::cuda {
@@ -23,6 +24,7 @@ struct PlainProduct {
     Y* y;
     uint64_t yStride;
     bool lowerOnly = false;  ///< y is square and tiles above its diagonal are left alone
+    uint32_t* nonFinite = nullptr;  ///< as in LinearRequest
 };
 
 namespace plain {
@@ -89,6 +91,7 @@ __global__ void __launch_bounds__(kThreads) multiply(const __grid_constant__ Pla
         }
         __syncthreads();
     }
+    bool nonFinite = false;
     for (int i = 0; i < kEach; ++i) {
         const uint32_t row = firstRow + ty + 16 * i;
         for (int j = 0; j < kEach; ++j) {
@@ -102,6 +105,7 @@ __global__ void __launch_bounds__(kThreads) multiply(const __grid_constant__ Pla
                 if (p.bias != nullptr) {
                     value += p.bias[column];
                 }
+                nonFinite = nonFinite || isNonFinite(static_cast<float>(value), sizeof(Y) == 2);
                 if constexpr (sizeof(Y) == 2) {
                     y = fromFloat<Y>(static_cast<float>(value));
                 } else {
@@ -110,6 +114,7 @@ __global__ void __launch_bounds__(kThreads) multiply(const __grid_constant__ Pla
             }
         }
     }
+    report(nonFinite, p.nonFinite);
 }
 
 }  // namespace plain

@@ -7,6 +7,7 @@
 // what limits small groups (kernels.md B2), so a product without groups does it once in all.
 #pragma once
 
+#include "cuda/linear/finite.cuh"
 #include "cuda/portable.cuh"
 
 namespace quantscope::cuda {
@@ -57,6 +58,7 @@ struct ProductArguments {
     void* y;
     uint64_t yStride;
     bool yBf16;
+    uint32_t* nonFinite;  ///< LinearRequest
 };
 
 namespace product {
@@ -276,6 +278,7 @@ __device__ inline void takeGroup(float (&sums)[kTiles][kNTiles][4], int (&t)[kTi
 
 template <int kNTiles>
 __device__ inline void store(const float (&sums)[kTiles][kNTiles][4], const ProductArguments& p, const Place& place, uint32_t firstRow, uint32_t firstColumn) {
+    bool nonFinite = false;
     const bool inPairs = p.yStride % 2 == 0 && (reinterpret_cast<uintptr_t>(p.y) & 7) == 0;
 #pragma unroll
     for (int n = 0; n < kNTiles; ++n) {
@@ -294,6 +297,7 @@ __device__ inline void store(const float (&sums)[kTiles][kNTiles][4], const Prod
                     continue;
                 }
                 const float value[2] = {sums[m][n][i] + bias[0], sums[m][n][i + 1] + bias[1]};
+                nonFinite = nonFinite || isNonFinite(value[0], p.yBf16) || (both && isNonFinite(value[1], p.yBf16));
                 const uint64_t at = row * p.yStride + column;
                 if (p.yBf16) {
                     auto* const y = static_cast<uint16_t*>(p.y) + at;
@@ -319,6 +323,7 @@ __device__ inline void store(const float (&sums)[kTiles][kNTiles][4], const Prod
             }
         }
     }
+    report(nonFinite, p.nonFinite);
 }
 
 /// Whether the compiler makes code of it: nibbles are multiplied natively on 8.x alone, and nobody asks for it elsewhere.
