@@ -84,6 +84,12 @@ __device__ inline void copyTileTo(uint16_t blocks, void* shared, const TensorMap
         "l"(&map), "r"(column), "r"(row), "r"(sharedAddress(barrier)), "h"(blocks)
         : "memory");
 }
+/// The same of one head of the map's rows (describeHeads): zeros behind its end, not the next one.
+__device__ inline void copyTile(void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t head, uint32_t row) {
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4}], [%5];" ::"r"(sharedAddress(shared)),
+                 "l"(&map), "r"(column), "r"(head), "r"(row), "r"(sharedAddress(barrier))
+                 : "memory");
+}
 /// Bytes, addresses: multiples of 16.
 __device__ inline void copyBulk(void* shared, const void* global, uint32_t bytes, Barrier* barrier) {
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(sharedAddress(shared)), "l"(global),
@@ -113,6 +119,12 @@ __device__ inline uint64_t describeTile(const void* shared) {
 /// Registers that products are to read are written by here, not between one product and the next, where the compiler would have to wait for each.
 __device__ inline void settle(uint32_t (&a)[4]) { asm volatile("" : "+r"(a[0]), "+r"(a[1]), "+r"(a[2]), "+r"(a[3])::"memory"); }
 
+/// Tiles side by side, `apart` bytes from each other, of 64 columns of bfloat16 each, for a product over their rows; + 128 n / 16 begins n rows further down,
+/// a multiple of 8.
+__device__ inline uint64_t describeColumns(const void* shared, uint32_t apart) {
+    return (describeTile(shared) & ~(uint64_t{0x3FFF} << 16)) | static_cast<uint64_t>(apart / 16) << 16;
+}
+
 /// Before the first product, and whenever registers of products were written otherwise.
 __device__ inline void beginProducts() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ inline void commitProducts() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
@@ -121,6 +133,19 @@ template <int kLeft>
 __device__ inline void waitProducts() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kLeft) : "memory");
 }
+
+/// Behind waitProducts, with the registers that have come: the compiler takes them for written when the product is queued, and would read them before.
+template <int kTiles>
+__device__ inline void takeProducts(float (&d)[kTiles][4]) {
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+        asm volatile("" : "+f"(d[n][0]), "+f"(d[n][1]), "+f"(d[n][2]), "+f"(d[n][3])::"memory");
+    }
+}
+
+/// Barriers 1..15 of some of a block's warps, `threads` in all: who meets waits until the others have met or announced themselves.
+__device__ inline void meet(uint32_t barrier, uint32_t threads) { asm volatile("barrier.sync.aligned %0, %1;" ::"r"(barrier), "r"(threads) : "memory"); }
+__device__ inline void announce(uint32_t barrier, uint32_t threads) { asm volatile("barrier.arrive.aligned %0, %1;" ::"r"(barrier), "r"(threads) : "memory"); }
 
 // D = A Bᵀ (+ D) over a warpgroup, A of 64 rows, B of kColumns rows, 32 bytes of each. Warp w has rows 16 w.. of D: d[n][i] is row lane / 4 + 8 (i / 2),
 // column 8 n + 2 (lane % 4) + i % 2, as of mma.
@@ -133,14 +158,19 @@ template <int kColumns>
 __device__ void multiplyRegisters(int (&d)[kColumns / 8][4], const uint32_t (&a)[4], uint64_t b, bool add);
 template <int kColumns>
 __device__ void multiplyBf16Bits(int (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add); ///< bfloat16, d the bits of floats
+/// D += A B of bfloat16: A of 16 columns in registers, as mma has them in each warp; B of 16 rows, as describeColumns says.
+template <int kColumns>
+__device__ void multiplyColumns(float (&d)[kColumns / 8][4], const uint32_t (&a)[4], uint64_t b);
 
 #define QUANTSCOPE_D0 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
 #define QUANTSCOPE_D32 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 #define QUANTSCOPE_D64 "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
 #define QUANTSCOPE_D96 "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
+#define QUANTSCOPE_D32_8 "%32, %33, %34, %35, %36, %37, %38, %39"
 #define QUANTSCOPE_BIND2(c, d, n) c(d[n][0]), c(d[n][1]), c(d[n][2]), c(d[n][3]), c(d[n + 1][0]), c(d[n + 1][1]), c(d[n + 1][2]), c(d[n + 1][3])
 #define QUANTSCOPE_BIND8(c, d, n) \
     QUANTSCOPE_BIND2(c, d, n), QUANTSCOPE_BIND2(c, d, n + 2), QUANTSCOPE_BIND2(c, d, n + 4), QUANTSCOPE_BIND2(c, d, n + 6)
+#define QUANTSCOPE_BIND10(c, d, n) QUANTSCOPE_BIND8(c, d, n), QUANTSCOPE_BIND2(c, d, n + 8)
 #define QUANTSCOPE_BIND16(c, d, n) QUANTSCOPE_BIND8(c, d, n), QUANTSCOPE_BIND8(c, d, n + 8)
 #define QUANTSCOPE_BIND24(c, d, n) QUANTSCOPE_BIND16(c, d, n), QUANTSCOPE_BIND8(c, d, n + 16)
 #define QUANTSCOPE_BIND32(c, d, n) QUANTSCOPE_BIND16(c, d, n), QUANTSCOPE_BIND16(c, d, n + 16)
@@ -172,5 +202,17 @@ QUANTSCOPE_MULTIPLY_REGISTERS(128, QUANTSCOPE_D0 ", " QUANTSCOPE_D32, QUANTSCOPE
 QUANTSCOPE_MULTIPLY_REGISTERS(256, QUANTSCOPE_D0 ", " QUANTSCOPE_D32 ", " QUANTSCOPE_D64 ", " QUANTSCOPE_D96, QUANTSCOPE_BIND32, 128, 129, 130, 131, 132, 133)
 #undef QUANTSCOPE_MULTIPLY_REGISTERS
 #undef QUANTSCOPE_MULTIPLY_TILES
+
+#define QUANTSCOPE_MULTIPLY_COLUMNS(columns, registers, bind, a0, a1, a2, a3, b_)                                                            \
+    template <>                                                                                                                              \
+    __device__ inline void multiplyColumns<columns>(float (&d)[columns / 8][4], const uint32_t (&a)[4], uint64_t b) {                        \
+        asm volatile("wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32.bf16.bf16 {" registers "}, {%" #a0 ", %" #a1 ", %" #a2 ", %" #a3 \
+                     "}, %" #b_ ", 1, 1, 1, 1;"                                                                                              \
+                     : bind("+f", d, 0) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                               \
+    }
+QUANTSCOPE_MULTIPLY_COLUMNS(64, QUANTSCOPE_D0, QUANTSCOPE_BIND8, 32, 33, 34, 35, 36)
+QUANTSCOPE_MULTIPLY_COLUMNS(80, QUANTSCOPE_D0 ", " QUANTSCOPE_D32_8, QUANTSCOPE_BIND10, 40, 41, 42, 43, 44)
+QUANTSCOPE_MULTIPLY_COLUMNS(128, QUANTSCOPE_D0 ", " QUANTSCOPE_D32, QUANTSCOPE_BIND16, 64, 65, 66, 67, 68)
+#undef QUANTSCOPE_MULTIPLY_COLUMNS
 
 }  // namespace quantscope::cuda

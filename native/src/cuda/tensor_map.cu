@@ -1,5 +1,6 @@
 #include "cuda/tensor_map.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include <cuda.h>
@@ -19,17 +20,18 @@ auto encoder() {
     return found;
 }
 
-cudaError_t describe(TensorMap& map, const void* base, uint64_t rows, uint64_t bytes, uint64_t pitch, uint32_t boxRows, uint32_t boxBytes, CUtensorMapSwizzle swizzle) {
+/// Sizes innermost first, pitches of all but that one.
+template <int kAxes>
+cudaError_t describe(TensorMap& map, const void* base, const cuuint64_t (&sizes)[kAxes], const cuuint64_t (&pitches)[kAxes - 1], const cuuint32_t (&box)[kAxes],
+                     CUtensorMapSwizzle swizzle) {
     const auto encode = encoder();
     if (encode == nullptr) {
         return cudaErrorNotSupported;
     }
-    const cuuint64_t sizes[2] = {bytes, rows};
-    const cuuint64_t pitches[1] = {pitch};
-    const cuuint32_t box[2] = {boxBytes, boxRows};
-    const cuuint32_t steps[2] = {1, 1};
+    cuuint32_t steps[kAxes];
+    std::fill_n(steps, kAxes, 1);
     CUtensorMap encoded;
-    if (encode(&encoded, CU_TENSOR_MAP_DATA_TYPE_UINT8, 2, const_cast<void*>(base), sizes, pitches, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+    if (encode(&encoded, CU_TENSOR_MAP_DATA_TYPE_UINT8, kAxes, const_cast<void*>(base), sizes, pitches, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
                swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) != CUDA_SUCCESS) {
         return cudaErrorInvalidValue;
     }
@@ -41,11 +43,15 @@ cudaError_t describe(TensorMap& map, const void* base, uint64_t rows, uint64_t b
 }  // namespace
 
 cudaError_t describeRows(TensorMap& map, const void* base, uint64_t rows, uint64_t bytes, uint64_t pitch, uint32_t boxRows) {
-    return describe(map, base, rows, bytes, pitch, boxRows, 128, CU_TENSOR_MAP_SWIZZLE_128B);
+    return describe<2>(map, base, {bytes, rows}, {pitch}, {128, boxRows}, CU_TENSOR_MAP_SWIZZLE_128B);
 }
 
 cudaError_t describeCodes(TensorMap& map, const void* base, uint64_t rows, uint64_t bytes, uint64_t pitch, uint32_t boxRows) {
-    return describe(map, base, rows, bytes, pitch, boxRows, 64, CU_TENSOR_MAP_SWIZZLE_64B);
+    return describe<2>(map, base, {bytes, rows}, {pitch}, {64, boxRows}, CU_TENSOR_MAP_SWIZZLE_64B);
+}
+
+cudaError_t describeHeads(TensorMap& map, const void* base, uint64_t rows, uint64_t heads, uint64_t bytes, uint64_t pitch, uint32_t boxRows) {
+    return describe<3>(map, base, {bytes, heads, rows}, {bytes, pitch}, {128, 1, boxRows}, CU_TENSOR_MAP_SWIZZLE_128B);
 }
 
 }  // namespace quantscope::cuda

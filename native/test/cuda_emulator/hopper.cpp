@@ -17,7 +17,8 @@ namespace {
 struct Rows {
     const void* base;
     uint64_t rows;
-    uint64_t bytes;
+    uint64_t heads;
+    uint64_t bytes;      ///< of a head
     uint64_t pitch;
     uint32_t boxRows;
     uint32_t boxBytes;
@@ -29,14 +30,15 @@ bool refusesTileCopies() {
     return said != nullptr && std::strcmp(said, "refused") == 0;
 }
 
-cudaError_t describe(TensorMap& map, const void* base, uint64_t rows, uint64_t bytes, uint64_t pitch, uint32_t boxRows, uint32_t boxBytes) {
+cudaError_t describe(TensorMap& map, const void* base, uint64_t rows, uint64_t heads, uint64_t bytes, uint64_t pitch, uint32_t boxRows, uint32_t boxBytes) {
     if (refusesTileCopies()) {
         return cudaErrorNotSupported;
     }
-    if (reinterpret_cast<uintptr_t>(base) % 16 != 0 || pitch % 16 != 0 || boxRows == 0 || boxRows > 256 || rows == 0 || bytes == 0) {
+    const bool aligned = reinterpret_cast<uintptr_t>(base) % 16 == 0 && pitch % 16 == 0 && (heads == 1 || bytes % 16 == 0);
+    if (!aligned || boxRows == 0 || boxRows > 256 || rows == 0 || heads == 0 || bytes == 0) {
         return cudaErrorInvalidValue;
     }
-    const Rows described{base, rows, bytes, pitch, boxRows, boxBytes};
+    const Rows described{base, rows, heads, bytes, pitch, boxRows, boxBytes};
     std::memcpy(map.bytes, &described, sizeof described);
     return cudaSuccess;
 }
@@ -44,10 +46,13 @@ cudaError_t describe(TensorMap& map, const void* base, uint64_t rows, uint64_t b
 }  // namespace
 
 cudaError_t describeRows(TensorMap& map, const void* base, uint64_t rows, uint64_t bytes, uint64_t pitch, uint32_t boxRows) {
-    return describe(map, base, rows, bytes, pitch, boxRows, 128);
+    return describe(map, base, rows, 1, bytes, pitch, boxRows, 128);
 }
 cudaError_t describeCodes(TensorMap& map, const void* base, uint64_t rows, uint64_t bytes, uint64_t pitch, uint32_t boxRows) {
-    return describe(map, base, rows, bytes, pitch, boxRows, 64);
+    return describe(map, base, rows, 1, bytes, pitch, boxRows, 64);
+}
+cudaError_t describeHeads(TensorMap& map, const void* base, uint64_t rows, uint64_t heads, uint64_t bytes, uint64_t pitch, uint32_t boxRows) {
+    return describe(map, base, rows, heads, bytes, pitch, boxRows, 128);
 }
 
 namespace emulator {
@@ -62,6 +67,13 @@ struct BarrierState {
     std::vector<unsigned> waiting;
     std::vector<std::function<void()>> copies;
     char order = 0;      ///< for ThreadSanitizer
+};
+
+struct NamedBarrier {
+    uint32_t threads;        ///< that meet
+    uint32_t arrived = 0;
+    std::vector<unsigned> waiting;
+    char order = 0;
 };
 
 struct Product {
@@ -79,6 +91,7 @@ struct Products {
 struct State {
     uint64_t block = ~uint64_t{0};
     std::map<void*, BarrierState> barriers;
+    std::map<uint32_t, NamedBarrier> named;  ///< by number, and 16 for each block of a cluster before
     std::map<unsigned, Products> products;
 };
 
@@ -160,7 +173,31 @@ void awaitBarrier(Barrier* barrier, uint32_t parity, const Place& where) {
     __tsan_acquire(&it.order);
 }
 
-void copyTile(void* shared, const TensorMap& described, Barrier* barrier, uint32_t column, uint32_t row, uint32_t blocks, const Place& where) {
+void meet(uint32_t number, uint32_t threads, bool waits, const Place& where) {
+    if (number < 1 || number > 15 || threads % 32 != 0) {
+        fail("comes to barrier " + std::to_string(number) + " of " + std::to_string(threads) + " threads: 1 to 15 and whole warps there are,", where);
+    }
+    NamedBarrier& it = state().named.try_emplace(clusterRank() * 16 + number, threads).first->second;
+    if (it.arrived == 0) {
+        it.threads = threads;
+    } else if (it.threads != threads) {
+        fail("comes to barrier " + std::to_string(number) + " of " + std::to_string(threads) + " threads where others wait for " + std::to_string(it.threads) + ",", where);
+    }
+    __tsan_release(&it.order);
+    if (++it.arrived == threads) {
+        it.arrived = 0;
+        std::for_each(it.waiting.begin(), it.waiting.end(), wakeThread);
+        it.waiting.clear();
+    } else if (waits) {
+        it.waiting.push_back(runningThread());
+        sleepUntilWoken("a barrier of several warps", where);
+    }
+    if (waits) {
+        __tsan_acquire(&it.order);
+    }
+}
+
+void copyTile(void* shared, const TensorMap& described, Barrier* barrier, uint32_t column, uint32_t head, uint32_t row, uint32_t blocks, const Place& where) {
     Rows map;
     std::memcpy(&map, described.bytes, sizeof map);
     const uint64_t each = map.boxBytes;
@@ -173,13 +210,13 @@ void copyTile(void* shared, const TensorMap& described, Barrier* barrier, uint32
         auto* const to = static_cast<unsigned char*>(inBlock(shared, rank));
         __tsan_write_range(to, all);
         fillWithGarbage(to, all);
-        copyLater(find(static_cast<Barrier*>(inBlock(barrier, rank)), where), static_cast<uint32_t>(all), [to, map, each, column, row, where] {
+        copyLater(find(static_cast<Barrier*>(inBlock(barrier, rank)), where), static_cast<uint32_t>(all), [to, map, each, column, head, row, where] {
             for (uint64_t r = 0; r < map.boxRows; ++r) {
                 for (uint64_t piece = 0; piece < each; piece += 16) {
                     auto* const at = reinterpret_cast<unsigned char*>(swizzled(reinterpret_cast<uintptr_t>(to + r * each + piece), each));
                     const uint64_t begin = column + piece;
-                    const uint64_t inside = row + r < map.rows && begin < map.bytes ? std::min<uint64_t>(16, map.bytes - begin) : 0;
-                    const unsigned char* const from = static_cast<const unsigned char*>(map.base) + (row + r) * map.pitch + begin;
+                    const uint64_t inside = row + r < map.rows && head < map.heads && begin < map.bytes ? std::min<uint64_t>(16, map.bytes - begin) : 0;
+                    const unsigned char* const from = static_cast<const unsigned char*>(map.base) + (row + r) * map.pitch + head * map.bytes + begin;
                     checkReadable(from, inside, 1, where);
                     __tsan_write_range(at, 16);
                     std::memset(at, 0, 16);
@@ -239,6 +276,16 @@ void readTile(uint64_t tile, uint32_t row, unsigned char (&to)[32], const Place&
         checkShared(at, 16, 16, where);
         __tsan_read_range(at, 16);
         std::memcpy(to + piece, at, 16);
+    }
+}
+
+void readColumns(uint64_t tiles, uint32_t column, uint16_t (&to)[16][8], const Place& where) {
+    const auto begin = static_cast<uintptr_t>(tiles % kApart) * 16 + column / 64 * static_cast<uintptr_t>(tiles / kApart) * 16 + column % 64 * 2;
+    for (uintptr_t row = 0; row < 16; ++row) {
+        auto* const at = reinterpret_cast<void*>(swizzled(begin + row * 128, 128));
+        checkShared(at, 16, 16, where);
+        __tsan_read_range(at, 16);
+        std::memcpy(to[row], at, 16);
     }
 }
 

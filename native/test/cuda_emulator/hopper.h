@@ -20,8 +20,10 @@ namespace emulator {
 void initBarrier(Barrier* barrier, uint32_t arrivals, const Place& where);
 void arrive(Barrier* barrier, uint32_t bytes, const Place& where);
 void awaitBarrier(Barrier* barrier, uint32_t parity, const Place& where);
+/// A barrier 1..15 of several warps.
+void meet(uint32_t number, uint32_t threads, bool waits, const Place& where);
 /// `blocks`: a bit for each block of the cluster that gets the tile, at the same place, and whose barrier counts it.
-void copyTile(void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t row, uint32_t blocks, const Place& where);
+void copyTile(void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t head, uint32_t row, uint32_t blocks, const Place& where);
 void copyBulk(void* shared, const void* global, uint32_t bytes, Barrier* barrier, const Place& where);
 
 /// `work` runs when it is waited for; [results, results + bytes) of the running thread are garbage until then.
@@ -31,6 +33,9 @@ void waitProducts(size_t left);
 
 /// 32 bytes of a row of a tile, from where `tile` begins in its rows on.
 void readTile(uint64_t tile, uint32_t row, unsigned char (&to)[32], const Place& where);
+/// 8 columns of 16 rows of tiles side by side; what describeColumns() says is their address / 16, and times kApart what is between them, likewise.
+inline constexpr uint64_t kApart = uint64_t{1} << 44;
+void readColumns(uint64_t tiles, uint32_t column, uint16_t (&to)[16][8], const Place& where);
 
 inline void addProduct(int& sum, const unsigned char (&a)[32], const unsigned char (&b)[32]) {
     for (int k = 0; k < 32; ++k) {
@@ -92,22 +97,41 @@ struct Lane {
     const uint32_t* a;
     unsigned char (*rows)[32];
 };
-template <int kTiles>
-void multiplyRegisters(int (&d)[kTiles][4], const uint32_t (&a)[4], uint64_t b, bool add, const Place& where) {
-    multiplyLater(d, [&a, where](unsigned char (&rows)[2][32]) {
-        Lane mine{a, rows};
-        warpTogether(0xffffffffu, "wgmma", &mine, [](void* const* lanes, uint32_t) {
-            for (int lane = 0; lane < 32; ++lane) {
-                const auto& to = *static_cast<const Lane*>(lanes[lane]);
-                for (int from = lane / 4 * 4; from < lane / 4 * 4 + 4; ++from) {
-                    const uint32_t* const words = static_cast<const Lane*>(lanes[from])->a;
-                    for (int r = 0; r < 4; ++r) {
-                        std::memcpy(to.rows[r % 2] + r / 2 * 16 + from % 4 * 4, words + r, 4);
-                    }
+inline void readRegisters(const uint32_t (&a)[4], unsigned char (&rows)[2][32], const Place& where) {
+    Lane mine{a, rows};
+    warpTogether(0xffffffffu, "wgmma", &mine, [](void* const* lanes, uint32_t) {
+        for (int lane = 0; lane < 32; ++lane) {
+            const auto& to = *static_cast<const Lane*>(lanes[lane]);
+            for (int from = lane / 4 * 4; from < lane / 4 * 4 + 4; ++from) {
+                const uint32_t* const words = static_cast<const Lane*>(lanes[from])->a;
+                for (int r = 0; r < 4; ++r) {
+                    std::memcpy(to.rows[r % 2] + r / 2 * 16 + from % 4 * 4, words + r, 4);
                 }
             }
-        }, where);
-    }, b, add, where);
+        }
+    }, where);
+}
+template <int kTiles>
+void multiplyRegisters(int (&d)[kTiles][4], const uint32_t (&a)[4], uint64_t b, bool add, const Place& where) {
+    multiplyLater(d, [&a, where](unsigned char (&rows)[2][32]) { readRegisters(a, rows, where); }, b, add, where);
+}
+template <int kTiles>
+void multiplyColumns(float (&d)[kTiles][4], const uint32_t (&a)[4], uint64_t b, const Place& where) {
+    productLater(d, sizeof d, [&d, &a, b, where] {
+        unsigned char rows[2][32];
+        readRegisters(a, rows, where);
+        for (uint32_t n = 0; n < kTiles; ++n) {
+            uint16_t values[16][8];
+            readColumns(b, 8 * n, values, where);
+            for (uint32_t i = 0; i < 4; ++i) {
+                unsigned char column[32];
+                for (uint32_t k = 0; k < 16; ++k) {
+                    std::memcpy(column + 2 * k, &values[k][threadIdx.x % 4 * 2 + i % 2], 2);
+                }
+                addProduct(d[n][i], rows[i / 2], column);
+            }
+        }
+    }, where);
 }
 
 }  // namespace emulator
@@ -121,10 +145,13 @@ inline uint32_t clusterRank() { return emulator::clusterRank(); }
 inline void clusterBarrier(QUANTSCOPE_WHERE) { emulator::clusterBarrier(where); }
 inline void awaitBarrier(Barrier* barrier, uint32_t parity, QUANTSCOPE_WHERE) { emulator::awaitBarrier(barrier, parity, where); }
 inline void copyTile(void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t row, QUANTSCOPE_WHERE) {
-    emulator::copyTile(shared, map, barrier, column, row, 1u << emulator::clusterRank(), where);
+    emulator::copyTile(shared, map, barrier, column, 0, row, 1u << emulator::clusterRank(), where);
+}
+inline void copyTile(void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t head, uint32_t row, QUANTSCOPE_WHERE) {
+    emulator::copyTile(shared, map, barrier, column, head, row, 1u << emulator::clusterRank(), where);
 }
 inline void copyTileTo(uint16_t blocks, void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t row, QUANTSCOPE_WHERE) {
-    emulator::copyTile(shared, map, barrier, column, row, blocks, where);
+    emulator::copyTile(shared, map, barrier, column, 0, row, blocks, where);
 }
 inline void copyBulk(void* shared, const void* global, uint32_t bytes, Barrier* barrier, QUANTSCOPE_WHERE) {
     emulator::copyBulk(shared, global, bytes, barrier, where);
@@ -135,6 +162,11 @@ void giveRegisters() {}
 template <int kRegisters>
 void takeRegisters() {}
 inline uint64_t describeTile(const void* shared) { return reinterpret_cast<uintptr_t>(shared) / 16; }
+inline uint64_t describeColumns(const void* shared, uint32_t apart) { return describeTile(shared) + apart / 16 * emulator::kApart; }
+inline void meet(uint32_t barrier, uint32_t threads, QUANTSCOPE_WHERE) { emulator::meet(barrier, threads, true, where); }
+inline void announce(uint32_t barrier, uint32_t threads, QUANTSCOPE_WHERE) { emulator::meet(barrier, threads, false, where); }
+template <int kTiles>
+void takeProducts(float (&)[kTiles][4]) {}
 inline void settle(uint32_t (&)[4]) {}
 inline void beginProducts() {}
 inline void commitProducts() { emulator::commitProducts(); }
@@ -149,6 +181,10 @@ void multiplyTiles(D (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add, QU
 template <int kColumns>
 void multiplyRegisters(int (&d)[kColumns / 8][4], const uint32_t (&a)[4], uint64_t b, bool add, QUANTSCOPE_WHERE) {
     emulator::multiplyRegisters(d, a, b, add, where);
+}
+template <int kColumns>
+void multiplyColumns(float (&d)[kColumns / 8][4], const uint32_t (&a)[4], uint64_t b, QUANTSCOPE_WHERE) {
+    emulator::multiplyColumns(d, a, b, where);
 }
 template <int kColumns>
 void multiplyBf16Bits(int (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add, QUANTSCOPE_WHERE) {
