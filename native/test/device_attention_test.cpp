@@ -136,6 +136,10 @@ TEST(DeviceAttention, Bfloat16IsThatOfTheDefinition) {
     expectDefinitionOf(Element::BF16, {{1, 1, 1, 64, false, 0}, {130, 129, 2, 64, true, 0}, {33, 70, 2, 72, false, 8}, {20, 64, 1, 80, true, 0}, {17, 150, 2, 128, true, 8}});
 }
 
+TEST(DeviceAttention, MoreTilesThanMultiprocessors) {
+    expectDefinitionOf(Element::BF16, {{140, 300, 3, 128, false, 8}, {1, 130, 137, 8, true, 0}});
+}
+
 TEST(DeviceAttention, Bfloat16TakesAnyWidthAndAlignment) {
     expectDefinitionOf(Element::BF16, {{9, 10, 3, 5, true, 0}, {3, 70, 2, 66, false, 1}, {5, 33, 1, 96, false, 3}, {65, 40, 2, 256, true, 0}, {7, 31, 2, 170, false, 6}});
 }
@@ -175,6 +179,24 @@ TEST(DeviceAttention, ANaNReachesWhatDependsOnIt) {
     expectDefinitionAfter([](Problem& problem) { problem.v.at(5, 18) = kNaN; });
     expectDefinitionAfter([](Problem& problem) { problem.bias[3] = kNaN; });
     expectDefinitionAfter([](Problem& problem) { problem.bias[100] = kInfinity; });
+}
+
+/// Of tiles that reach beyond a head, or beyond the rows, nothing may count: not even what is no number.
+TEST(DeviceAttention, HeadsDoNotReadTheirNeighbours) {
+    for (const size_t width : {8, 64, 72, 120}) {
+        SCOPED_TRACE("heads of " + std::to_string(width));
+        Problem problem(Element::BF16, 20, 140, 3, width, false, 8);
+        for (Rows* const rows : {&problem.q, &problem.k, &problem.v}) {
+            for (size_t row = 0; row < rows->count; ++row) {
+                for (size_t column = 0; column < rows->stride(); ++column) {
+                    if (column / width != 1) {
+                        rows->at(row, column) = kNaN;
+                    }
+                }
+            }
+        }
+        expectDefinition(problem);
+    }
 }
 
 TEST(DeviceAttention, ScoresInTheThousandsDoNotOverflow) {

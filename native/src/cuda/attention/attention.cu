@@ -5,6 +5,7 @@
 
 #include "cuda/attention/flash.cuh"
 #include "cuda/attention/float32.cuh"
+#include "cuda/attention/hopper.h"
 #include "cuda/context.cuh"
 
 namespace quantscope::cuda {
@@ -82,7 +83,8 @@ Status run(Context* context, const AttentionShape* shape, const AttentionRequest
         const dim3 grid(divideUp(p.queries, float32Attention::kTile), static_cast<unsigned>(shape->heads), divideUp(p.width, float32Attention::kAcross));
         return check(launch(float32Attention::attend, grid, float32Attention::kThreads, 0, context->stream, p), "attention");
     }
-    return check(launchFlash(argumentsOf<Bf16>(*shape, *request), shape->heads, context->stream), "attention");
+    const auto p = argumentsOf<Bf16>(*shape, *request);
+    return check(takesHopperAttention(*context, p) ? launchHopperAttention(*context, p, static_cast<uint32_t>(shape->heads)) : launchFlash(p, shape->heads, context->stream), "attention");
 }
 
 }  // namespace

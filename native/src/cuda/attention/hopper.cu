@@ -1,0 +1,42 @@
+#include "cuda/attention/hopper.h"
+
+#include "cuda/attention/hopper.cuh"
+
+namespace quantscope::cuda {
+
+namespace {
+
+template <int kWidth>
+cudaError_t start(const Context& context, const AttentionArguments<Bf16>& p, uint32_t heads) {
+    using T = hopperAttention::Tiling<kWidth>;
+    hopperAttention::Arguments a{};
+    a.p = p;
+    a.rowTiles = divideUp(p.queries, hopperAttention::kRows);
+    a.tiles = a.rowTiles * heads;
+    const uint32_t bytes = p.width * sizeof(Bf16);
+    const auto describe = [&](TensorMap& map, const Bf16* rows, uint64_t count, uint64_t stride, uint32_t boxRows) {
+        return describeHeads(map, rows, count, heads, bytes, stride * sizeof(Bf16), boxRows);
+    };
+    cudaError_t error = describe(a.q, p.q, p.queries, p.qStride, hopperAttention::kGroupRows);
+    error = error != cudaSuccess ? error : describe(a.k, p.k, p.keys, p.kStride, hopperAttention::kKeys);
+    error = error != cudaSuccess ? error : describe(a.v, p.v, p.keys, p.vStride, hopperAttention::kKeys);
+    if (error != cudaSuccess) {
+        return error;
+    }
+    const uint32_t blocks = min(a.tiles, static_cast<uint32_t>(context.description.multiprocessors));
+    return launch(hopperAttention::attend<kWidth>, blocks, hopperAttention::kThreads, T::kShared, context.stream, a);
+}
+
+}  // namespace
+
+bool takesHopperAttention(const Context& context, const AttentionArguments<Bf16>& p) {
+    return context.warpgroups && p.width <= 128 && p.inPieces && p.inPairs;
+}
+
+cudaError_t launchHopperAttention(const Context& context, const AttentionArguments<Bf16>& p, uint32_t heads) {
+    return p.width <= 64   ? start<64>(context, p, heads)
+           : p.width <= 80 ? start<80>(context, p, heads)
+                           : start<128>(context, p, heads);
+}
+
+}  // namespace quantscope::cuda
