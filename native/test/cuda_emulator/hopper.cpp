@@ -59,12 +59,19 @@ namespace emulator {
 
 namespace {
 
+/// A list of threads that wait. It never grows: ThreadSanitizer watches what the heap does while a kernel runs.
+std::vector<unsigned> sleepers() {
+    std::vector<unsigned> none;
+    none.reserve(1024);
+    return none;
+}
+
 struct BarrierState {
     uint32_t arrivals;   ///< of a phase
     uint32_t missing;    ///< of them in this phase
     int64_t bytes = 0;   ///< that were announced and have not come
     uint32_t phase = 0;
-    std::vector<unsigned> waiting;
+    std::vector<unsigned> waiting = sleepers();
     std::vector<std::function<void()>> copies;
     char order = 0;      ///< for ThreadSanitizer
 };
@@ -72,7 +79,7 @@ struct BarrierState {
 struct NamedBarrier {
     uint32_t threads;        ///< that meet
     uint32_t arrived = 0;
-    std::vector<unsigned> waiting;
+    std::vector<unsigned> waiting = sleepers();
     char order = 0;
 };
 
@@ -130,6 +137,7 @@ void copyLater(BarrierState& barrier, uint32_t bytes, std::function<void()> copy
         copy();
         barrier.bytes -= bytes;
     });
+    __tsan_release(&barrier.order);
     wakeAll(barrier);
 }
 
@@ -140,7 +148,7 @@ uintptr_t swizzled(uintptr_t address, uint64_t rowBytes) { return address ^ (add
 
 void initBarrier(Barrier* barrier, uint32_t arrivals, const Place& where) {
     checkShared(barrier, sizeof *barrier, sizeof *barrier, where);
-    state().barriers[barrier] = {arrivals, arrivals, 0, 0, {}, {}, 0};
+    state().barriers[barrier] = {arrivals, arrivals};
 }
 
 void arrive(Barrier* barrier, uint32_t bytes, const Place& where) {
@@ -256,7 +264,7 @@ void commitProducts() {
     mine.open.clear();
 }
 
-void waitProducts(size_t left) {
+void waitProducts(size_t left, const Place& where) {
     Products& mine = state().products[runningThread()];
     while (mine.groups.size() > left) {
         for (const Product& product : mine.groups.front()) {
@@ -268,6 +276,7 @@ void waitProducts(size_t left) {
         }
         mine.groups.pop_front();
     }
+    warpTogether(0xffffffffu, "wgmma.wait_group", nullptr, [](void* const*, uint32_t) {}, where);  // whoever goes on speaks for its warp
 }
 
 void readTile(uint64_t tile, uint32_t row, unsigned char (&to)[32], const Place& where) {

@@ -29,7 +29,7 @@ void copyBulk(void* shared, const void* global, uint32_t bytes, Barrier* barrier
 /// `work` runs when it is waited for; [results, results + bytes) of the running thread are garbage until then.
 void productLater(void* results, size_t bytes, std::function<void()> work, const Place& where);
 void commitProducts();
-void waitProducts(size_t left);
+void waitProducts(size_t left, const Place& where);
 
 /// 32 bytes of a row of a tile, from where `tile` begins in its rows on.
 void readTile(uint64_t tile, uint32_t row, unsigned char (&to)[32], const Place& where);
@@ -171,8 +171,8 @@ inline void settle(uint32_t (&)[4]) {}
 inline void beginProducts() {}
 inline void commitProducts() { emulator::commitProducts(); }
 template <int kLeft>
-void waitProducts() {
-    emulator::waitProducts(kLeft);
+void waitProducts(QUANTSCOPE_WHERE) {
+    emulator::waitProducts(kLeft, where);
 }
 template <int kColumns, class D>
 void multiplyTiles(D (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add, QUANTSCOPE_WHERE) {
