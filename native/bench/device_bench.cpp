@@ -54,14 +54,15 @@ void rotateAndQuantize(const std::shared_ptr<Device>& device, double copyRate, u
     } quantizers[] = {{"codebook 4 bit", CodebookQuantizer{4}}, {"int4 groups of 128", IntQuantizer{4, true, Granularity::Group, 128}}, {"int8 per row", IntQuantizer{8}}};
     for (const uint64_t width : {1152, 1536, 2560, 3072, 4608, 5120, 12288, 15360}) {
         const uint64_t rows = std::max<uint64_t>(bytes / (2 * width), 1);
-        std::vector<uint16_t> values(width);
-        for (size_t i = 0; i < width; ++i) {
-            values[i] = static_cast<uint16_t>(0x3F00 + (i * 2654435761u >> 24) + (i % 2 == 0 ? 0x8000 : 0));
+        SplitMix64 random(width);
+        std::vector<uint16_t> values(std::min<uint64_t>(rows, 61) * width);
+        for (uint16_t& value : values) {
+            value = static_cast<uint16_t>(std::bit_cast<uint32_t>(static_cast<float>(random.uniform() + random.uniform() - 1)) >> 16);
         }
         DeviceArray<uint16_t> x = device->allocate<uint16_t>(rows * width);
-        x.clear();
-        for (uint64_t row = 0; row < rows; row += std::max<uint64_t>(rows / 64, 1)) {
-            device->check(device->calls().upload(device->context(), x.data() + row * width, values.data(), width * 2), "filling");
+        device->check(device->calls().upload(device->context(), x.data(), values.data(), values.size() * 2), "filling");
+        for (uint64_t filled = values.size(); filled < rows * width; filled *= 2) {  // all rows: those of zeros are no work, or more
+            device->check(device->calls().copy(device->context(), x.data() + filled, x.data(), std::min(filled, rows * width - filled) * 2), "filling");
         }
         device->synchronise();
         const auto rotation = rotationFor(width, 1);

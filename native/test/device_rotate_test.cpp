@@ -12,6 +12,7 @@
 #include "device/self_test/definitions.h"
 #include "device_support.h"
 #include "linear/activations.h"
+#include "packed/codes.h"
 #include "quantizer/row_codec.h"
 #include "rotation/rpbh.h"
 #include "support.h"
@@ -99,9 +100,7 @@ public:
     }
 
     void compareCodes() const {
-        const DeviceArray<uint8_t> codes = device_->allocate<uint8_t>(rows_.rows * coder_.rowBytes());
-        const DeviceArray<float> sides = device_->allocate<float>(rows_.rows * coder_.sides());
-        coder_.encode(input(), codes.data(), sides.data());
+        const auto [codes, sides] = coded();
         const Quantizer quantizer = withoutShift(quantizer_);
         std::vector<float> values = expected_;
         TensorRange range;
@@ -116,10 +115,57 @@ public:
         }
         const RowCodec codec(quantizer, rows_.width, given_.range.value_or(range), scalarKernels());
         ASSERT_EQ(codec.sides(), coder_.sides());
-        EXPECT_EQ(quantscope::compareCodes(codec, values.data(), rows_.rows, codes.read().data(), sides.read().data()).value_or(""), "");
+        EXPECT_EQ(quantscope::compareCodes(codec, values.data(), rows_.rows, codes.data(), sides.data()).value_or(""), "");
+    }
+
+    /// Sides are equal but for the last bit of their type, and codes are but for values that lie, within a few roundings of float32 sums, in the middle between
+    /// two levels: those have one or the other.
+    void compareExactly(FloatType stored) const {
+        const auto [codes, sides] = coded();
+        const RowCodec codec(quantizer_, rows_.width, {}, scalarKernels());
+        const double unit = stored == FloatType::Fp16 ? 0x1p-10 : stored == FloatType::Bf16 ? 0x1p-7 : 2e-6;
+        std::vector<uint8_t> want(rows_.width);
+        std::vector<uint8_t> have(rows_.width);
+        std::vector<float> level(rows_.width);
+        std::vector<float> other(rows_.width);
+        std::vector<float> wantSides(codec.sides());
+        for (size_t i = 0; i < rows_.rows; ++i) {
+            const float* const row = expected_.data() + i * rows_.width;
+            const float* const ownSides = sides.data() + i * codec.sides();
+            codec.encode(row, want.data(), wantSides.data());
+            unpackCodes(codes.data() + i * coder_.rowBytes(), rows_.width, codec.bits(), have.data());
+            double squares = 0;
+            for (size_t k = 0; k < codec.sides(); ++k) {
+                if (std::isnan(wantSides[k])) {
+                    ASSERT_TRUE(std::isnan(ownSides[k])) << "row " << i << " side " << k;
+                } else {
+                    ASSERT_LE(std::fabs(ownSides[k] - wantSides[k]), unit * std::fabs(wantSides[k])) << "row " << i << " side " << k;
+                }
+            }
+            for (size_t k = 0; k < rows_.width; ++k) {
+                squares += double(row[k]) * row[k];
+            }
+            const double few = 2e-6 * std::sqrt(squares / static_cast<double>(rows_.width));
+            codec.decode(want.data(), ownSides, level.data());
+            codec.decode(have.data(), ownSides, other.data());
+            const size_t eachSides = codec.sides() / (rows_.width / codec.group());
+            for (size_t k = 0; k < rows_.width; ++k) {
+                const size_t side = k / codec.group() * eachSides;
+                if (have[k] != want[k] && ownSides[side] == wantSides[side]) {
+                    ASSERT_EQ(std::abs(have[k] - want[k]), 1) << "row " << i << " value " << k;
+                    ASSERT_NEAR(row[k], (double(level[k]) + other[k]) / 2, few) << "row " << i << " value " << k;
+                }
+            }
+        }
     }
 
 private:
+    std::pair<std::vector<uint8_t>, std::vector<float>> coded() const {
+        const DeviceArray<uint8_t> codes = device_->allocate<uint8_t>(rows_.rows * coder_.rowBytes());
+        const DeviceArray<float> sides = device_->allocate<float>(rows_.rows * coder_.sides());
+        coder_.encode(input(), codes.data(), sides.data());
+        return {codes.read(), sides.read()};
+    }
     DeviceRows input() const { return {x_.data(), rows_.element, rows_.rows, rows_.stride}; }
 
     std::shared_ptr<Device> device_;
@@ -281,6 +327,71 @@ TEST(DeviceRotate, RowsWhoseSquaresLeaveTheRangeOfFloats) {
             Rotated(rows, std::nullopt, whole).compareCodes();
             Rotated(rows, std::nullopt, whole, {TensorRange{-2, 3, {}}, {}}).compareCodes();
             Rotated(rows, std::nullopt, shifted(8), {{}, std::vector<float>(192, 0.25f)}).compareCodes();
+        }
+    }
+}
+
+// What tensor cores rotate: bfloat16 rows at multiples of 16 bytes and 4 or 8 bits.
+
+/// Widths with Hadamard blocks of 32 to 4096, among them one block and many, the last slot of eight cut short, and more rows than a tile has.
+constexpr size_t kTensorWidths[] = {32, 64, 96, 160, 352, 448, 1120, 1152, 1280, 1536, 2304, 2560, 3072, 4608, 512, 1024, 2048, 4096, 6144, 10240, 12288, 15360};
+
+TEST(DeviceRotate, TensorCoresFindTheCodesOfCodebooks) {
+    for (const size_t width : kTensorWidths) {
+        const size_t count = width > 4000 ? 5 : width == 1152 ? 70 : 19;
+        const Rows rows(count, width, width + width % 64, Element::BF16, width);
+        SCOPED_TRACE(width);
+        Rotated(rows, 3, CodebookQuantizer{4, FloatType::Fp32}).compareExactly(FloatType::Fp32);
+        if (width < 2000) {
+            for (const int bits : {1, 2, 3}) {
+                Rotated(rows, 4, CodebookQuantizer{bits, FloatType::Bf16}).compareExactly(FloatType::Bf16);
+            }
+        }
+    }
+}
+
+TEST(DeviceRotate, TensorCoresFindTheCodesOfIntegers) {
+    for (const size_t width : kTensorWidths) {
+        const size_t count = width > 4000 ? 3 : width == 1152 ? 70 : 11;
+        const Rows rows(count, width, width + 8, Element::BF16, width + 1);
+        for (const int bits : {4, 8}) {
+            for (const uint64_t group : {uint64_t{0}, uint64_t{32}, uint64_t{64}, uint64_t{128}}) {
+                if (group == 0 || width % group == 0) {
+                    SCOPED_TRACE(std::to_string(width) + ", " + std::to_string(bits) + " bits, groups of " + std::to_string(group));
+                    IntQuantizer quantizer{bits, true, group == 0 ? Granularity::Row : Granularity::Group, group, FloatType::Fp16};
+                    Rotated(rows, 3, quantizer).compareExactly(FloatType::Fp16);
+                    quantizer.clip = 0.7;
+                    quantizer.scale = group == 64 ? FloatType::Bf16 : FloatType::Fp32;
+                    Rotated(rows, 5, quantizer).compareExactly(quantizer.scale);
+                }
+            }
+        }
+    }
+}
+
+TEST(DeviceRotate, TensorCoresAndRowsOfAllKinds) {
+    const float infinity = std::numeric_limits<float>::infinity();
+    const Quantizer quantizers[] = {CodebookQuantizer{4, FloatType::Fp32}, IntQuantizer{4, true, Granularity::Group, 32, FloatType::Fp32},
+                                    IntQuantizer{8, true, Granularity::Row, 0, FloatType::Fp32}};
+    for (const size_t width : {160, 1152, 2304, 3072, 4096}) {
+        Rows rows(15, width, width, Element::BF16, width);
+        std::fill_n(rows.row(1), width, 0.0f);
+        std::fill_n(rows.row(2), width, -0.0f);
+        rows.row(3)[7] = std::numeric_limits<float>::quiet_NaN();
+        rows.row(4)[width - 1] = -infinity;
+        rows.row(4)[3] = infinity;
+        for (const auto& [row, exponent] : {std::pair{5, -100}, std::pair{6, -112}, std::pair{7, 100}, std::pair{8, 124}, std::pair{9, -45}, std::pair{10, 45}, std::pair{11, 20}}) {
+            for (size_t k = 0; k < width; ++k) {
+                rows.row(static_cast<size_t>(row))[k] = std::ldexp(rows.row(static_cast<size_t>(row))[k], exponent);
+            }
+        }
+        std::fill_n(rows.row(12), width, 0.0f);
+        rows.row(12)[width / 2] = 3.0f;  // spread evenly over one block
+        std::fill_n(rows.row(13), width, 1.0f);
+        for (const Quantizer& quantizer : quantizers) {
+            SCOPED_TRACE(std::to_string(width) + ", quantizer " + std::to_string(&quantizer - quantizers));
+            Rotated(rows, 3, quantizer).compareExactly(FloatType::Fp32);
+            Rotated(rows, 3, quantizer).compareCodes();
         }
     }
 }

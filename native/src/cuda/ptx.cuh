@@ -32,6 +32,12 @@ __device__ inline T* dynamicShared() {
 
 __device__ inline unsigned sharedAddress(const void* at) { return static_cast<unsigned>(__cvta_generic_to_shared(at)); }
 
+/// The same value, of which the compiler knows nothing: what is computed from it is computed where it is used, and not kept in registers over a loop.
+__device__ inline uint32_t afresh(uint32_t value) {
+    asm volatile("" : "+r"(value));
+    return value;
+}
+
 /// 16 bytes at once; the address is aligned to 16.
 template <class T>
 __device__ inline T load16(const T* at) {
@@ -52,6 +58,32 @@ __device__ inline void store16(T* at, const T& value) {
     static_assert(sizeof(T) == 16);
     *reinterpret_cast<uint4*>(at) = reinterpret_cast<const uint4&>(value);
 }
+
+/// What lies in shared memory, by 32-bit offsets in bytes of which the first is `first`. It must not change while a thread reads it.
+template <class T>
+class SharedArray {
+    static_assert(sizeof(T) == 4 || sizeof(T) == 8);
+
+public:
+    __device__ SharedArray(const T* at, uint32_t first) : base_(sharedAddress(at) - first) {}
+    __device__ T at(uint32_t offset) const {
+        if constexpr (sizeof(T) == 4) {
+            uint32_t bits;
+            asm("ld.shared.u32 %0, [%1];" : "=r"(bits) : "r"(base_ + offset));
+            return reinterpret_cast<const T&>(bits);
+        } else {
+            uint2 bits;
+            asm("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(bits.x), "=r"(bits.y) : "r"(base_ + offset));
+            return reinterpret_cast<const T&>(bits);
+        }
+    }
+
+private:
+    uint32_t base_;
+};
+
+/// Asks for the line of 128 bytes around an address that will be read soon.
+__device__ inline void prefetchLine(const void* at) { asm volatile("prefetch.global.L2 [%0];" ::"l"(at)); }
 
 /// Requests 16 bytes from global to shared memory, both aligned to 16; the last 16 - filled of them become zeros. They are there for the thread that
 /// asked once it has waited for the group they were committed in, and for the others after a barrier.
@@ -104,6 +136,17 @@ __device__ inline void mmaS4(int (&d)[4], const uint32_t (&a)[4], const uint32_t
 /// k = 16, bfloat16 (e = 2), float32 sums.
 __device__ inline void mmaBf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/// k = 8, bfloat16: the first two registers of A and the first of B.
+__device__ inline void mmaBf16Half(float (&d)[4], uint32_t upper, uint32_t lower, uint32_t b) {
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(upper), "r"(lower), "r"(b));
+}
+/// k = 8, float32 of which the leading 11 bits of the mantissa count (TF32, e = 1), float32 sums.
+__device__ inline void mmaTf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 

@@ -4,6 +4,7 @@
 
 #include "cuda/context.cuh"
 #include "cuda/packing.cuh"
+#include "cuda/rotate/tensor.h"
 #include "cuda/rotation.cuh"
 
 namespace quantscope::cuda {
@@ -404,6 +405,9 @@ Status rotate(Context* context, const RotateRequest* request) {
     }
     if (r.code != Code::None && ((r.range != nullptr && r.group != r.width) || (r.observes != 0 && r.range == nullptr))) {
         return fail(Status::Argument, "rotate: a range of all rows has the row for its group");
+    }
+    if (rotatesOnTensorCores(*context, r)) {
+        return rotateOnTensorCores(context, r);
     }
     RotateArguments a{};
     a.request = r;

@@ -59,6 +59,7 @@ inline int8_t signedByte(uint32_t word, int k) { return static_cast<int8_t>(word
 inline uint8_t unsignedByte(uint32_t word, int k) { return static_cast<uint8_t>(word >> (8 * k)); }
 inline int8_t signedNibble(uint32_t word, int k) { return static_cast<int8_t>(static_cast<int8_t>(word >> (4 * k) << 4) >> 4); }
 inline float bf16Of(uint32_t word, int k) { return std::bit_cast<float>(word >> (16 * k) << 16); }
+inline float tf32Of(uint32_t word, int) { return std::bit_cast<float>(word & 0xffffe000u); }
 
 /// Matrices of 8 rows of 16 bytes; lane l gives the address of row l % 8 of matrix l / 8 and gets elements 2 (l % 4), + 1 of row l / 4 of each.
 struct LoadMatrices {
@@ -160,6 +161,8 @@ T* dynamicShared() {
     return reinterpret_cast<T*>(emulator::dynamicShared());
 }
 
+inline uint32_t afresh(uint32_t value) { return value; }
+
 template <class T>
 T load16(const T* at, QUANTSCOPE_WHERE) {
     static_assert(sizeof(T) == 16);
@@ -176,6 +179,25 @@ void store16(T* at, const T& value, QUANTSCOPE_WHERE) {
     emulator::checkReadable(at, 16, 16, where);
     *at = value;
 }
+
+inline uint32_t sharedAddress(const void* at) { return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(at)); }
+
+template <class T>
+class SharedArray {
+public:
+    SharedArray(const T* at, uint32_t first) : at_(at), first_(first) {}
+    T at(uint32_t offset, QUANTSCOPE_WHERE) const {
+        const T* const element = at_ + (offset - first_) / sizeof(T);
+        emulator::checkShared(element, sizeof(T), sizeof(T), where);
+        return *element;
+    }
+
+private:
+    const T* at_;
+    uint32_t first_;
+};
+
+inline void prefetchLine(const void* at, QUANTSCOPE_WHERE) { emulator::checkReadable(at, 1, 1, where); }
 
 inline void copyAsync16(void* shared, const void* global, int filled = 16, QUANTSCOPE_WHERE) {
     emulator::copyLater(shared, global, 16, static_cast<size_t>(filled), where);
@@ -213,6 +235,18 @@ inline void mmaBf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2
     emulator::Mma<float> mine{d, a, b};
     emulator::warpTogether(0xffffffffu, "mma.m16n8k16.bf16", &mine, [](void* const* lanes, uint32_t) {
         emulator::multiplyFragments<float, float, 2>(lanes, emulator::bf16Of, emulator::bf16Of);
+    }, where);
+}
+
+inline void mmaBf16Half(float (&d)[4], uint32_t upper, uint32_t lower, uint32_t b, QUANTSCOPE_WHERE) {
+    const uint32_t a[4] = {upper, lower, 0, 0};
+    const uint32_t both[2] = {b, 0};
+    mmaBf16(d, a, both, where);
+}
+inline void mmaTf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], QUANTSCOPE_WHERE) {
+    emulator::Mma<float> mine{d, a, b};
+    emulator::warpTogether(0xffffffffu, "mma.m16n8k8.tf32", &mine, [](void* const* lanes, uint32_t) {
+        emulator::multiplyFragments<float, float, 1>(lanes, emulator::tf32Of, emulator::tf32Of);
     }, where);
 }
 

@@ -174,6 +174,7 @@ inline float __fdiv_rn(float a, float b) { return a / b; }
 inline float __fsqrt_rn(float a) { return std::sqrt(a); }
 inline float __frcp_rn(float a) { return 1.0f / a; }
 inline float rsqrtf(float a) { return 1.0f / std::sqrt(a); }  // a device may be off by 2 units in the last place
+inline float __saturatef(float a) { return a > 0.0f ? (a < 1.0f ? a : 1.0f) : 0.0f; }  // NaN becomes 0
 inline float __expf(float a) { return std::exp(a); }          // likewise approximate there
 inline float __fdividef(float a, float b) { return a / b; }
 /// As cvt.rni.s32.f32: to nearest, ties to even, saturating, NaN to 0.
@@ -194,6 +195,12 @@ inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
     }
     return result;
 }
+/// The upper 32 bits of high:low shifted left.
+inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned shift) {
+    return static_cast<unsigned>((uint64_t{high} << 32 | low) << (shift & 31) >> 32);
+}
+/// The products of the halves of a with the two lower bytes of b, added to c.
+inline unsigned __dp2a_lo(unsigned a, unsigned b, unsigned c) { return c + (a & 0xffff) * (b & 0xff) + (a >> 16) * (b >> 8 & 0xff); }
 /// The sum of four products of signed bytes, added to c.
 inline int __dp4a(int a, int b, int c) {
     for (int i = 0; i < 4; ++i) {
