@@ -9,8 +9,6 @@ namespace quantscope {
 
 namespace {
 
-constexpr size_t kQueries = 40;
-constexpr size_t kKeys = 70;  // more than a tile, and no whole ones
 constexpr size_t kHeads = 2;
 
 /// Values as a device holds them: bfloat16 in the high halves, or float32.
@@ -31,11 +29,12 @@ struct Values {
     }
 };
 
-std::optional<std::string> test(const std::shared_ptr<Device>& device, cuda::Element element, size_t width) {
-    const cuda::AttentionShape shape{element, kHeads, width, kQueries, kKeys};
+/// More than a tile, and no whole ones.
+std::optional<std::string> test(const std::shared_ptr<Device>& device, cuda::Element element, size_t width, size_t queries, size_t keys) {
+    const cuda::AttentionShape shape{element, kHeads, width, queries, keys};
     const size_t all = kHeads * width;
-    const Values q(*device, element, gaussians(kQueries * all, 1)), k(*device, element, gaussians(kKeys * all, 2)), v(*device, element, gaussians(kKeys * all, 3)),
-        bias(*device, element, gaussians(kKeys, 4)), out(*device, element, std::vector<float>(kQueries * all));
+    const Values q(*device, element, gaussians(queries * all, 1)), k(*device, element, gaussians(keys * all, 2)), v(*device, element, gaussians(keys * all, 3)),
+        bias(*device, element, gaussians(keys, 4)), out(*device, element, std::vector<float>(queries * all));
     const cuda::AttentionRequest request{q.onDevice.data(), all, k.onDevice.data(), all, v.onDevice.data(), all, bias.onDevice.data(), out.onDevice.data(), all};
     device->check(device->api().attention->run(device->context(), &shape, &request), "attention");
     const std::vector<uint8_t> found = out.onDevice.read();
@@ -58,11 +57,14 @@ std::optional<std::string> test(const std::shared_ptr<Device>& device, cuda::Ele
 
 std::optional<std::string> selfTest::attention(const std::shared_ptr<Device>& device) {
     for (const size_t width : {64, 72, 128, 160}) {  // a kernel each
-        if (const auto wrong = test(device, cuda::Element::BF16, width)) {
+        if (const auto wrong = test(device, cuda::Element::BF16, width, 40, 70)) {
             return wrong;
         }
     }
-    return test(device, cuda::Element::F32, 72);
+    if (const auto wrong = test(device, cuda::Element::BF16, 128, 200, 270)) {  // several tiles on both sides
+        return wrong;
+    }
+    return test(device, cuda::Element::F32, 72, 40, 70);
 }
 
 }  // namespace quantscope

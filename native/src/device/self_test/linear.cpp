@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "base/rounding.h"
@@ -12,9 +13,12 @@ namespace quantscope {
 
 namespace {
 
-constexpr size_t kOutputs = 72;
-constexpr size_t kWidth = 320;
-constexpr size_t kTokens = 37;
+/// Wide tiles are for products with one for each multiprocessor, pairs of blocks for those with two neighbouring tiles.
+struct Sizes {
+    size_t outputs;
+    size_t width;
+    size_t tokens;
+};
 
 /// One side of a product: coded by RowCodec on the host, or the values themselves, and what they stand for on the device.
 struct Side {
@@ -22,21 +26,21 @@ struct Side {
     std::vector<float> sides;
     std::vector<float> values;
 
-    Side(const Quantizer& quantizer, const cuda::LinearSide& as, size_t rows, uint64_t seed) : values(gaussians(rows * kWidth, seed)) {
+    Side(const Quantizer& quantizer, const cuda::LinearSide& as, size_t rows, size_t width, uint64_t seed) : values(gaussians(rows * width, seed)) {
         if (std::holds_alternative<KeepQuantizer>(quantizer)) {
             return;
         }
-        const RowCodec codec(quantizer, kWidth, {}, scalarKernels());
-        const size_t rowBytes = packedBytes(kWidth, codec.bits());
+        const RowCodec codec(quantizer, width, {}, scalarKernels());
+        const size_t rowBytes = packedBytes(width, codec.bits());
         packed.resize(rows * rowBytes);
         sides.resize(rows * codec.sides());
-        std::vector<uint8_t> codes(kWidth);
+        std::vector<uint8_t> codes(width);
         for (size_t i = 0; i < rows; ++i) {
-            float* const row = values.data() + i * kWidth;
+            float* const row = values.data() + i * width;
             codec.encode(row, codes.data(), sides.data() + i * codec.sides());
-            packCodes(codes.data(), kWidth, codec.bits(), packed.data() + i * rowBytes);
+            packCodes(codes.data(), width, codec.bits(), packed.data() + i * rowBytes);
             codec.decode(codes.data(), sides.data() + i * codec.sides(), row);
-            for (size_t k = 0; as.integers != nullptr && k < kWidth; ++k) {
+            for (size_t k = 0; as.integers != nullptr && k < width; ++k) {
                 row[k] = static_cast<float>(as.integers[codes[k]]) * as.unit * sides[i];  // integers stand for a codebook's levels
             }
         }
@@ -55,10 +59,11 @@ struct Case {
     bool bf16;  ///< both sides meet in bfloat16
 };
 
-std::optional<std::string> test(const std::shared_ptr<Device>& device, const Case& as) {
-    const DeviceLinear linear(device, {kOutputs, kWidth, as.weights, as.activations});
-    Side w(as.weights, linear.shape().weights, kOutputs, 3);
-    Side x(as.activations, linear.shape().activations, kTokens, 4);
+std::optional<std::string> test(const std::shared_ptr<Device>& device, const Case& as, const Sizes& sizes) {
+    const auto [outputs, width, tokens] = sizes;
+    const DeviceLinear linear(device, {outputs, width, as.weights, as.activations});
+    Side w(as.weights, linear.shape().weights, outputs, width, 3);
+    Side x(as.activations, linear.shape().activations, tokens, width, 4);
     std::vector<uint8_t> packed(linear.weightBytes());
     const bool floatWeights = w.packed.empty(), floatActivations = x.packed.empty();
     linear.pack({floatWeights ? nullptr : w.packed.data(), floatWeights ? nullptr : w.sides.data(), floatWeights ? w.values.data() : nullptr, nullptr, nullptr, nullptr},
@@ -67,16 +72,16 @@ std::optional<std::string> test(const std::shared_ptr<Device>& device, const Cas
     const DeviceArray<uint8_t> codes = device->upload(x.packed);
     const DeviceArray<float> values = device->upload(x.values);
     const DeviceArray<float> sides = device->upload(x.sides);
-    const DeviceArray<uint8_t> scratch = device->allocate<uint8_t>(linear.scratchBytes(kTokens));
-    const DeviceArray<float> y = device->allocate<float>(kTokens * kOutputs);
+    const DeviceArray<uint8_t> scratch = device->allocate<uint8_t>(linear.scratchBytes(tokens));
+    const DeviceArray<float> y = device->allocate<float>(tokens * outputs);
     cuda::LinearRequest request{};
     request.weights = weights.data();
-    request.rows = kTokens;
+    request.rows = tokens;
     request.x = floatActivations ? static_cast<const void*>(values.data()) : codes.data();
     request.xSides = sides.data();
-    request.xStride = kWidth;
+    request.xStride = width;
     request.y = y.data();
-    request.yStride = kOutputs;
+    request.yStride = outputs;
     request.scratch = scratch.data();
     request.scratchBytes = scratch.bytes();
     linear.run(request);
@@ -85,13 +90,17 @@ std::optional<std::string> test(const std::shared_ptr<Device>& device, const Cas
         x.roundToBf16();
     }
     const std::vector<float> found = y.read();
-    for (size_t i = 0; i < kTokens * kOutputs; ++i) {
+    const size_t every = std::max<size_t>(tokens / 97, 1);
+    for (size_t i = 0; i < tokens * outputs; ++i) {
+        if (i / outputs % every != 0) {
+            continue;
+        }
         double sum = 0;
-        for (size_t k = 0; k < kWidth; ++k) {
-            sum += static_cast<double>(x.values[i / kOutputs * kWidth + k]) * w.values[i % kOutputs * kWidth + k];
+        for (size_t k = 0; k < width; ++k) {
+            sum += static_cast<double>(x.values[i / outputs * width + k]) * w.values[i % outputs * width + k];
         }
         if (!(std::fabs(found[i] - sum) <= 1e-3)) {  // sums of 320 products of ones: float32 is off by some 1e-5
-            return std::string(as.name) + ", row " + std::to_string(i / kOutputs) + ", output " + std::to_string(i % kOutputs);
+            return std::string(as.name) + ", " + std::to_string(tokens) + " rows: row " + std::to_string(i / outputs) + ", output " + std::to_string(i % outputs);
         }
     }
     return std::nullopt;
@@ -100,16 +109,28 @@ std::optional<std::string> test(const std::shared_ptr<Device>& device, const Cas
 }  // namespace
 
 std::optional<std::string> selfTest::linear(const std::shared_ptr<Device>& device) {
-    const auto groups = [](bool symmetric) { return Quantizer(IntQuantizer{4, symmetric, Granularity::Group, 64}); };
-    for (const Case& each : {Case{"W8A8", IntQuantizer{8}, IntQuantizer{8}, false},
-                             Case{"W4A4", groups(true), groups(true), false},
-                             Case{"W4A8 with zero points", groups(false), IntQuantizer{8, false}, false},
-                             Case{"4-bit codebooks", CodebookQuantizer{4}, CodebookQuantizer{4}, false},
-                             Case{"W4A16", groups(true), KeepQuantizer{}, true},
-                             Case{"bfloat16", KeepQuantizer{}, KeepQuantizer{}, true},
-                             Case{"float32", KeepQuantizer{FloatType::Fp32}, KeepQuantizer{}, false}}) {
-        if (const auto wrong = test(device, each)) {
+    const auto groups = [](int bits, bool symmetric) { return Quantizer(IntQuantizer{bits, symmetric, Granularity::Group, 64}); };
+    const Case bytes{"W8A8", IntQuantizer{8}, IntQuantizer{8}, false};
+    const Case codebooks{"4-bit codebooks", CodebookQuantizer{4}, CodebookQuantizer{4}, false};
+    const Case floats{"bfloat16", KeepQuantizer{}, KeepQuantizer{}, true};
+    const Case byteGroups{"W8A8 in groups", groups(8, true), groups(8, true), false};
+    const Case nibbleGroups{"W4A4 in groups", groups(4, true), groups(4, true), false};
+    for (const Case& each : {bytes, codebooks, floats, byteGroups, nibbleGroups, Case{"W4A8 with zero points", groups(4, false), IntQuantizer{8, false}, false},
+                             Case{"W4A16", groups(4, true), KeepQuantizer{}, true}, Case{"float32", KeepQuantizer{FloatType::Fp32}, KeepQuantizer{}, false}}) {
+        if (const auto wrong = test(device, each, {72, 320, 37})) {
             return wrong;
+        }
+    }
+    for (const Case& each : {bytes, codebooks, floats, byteGroups, nibbleGroups}) {
+        if (const auto wrong = test(device, each, {136, 192, 137})) {
+            return wrong;
+        }
+    }
+    for (const size_t outputs : {384, 512}) {
+        for (const Case& each : {bytes, codebooks, floats}) {
+            if (const auto wrong = test(device, each, {outputs, 64, 64 * static_cast<size_t>(device->description().multiprocessors)})) {
+                return wrong;
+            }
         }
     }
     return std::nullopt;
