@@ -61,9 +61,10 @@ __device__ inline uint32_t clusterRank() {
 }
 /// All threads of all blocks of the cluster; what they wrote before is there for each other behind it.
 __device__ inline void clusterBarrier() { asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory"); }
-/// At the barrier that another block of the cluster has at the same place.
+/// At the barrier that another block of the cluster has at the same place: something there has been read, and products have it. What was written before is
+/// not ordered for that block, which would wait for all of memory.
 __device__ inline void arriveIn(uint32_t rank, Barrier* barrier) {
-    asm volatile("{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\nmbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(
+    asm volatile("{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\nmbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(
                      sharedAddress(barrier)),
                  "r"(rank)
                  : "memory");
