@@ -85,11 +85,18 @@ __device__ inline void copyTileTo(uint16_t blocks, void* shared, const TensorMap
         "l"(&map), "r"(column), "r"(row), "r"(sharedAddress(barrier)), "h"(blocks)
         : "memory");
 }
-/// The same of one head of the map's rows (describeHeads): zeros behind its end, not the next one.
+/// Both of one head of the map's rows (describeHeads): zeros behind its end, not the next one.
 __device__ inline void copyTile(void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t head, uint32_t row) {
     asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4}], [%5];" ::"r"(sharedAddress(shared)),
                  "l"(&map), "r"(column), "r"(head), "r"(row), "r"(sharedAddress(barrier))
                  : "memory");
+}
+__device__ inline void copyTileTo(uint16_t blocks, void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t head, uint32_t row) {
+    asm volatile(
+        "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(
+            sharedAddress(shared)),
+        "l"(&map), "r"(column), "r"(head), "r"(row), "r"(sharedAddress(barrier)), "h"(blocks)
+        : "memory");
 }
 /// Bytes, addresses: multiples of 16.
 __device__ inline void copyBulk(void* shared, const void* global, uint32_t bytes, Barrier* barrier) {

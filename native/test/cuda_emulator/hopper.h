@@ -153,6 +153,9 @@ inline void copyTile(void* shared, const TensorMap& map, Barrier* barrier, uint3
 inline void copyTileTo(uint16_t blocks, void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t row, QUANTSCOPE_WHERE) {
     emulator::copyTile(shared, map, barrier, column, 0, row, blocks, where);
 }
+inline void copyTileTo(uint16_t blocks, void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t head, uint32_t row, QUANTSCOPE_WHERE) {
+    emulator::copyTile(shared, map, barrier, column, head, row, blocks, where);
+}
 inline void copyBulk(void* shared, const void* global, uint32_t bytes, Barrier* barrier, QUANTSCOPE_WHERE) {
     emulator::copyBulk(shared, global, bytes, barrier, where);
 }

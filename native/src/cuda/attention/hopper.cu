@@ -1,12 +1,14 @@
 #include "cuda/attention/hopper.h"
 
+#include <algorithm>
+
 #include "cuda/attention/hopper.cuh"
 
 namespace quantscope::cuda {
 
 namespace {
 
-template <int kWidth>
+template <int kWidth, int kCluster>
 cudaError_t start(const Context& context, const AttentionArguments<Bf16>& p, uint32_t heads) {
     using T = hopperAttention::Tiling<kWidth>;
     hopperAttention::Arguments a{};
@@ -18,13 +20,13 @@ cudaError_t start(const Context& context, const AttentionArguments<Bf16>& p, uin
         return describeHeads(map, rows, count, heads, bytes, stride * sizeof(Bf16), boxRows);
     };
     cudaError_t error = describe(a.q, p.q, p.queries, p.qStride, hopperAttention::kGroupRows);
-    error = error != cudaSuccess ? error : describe(a.k, p.k, p.keys, p.kStride, hopperAttention::kKeys);
-    error = error != cudaSuccess ? error : describe(a.v, p.v, p.keys, p.vStride, hopperAttention::kKeys);
+    error = error != cudaSuccess ? error : describe(a.k, p.k, p.keys, p.kStride, hopperAttention::kKeys / kCluster);
+    error = error != cudaSuccess ? error : describe(a.v, p.v, p.keys, p.vStride, hopperAttention::kKeys / kCluster);
     if (error != cudaSuccess) {
         return error;
     }
-    const uint32_t blocks = min(a.tiles, static_cast<uint32_t>(context.description.multiprocessors));
-    return launch(hopperAttention::attend<kWidth>, blocks, hopperAttention::kThreads, T::kShared, context.stream, a);
+    const uint32_t blocks = std::min(a.tiles, static_cast<uint32_t>(context.description.multiprocessors) / kCluster * kCluster);
+    return launchCluster(hopperAttention::attend<kWidth, kCluster>, kCluster, blocks, hopperAttention::kThreads, T::kShared, context.stream, a);
 }
 
 }  // namespace
@@ -34,9 +36,11 @@ bool takesHopperAttention(const Context& context, const AttentionArguments<Bf16>
 }
 
 cudaError_t launchHopperAttention(const Context& context, const AttentionArguments<Bf16>& p, uint32_t heads) {
-    return p.width <= 64   ? start<64>(context, p, heads)
-           : p.width <= 80 ? start<80>(context, p, heads)
-                           : start<128>(context, p, heads);
+    const bool pairs = divideUp(p.queries, hopperAttention::kRows) % 2 == 0;
+    return p.width <= 64   ? start<64, 1>(context, p, heads)
+           : p.width <= 80 ? start<80, 1>(context, p, heads)
+           : pairs         ? start<128, 2>(context, p, heads)
+                           : start<128, 1>(context, p, heads);
 }
 
 }  // namespace quantscope::cuda

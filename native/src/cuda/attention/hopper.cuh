@@ -3,7 +3,8 @@
 // Blocks stay for as many tiles of kRows queries of a head as there are. The last warpgroup requests queries, keys and values and runs ahead as far as its
 // stages go, into the next tile while this one is written. The others have 64 queries each. A warpgroup queues the scores of the next keys before it
 // multiplies the values of these, and makes probabilities of the former while the latter are multiplied; tensor cores are lent by turns, so that one
-// warpgroup's products run while the others are at their exponentials.
+// warpgroup's products run while the others are at their exponentials. Two neighbouring blocks, a cluster, may take neighbouring tiles of a head: each then
+// fetches half of the keys and values for both, since what the cache gives is close to what the tensor cores take.
 #pragma once
 
 #include "cuda/attention/arguments.cuh"
@@ -78,20 +79,41 @@ __device__ inline bool hasAddends(const AttentionArguments<Bf16>& p, uint32_t fi
     return p.bias != nullptr || p.keys - first < kKeys;
 }
 
+/// Every thread of the block, or of its cluster, has come.
+template <int kCluster>
+__device__ inline void together() {
+    if constexpr (kCluster == 1) {
+        __syncthreads();
+    } else {
+        clusterBarrier();
+    }
+}
+
 /// One warp that requests everything, in the order in which it is used.
-template <int kWidth>
+template <int kWidth, int kCluster>
 __device__ inline void produce(const Arguments& a, const Shared<kWidth>& shared) {
     using T = Tiling<kWidth>;
+    constexpr uint32_t kShare = kKeys / kCluster;  ///< of keys that this block fetches for its cluster
     const uint32_t lane = threadIdx.x % 32;
-    const auto request = [&](uint8_t* to, uint32_t tileBytes, const TensorMap& map, Barrier* there, uint32_t head, uint32_t row) {
+    const uint32_t rank = kCluster == 1 ? 0 : clusterRank();
+    const auto request = [&](uint8_t* to, uint32_t tileBytes, Barrier* there, auto copy) {
         __syncwarp();  // all lanes have seen that it is free, and written what is theirs
         if (lane == 0) {
             arriveExpecting(there, T::kHalves * tileBytes);
 #pragma unroll
             for (uint32_t half = 0; half < T::kHalves; ++half) {
-                copyTile(to + half * tileBytes, map, there, half * kRowBytes, head, row);
+                copy(to + half * tileBytes, half * kRowBytes);
             }
         }
+    };
+    const auto requestKeys = [&](uint8_t* to, const TensorMap& map, Barrier* there, uint32_t head, uint32_t first) {
+        request(to, T::kKeyTile, there, [&](uint8_t* half, uint32_t column) {
+            if constexpr (kCluster == 1) {
+                copyTile(half, map, there, column, head, first);
+            } else {
+                copyTileTo((1u << kCluster) - 1, half + rank * kShare * kRowBytes, map, there, column, head, first + rank * kShare);
+            }
+        });
     };
     Turn turn;
     uint32_t tileParity = 0;
@@ -100,7 +122,9 @@ __device__ inline void produce(const Arguments& a, const Shared<kWidth>& shared)
         const uint32_t firstRow = tile % a.rowTiles * kRows;
         for (uint32_t group = 0; group < kGroups; ++group) {
             awaitBarrier(&shared.queries[group].free, tileParity ^ 1);
-            request(shared.queriesOf(group), T::kQueryTile, a.q, &shared.queries[group].there, head, firstRow + group * kGroupRows);
+            Barrier* const there = &shared.queries[group].there;
+            request(shared.queriesOf(group), T::kQueryTile, there,
+                    [&](uint8_t* half, uint32_t column) { copyTile(half, a.q, there, column, head, firstRow + group * kGroupRows); });
         }
         tileParity ^= 1;
         for (uint32_t first = 0; first < a.p.keys; first += kKeys) {
@@ -111,9 +135,9 @@ __device__ inline void produce(const Arguments& a, const Shared<kWidth>& shared)
                     shared.addendsOf(turn.stage)[i] = key >= a.p.keys ? -INFINITY : a.p.bias == nullptr ? 0.0f : toFloat(a.p.bias[key]) / a.p.scale;
                 }
             }
-            request(shared.keysOf(turn.stage), T::kKeyTile, a.k, &shared.keys[turn.stage].there, head, first);
+            requestKeys(shared.keysOf(turn.stage), a.k, &shared.keys[turn.stage].there, head, first);
             awaitBarrier(&shared.values[turn.stage].free, turn.parity ^ 1);
-            request(shared.valuesOf(turn.stage), T::kKeyTile, a.v, &shared.values[turn.stage].there, head, first);
+            requestKeys(shared.valuesOf(turn.stage), a.v, &shared.values[turn.stage].there, head, first);
             turn.next();
         }
     }
@@ -130,7 +154,7 @@ __device__ inline float rowSum(float value) {
 }
 
 /// One of the warpgroups that multiply, with 64 queries as they are being summed up. Index h is the half: rows g and g + 8 of a warp's results.
-template <int kWidth>
+template <int kWidth, int kCluster>
 struct Consumer {
     using T = Tiling<kWidth>;
     const Arguments& a;
@@ -143,9 +167,18 @@ struct Consumer {
     uint32_t p[kKeys / 16][4];     ///< probabilities, as the values' product takes them
     Turn keysTurn{}, valuesTurn{};
 
+    /// This warp has read queries of its own.
     __device__ static void release(Buffer& buffer) {
         if (threadIdx.x % 32 == 0) {
             arrive(&buffer.free);
+        }
+    }
+    /// This warp has read keys or values, which every block of the cluster writes.
+    __device__ static void releaseShared(Buffer& buffer) {
+        if constexpr (kCluster == 1) {
+            release(buffer);
+        } else if (threadIdx.x % 32 < kCluster) {
+            arriveIn(threadIdx.x % 32, &buffer.free);
         }
     }
     /// Between these the tensor cores are this warpgroup's.
@@ -190,7 +223,7 @@ struct Consumer {
             }
             __syncwarp();  // all lanes have read them
         }
-        release(shared.keys[keysTurn.stage]);
+        releaseShared(shared.keys[keysTurn.stage]);
         keysTurn.next();
         const float scale = a.p.scale * kLog2E;
 #pragma unroll
@@ -229,7 +262,7 @@ struct Consumer {
     __device__ void takeSums(bool any) {
         takeProducts(sums);
         if (any) {
-            release(shared.values[valuesTurn.stage]);
+            releaseShared(shared.values[valuesTurn.stage]);
             valuesTurn.next();
         }
     }
@@ -310,27 +343,26 @@ struct Consumer {
     }
 };
 
-template <int kWidth>
+template <int kWidth, int kCluster>
 __global__ void __launch_bounds__(kThreads, 1) attend(const __grid_constant__ Arguments a) {
-    using T = Tiling<kWidth>;
     const Shared<kWidth> shared{dynamicShared<uint8_t>()};
     if (threadIdx.x == 0) {
         for (int i = 0; i < kGroups + 2 * kStages; ++i) {
             initBarrier(&shared.queries[i].there, 1);
-            initBarrier(&shared.queries[i].free, i < kGroups ? kGroup / 32 : kGroups * kGroup / 32);
+            initBarrier(&shared.queries[i].free, kGroup / 32 * (i < kGroups ? 1 : kGroups * kCluster));
         }
         publishBarriers();
     }
-    __syncthreads();
+    together<kCluster>();
     const uint32_t group = threadIdx.x / kGroup;
     if (group == kGroups) {
-        giveRegisters<24>();
+        giveRegisters<32>();
         if (threadIdx.x % kGroup < 32) {
-            produce<kWidth>(a, shared);
+            produce<kWidth, kCluster>(a, shared);
         }
     } else {
         takeRegisters<240>();
-        Consumer<kWidth> consumer{a, shared, group};
+        Consumer<kWidth, kCluster> consumer{a, shared, group};
         if (group == kGroups - 1) {
             consumer.passTensorCores();  // to the first
         }
@@ -345,6 +377,7 @@ __global__ void __launch_bounds__(kThreads, 1) attend(const __grid_constant__ Ar
             consumer.takeTensorCores();  // what was passed last
         }
     }
+    together<kCluster>();  // another block may still write here, or arrive
 }
 
 }  // namespace quantscope::cuda::hopperAttention
