@@ -74,6 +74,7 @@ struct BarrierState {
     std::vector<unsigned> waiting = sleepers();
     std::vector<std::function<void()>> copies;
     char order = 0;      ///< for ThreadSanitizer
+    char requests = 0;   ///< likewise: of blocks of a cluster that ask for copies
 };
 
 struct NamedBarrier {
@@ -133,10 +134,12 @@ void endPhase(BarrierState& barrier) {
 }
 
 void copyLater(BarrierState& barrier, uint32_t bytes, std::function<void()> copy) {
+    __tsan_acquire(&barrier.requests);
     barrier.copies.push_back([&barrier, bytes, copy = std::move(copy)] {
         copy();
         barrier.bytes -= bytes;
     });
+    __tsan_release(&barrier.requests);
     __tsan_release(&barrier.order);
     wakeAll(barrier);
 }
