@@ -7,6 +7,7 @@
 #pragma once
 
 #include "cuda/attention/arguments.cuh"
+#include "cuda/attention/rows.cuh"
 
 namespace quantscope::cuda {
 
@@ -117,16 +118,6 @@ __device__ inline void multiplyValues(float (&sums)[Tiling<kWidth>::kTiles][kWid
             }
         }
     }
-}
-
-/// Of one row of a query's scores over the four lanes that share it.
-__device__ inline float rowMax(float value) {
-    value = fmaxf(value, __shfl_xor_sync(kFullWarp, value, 1));
-    return fmaxf(value, __shfl_xor_sync(kFullWarp, value, 2));
-}
-__device__ inline float rowSum(float value) {
-    value += __shfl_xor_sync(kFullWarp, value, 1);
-    return value + __shfl_xor_sync(kFullWarp, value, 2);
 }
 
 /// A warp's queries as they are being summed up. Index h is the half: rows g and g + 8 of mma's results.

@@ -8,7 +8,8 @@
 #pragma once
 
 #include "cuda/attention/arguments.cuh"
-#include "cuda/hopper.cuh"
+#include "cuda/attention/rows.cuh"
+#include "cuda/hopper_ring.cuh"
 
 namespace quantscope::cuda::hopperAttention {
 
@@ -64,29 +65,9 @@ struct Shared {
     __device__ float* addendsOf(uint32_t stage) const { return reinterpret_cast<float*>(begin + T::kAddendsAt) + stage * kKeys; }
 };
 
-/// The ring of stages as one side goes through it.
-struct Turn {
-    uint32_t stage = 0;
-    uint32_t parity = 0;
-    __device__ void next() {
-        stage = (stage + 1) % kStages;
-        parity ^= stage == 0;
-    }
-};
-
 /// Whether something is added to scores of the keys from `first` on: the bias, or the negative infinity of keys that are none.
 __device__ inline bool hasAddends(const AttentionArguments<Bf16>& p, uint32_t first) {
     return p.bias != nullptr || p.keys - first < kKeys;
-}
-
-/// Every thread of the block, or of its cluster, has come.
-template <int kCluster>
-__device__ inline void together() {
-    if constexpr (kCluster == 1) {
-        __syncthreads();
-    } else {
-        clusterBarrier();
-    }
 }
 
 /// One warp that requests everything, in the order in which it is used.
@@ -115,7 +96,7 @@ __device__ inline void produce(const Arguments& a, const Shared<kWidth>& shared)
             }
         });
     };
-    Turn turn;
+    Turn<kStages> turn;
     uint32_t tileParity = 0;
     for (uint32_t tile = blockIdx.x; tile < a.tiles; tile += gridDim.x) {
         const uint32_t head = tile / a.rowTiles;
@@ -143,16 +124,6 @@ __device__ inline void produce(const Arguments& a, const Shared<kWidth>& shared)
     }
 }
 
-/// Of one row of a query's scores over the four lanes that share it.
-__device__ inline float rowMax(float value) {
-    value = fmaxf(value, __shfl_xor_sync(kFullWarp, value, 1));
-    return fmaxf(value, __shfl_xor_sync(kFullWarp, value, 2));
-}
-__device__ inline float rowSum(float value) {
-    value += __shfl_xor_sync(kFullWarp, value, 1);
-    return value + __shfl_xor_sync(kFullWarp, value, 2);
-}
-
 /// One of the warpgroups that multiply, with 64 queries as they are being summed up. Index h is the half: rows g and g + 8 of a warp's results.
 template <int kWidth, int kCluster>
 struct Consumer {
@@ -165,7 +136,7 @@ struct Consumer {
     float weights[2];              ///< Σ p, this lane's part of it
     float corrections[2];          ///< what brings `sums` to units of `most`
     uint32_t p[kKeys / 16][4];     ///< probabilities, as the values' product takes them
-    Turn keysTurn{}, valuesTurn{};
+    Turn<kStages> keysTurn{}, valuesTurn{};
 
     /// This warp has read queries of its own.
     __device__ static void release(Buffer& buffer) {

@@ -6,7 +6,7 @@
 // In groups one warpgroup makes floats of its sums while the other one multiplies.
 #pragma once
 
-#include "cuda/linear/hopper.cuh"
+#include "cuda/linear/hopper_tiles.cuh"
 #include "cuda/linear/levels.cuh"
 
 namespace quantscope::cuda::hopper {

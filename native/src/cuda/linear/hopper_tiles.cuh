@@ -1,0 +1,77 @@
+// What both products of compute capability 9.0 have in common: their stages, and how a piece of a row of y is written.
+#pragma once
+
+#include "cuda/hopper_ring.cuh"
+#include "cuda/linear/product.cuh"
+
+namespace quantscope::cuda::hopper {
+
+inline constexpr int kRows = 128;
+inline constexpr int kStep = 128;      ///< bytes of a row in one stage
+inline constexpr int kPiece = 32;      ///< bytes of a row in one product
+inline constexpr int kPieces = kStep / kPiece;
+inline constexpr int kThreads = 384;
+inline constexpr int kWarps = 8;       ///< that multiply
+
+/// Stages are full when one thread has announced all their bytes and these have come, empty when every warp of the cluster has read them.
+template <int kCluster>
+__device__ inline void prepareBarriers(Barrier* full, Barrier* empty, int stages) {
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < stages; ++i) {
+            initBarrier(full + i, 1);
+            initBarrier(empty + i, kWarps * kCluster);
+        }
+        publishBarriers();
+    }
+    together<kCluster>();
+}
+
+/// This warp has read a stage, which every block of the cluster writes to.
+template <int kCluster>
+__device__ inline void release(Barrier* empty) {
+    __syncwarp();
+    if constexpr (kCluster == 1) {
+        if (threadIdx.x % 32 == 0) {
+            arrive(empty);
+        }
+    } else if (threadIdx.x % 32 < kCluster) {
+        arriveIn(threadIdx.x % 32, empty);
+    }
+}
+
+struct TilePlace {
+    uint32_t row;     ///< of tiles
+    uint32_t column;
+};
+
+/// Bytes of kCount scales of a group from `first` on.
+template <int kCount>
+__device__ inline uint32_t scaleBytes(uint32_t first, uint32_t stride) { return first < stride ? min(static_cast<uint32_t>(kCount), stride - first) * 4 : 0; }
+
+__device__ inline uint32_t bitsOf(float value) { return __float_as_uint(value); }
+__device__ inline uint32_t bitsOf(Bf16 value) { return value.bits; }
+__device__ inline float asFloat(float value) { return value; }
+__device__ inline float asFloat(int bits) { return __int_as_float(bits); }
+
+/// 16 bytes of a row of y, as far as it has columns; not zero where a value is not finite.
+template <class Y>
+__device__ inline uint32_t writePiece(const ProductArguments& p, const Y* from, uint32_t row, uint32_t column) {
+    constexpr uint32_t kCount = 16 / sizeof(Y);
+    if (row >= p.rows || column >= p.outputs) {
+        return 0;
+    }
+    Y* const to = static_cast<Y*>(p.y) + row * p.yStride + column;
+    if (column + kCount <= p.outputs && p.yStride % kCount == 0 && (reinterpret_cast<uintptr_t>(p.y) & 15) == 0) {
+        const uint4 words = load16(reinterpret_cast<const uint4*>(from));
+        store16(reinterpret_cast<uint4*>(to), words);
+        return nonFiniteIn<Y>(words.x) | nonFiniteIn<Y>(words.y) | nonFiniteIn<Y>(words.z) | nonFiniteIn<Y>(words.w);
+    }
+    uint32_t nonFinite = 0;
+    for (uint32_t e = 0; e < kCount && column + e < p.outputs; ++e) {
+        to[e] = from[e];
+        nonFinite |= nonFiniteIn<Y>(bitsOf(from[e]));
+    }
+    return nonFinite;
+}
+
+}  // namespace quantscope::cuda::hopper
