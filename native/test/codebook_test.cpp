@@ -49,6 +49,19 @@ TEST(Codebook, LargeWidthsReachTheGaussianDistortion) {
     }
 }
 
+TEST(Codebook, ThresholdsAreApartAsKernelsExpect) {
+    for (int bits = 2; bits <= 4; ++bits) {
+        for (const uint64_t width : {uint64_t{1}, uint64_t{2}, uint64_t{3}, uint64_t{4}, uint64_t{8}, uint64_t{32}, uint64_t{1152}, uint64_t{15360}, kMaxWidth}) {
+            const LevelTable& table = codebookFor(width, bits)->table;
+            float last = 0;
+            for (size_t i = 0; i + 1 < table.size; ++i) {
+                EXPECT_GE(table.thresholds[i] - last, table.thresholds[table.size - 2] / 14) << "width " << width << " bits " << bits << " threshold " << i;
+                last = table.thresholds[i];
+            }
+        }
+    }
+}
+
 TEST(Codebook, LevelTables) {
     const auto four = codebookFor(128, 4);
     const double expected[] = {.127873, .386381, .653619, .937097, 1.247770, 1.604343, 2.045925, 2.688859};

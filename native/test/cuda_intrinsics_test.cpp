@@ -139,6 +139,49 @@ TEST_F(CudaEmulator, TensorCoresMultiplyBfloat16) {
     }
 }
 
+/// As the others: a [16][8], w [8][8], of bfloat16 (pairs) or float32.
+__global__ void productsOfEight(const uint32_t* halves, const uint32_t* halfW, const uint32_t* a, const uint32_t* w, float* d) {
+    const unsigned g = threadIdx.x / 4, t = threadIdx.x % 4;
+    float sums[2][4] = {};
+    mmaBf16Half(sums[0], halves[g * 4 + t], halves[(g + 8) * 4 + t], halfW[g * 4 + t]);
+    const uint32_t fa[4] = {a[g * 8 + t], a[(g + 8) * 8 + t], a[g * 8 + 4 + t], a[(g + 8) * 8 + 4 + t]};
+    const uint32_t fb[2] = {w[g * 8 + t], w[g * 8 + 4 + t]};
+    mmaTf32(sums[1], fa, fb);
+    for (unsigned i = 0; i < 8; ++i) {
+        d[i / 4 * 128 + (g + i % 4 / 2 * 8) * 8 + 2 * t + i % 2] = sums[i / 4][i % 4];
+    }
+}
+
+TEST_F(CudaEmulator, TensorCoresMultiplyEightInputs) {
+    test::Gaussian random(4);
+    const auto a = random.floats(16 * 8);
+    const auto w = random.floats(8 * 8);
+    const auto bits = [](const std::vector<float>& values, bool pairs) {
+        std::vector<uint32_t> result(pairs ? values.size() / 2 : values.size());
+        for (size_t i = 0; i < values.size(); ++i) {
+            result[pairs ? i / 2 : i] |= pairs ? static_cast<uint32_t>(bf16Of(values[i])) << (i % 2 * 16) : std::bit_cast<uint32_t>(values[i]);
+        }
+        return result;
+    };
+    const OnDevice<float> d(2 * 16 * 8);
+    launch(productsOfEight, 1, 32, 0, nullptr, OnDevice<uint32_t>(bits(a, true)), OnDevice<uint32_t>(bits(w, true)), OnDevice<uint32_t>(bits(a, false)),
+           OnDevice<uint32_t>(bits(w, false)), d);
+    const auto result = d.host();
+    const auto leading = [](float value) { return double(std::bit_cast<float>(std::bit_cast<uint32_t>(value) & 0xffffe000u)); };
+    for (size_t i = 0; i < 16; ++i) {
+        for (size_t j = 0; j < 8; ++j) {
+            double halves = 0;
+            double leads = 0;
+            for (size_t k = 0; k < 8; ++k) {
+                halves += double(floatOfBf16(bf16Of(a[i * 8 + k]))) * double(floatOfBf16(bf16Of(w[j * 8 + k])));
+                leads += leading(a[i * 8 + k]) * leading(w[j * 8 + k]);
+            }
+            EXPECT_NEAR(result[i * 8 + j], halves, 1e-5);
+            EXPECT_NEAR(result[128 + i * 8 + j], leads, 1e-5);
+        }
+    }
+}
+
 TEST(CudaEmulatorConversions, HalfAndBfloat16RoundToNearestEven) {
     for (uint32_t bits = 0; bits < 65536; ++bits) {
         const auto each = static_cast<uint16_t>(bits);
@@ -162,6 +205,13 @@ TEST(CudaEmulatorConversions, HalfAndBfloat16RoundToNearestEven) {
 TEST(CudaEmulatorConversions, PairsOfBfloat16AreTwoThatStandBesideEachOther) {
     EXPECT_EQ(bf16PairOf(1.0f, -2.0f), 0xc0003f80u);
     EXPECT_EQ(bf16PairOf(NAN, 1.0f + 3 * 0x1p-8f), 0x3f827fffu);
+}
+
+TEST(CudaEmulatorConversions, Saturation) {
+    EXPECT_EQ(__saturatef(0.25f), 0.25f);
+    EXPECT_EQ(__saturatef(-INFINITY), 0.0f);
+    EXPECT_EQ(__saturatef(1.5f), 1.0f);
+    EXPECT_EQ(__saturatef(NAN), 0.0f);
 }
 
 TEST(CudaEmulatorConversions, PowersOfTwo) {
@@ -240,6 +290,9 @@ TEST_F(CudaEmulator, ShufflesAndVotes) {
 TEST(CudaEmulatorBytes, AnyFourBytesOfEight) {
     EXPECT_EQ(__byte_perm(0x33221100u, 0x77665544u, 0x7340u), 0x77334400u);
     EXPECT_EQ(__byte_perm(0x80221100u, 0x7f665544u, 0xfb10u), 0x00ff1100u);
+    EXPECT_EQ(__dp2a_lo(0xffff0003u, 0x55550208u, 7u), 7u + 3 * 8 + 0xffffu * 2);
+    EXPECT_EQ(__funnelshift_l(0x80000001u, 0x12345678u, 4), 0x23456788u);
+    EXPECT_EQ(__funnelshift_l(1, 0x12345678u, 0), 0x12345678u);
     EXPECT_EQ(__dp4a(static_cast<int>(0xff02fe7fu), 0x01020304, 5), 5 - 1 + 4 - 6 + 508);
 }
 

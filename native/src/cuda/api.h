@@ -104,7 +104,9 @@ struct RotateRequest {
     int32_t bits;             ///< 1..8 (Symmetric 2..8)
     uint64_t group;           ///< integers: values that share a scale; divides the width
     Stored stored;            ///< how norms and scales are rounded
-    const float* thresholds;  ///< codebook: [2^(bits - 1) - 1] between positive levels, in standard deviations, ascending
+    /// Codebook: [2^(bits - 1) - 1] between positive levels, in standard deviations, ascending. Of up to 4 bits neighbours, and 0 and the first, are at least
+    /// a 14th of the last one apart.
+    const float* thresholds;
     float step;               ///< mid-rise: in standard deviations
     double clip;              ///< integers: share of the range that is kept, in (0, 1]
     const float* shift;       ///< integers: [width] added to what is coded, behind the rotation, or null; the lowest step is 0 then, whatever the values

@@ -59,7 +59,7 @@ __device__ inline void store16(T* at, const T& value) {
     *reinterpret_cast<uint4*>(at) = reinterpret_cast<const uint4&>(value);
 }
 
-/// What lies in shared memory, by 32-bit offsets in bytes of which the first is `first`. It must not change while a thread reads it.
+/// What lies in shared memory, by 32-bit offsets in bytes of which the first is `first`: additions of constants can go into that.
 template <class T>
 class SharedArray {
     static_assert(sizeof(T) == 4 || sizeof(T) == 8);
@@ -69,11 +69,11 @@ public:
     __device__ T at(uint32_t offset) const {
         if constexpr (sizeof(T) == 4) {
             uint32_t bits;
-            asm("ld.shared.u32 %0, [%1];" : "=r"(bits) : "r"(base_ + offset));
+            asm volatile("ld.shared.u32 %0, [%1];" : "=r"(bits) : "r"(base_ + offset));
             return reinterpret_cast<const T&>(bits);
         } else {
             uint2 bits;
-            asm("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(bits.x), "=r"(bits.y) : "r"(base_ + offset));
+            asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(bits.x), "=r"(bits.y) : "r"(base_ + offset));
             return reinterpret_cast<const T&>(bits);
         }
     }

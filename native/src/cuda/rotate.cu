@@ -1,4 +1,5 @@
-// Rotation, norm, codes and packing of rows in one kernel: x is read once, codes and scales are written once.
+// Rotation, norm, codes and packing of rows in one kernel: x is read once, codes and scales are written once. The common requests are done on tensor cores
+// instead (rotate/tensor.h).
 #include <algorithm>
 #include <string>
 

@@ -120,8 +120,8 @@ struct alignas(16) Signs {
 };
 
 /// Rotated values of a lane's chunk of one row, times the root of the block. `lead` is 0xFFFFE000, the bits of a TF32 number, as a value that the compiler
-/// does not know: it would spare the hardware the masking and copy registers instead.
-template <int kSets, bool kJoined, class Way = Places<kSets, kJoined>>
+/// does not know: it would spare the hardware the masking and copy registers instead. kAtOnce sets are begun together, as registers suffice.
+template <int kSets, bool kJoined, uint32_t kAtOnce, class Way = Places<kSets, kJoined>>
 __device__ inline void rotateChunk(const uint32_t (&inputs)[Way::kWords], const Signs& signs, uint32_t lead, uint32_t chunk, float (&v)[Way::kValues]) {
 #pragma unroll
     for (uint32_t tile = 0; tile < Way::kTiles; ++tile) {
@@ -129,6 +129,9 @@ __device__ inline void rotateChunk(const uint32_t (&inputs)[Way::kWords], const 
         float sums[4][kSets];
 #pragma unroll
         for (uint32_t set = 0; set < kSets; ++set) {
+            if (set > 0 && set % kAtOnce == 0) {
+                __syncwarp();
+            }
             float d[4] = {};
 #pragma unroll
             for (uint32_t step = 0; step < 4; ++step) {

@@ -23,13 +23,13 @@ __device__ inline float squaresOf(const Arguments& a, const Shared& shared, uint
 template <Kind kKind>
 __device__ inline RowState stateOf(const Arguments& a, uint32_t row, float squares, int exponent, float perDeviation) {
     if (kKind != Kind::Codebook) {
-        return {ldexpf(1.0f, -exponent), 1.0f, ldexpf(1.0f, exponent), 0};
+        return {ldexpf(1.0f, -exponent), 1.0f, ldexpf(1.0f, exponent), 0, row};
     }
     const double norm = sqrt(static_cast<double>(squares));
     if (row < a.rows) {
         a.request.sides[row] = static_cast<float>(roundToStored(a.request.stored, ldexp(norm, exponent)) / a.root);
     }
-    return {static_cast<float>(a.root / norm) * perDeviation, 0.5f, 1.0f, 0};
+    return {static_cast<float>(a.root / norm) * perDeviation, 0.5f, 1.0f, 0, row};
 }
 
 /// Rows of zeros, with NaNs, infinities, or values so large or small that their squares leave the range of floats: all threads look at each again.
@@ -77,7 +77,7 @@ __device__ inline void lookAgain(const Arguments& a, const Shared& shared, uint3
                 if (kKind == Kind::Codebook && firstRow + row < a.rows) {
                     a.request.sides[firstRow + row] = side;
                 }
-                shared.states[row] = {0.0f, side, 1.0f, 0};  // the offset of a codebook: NaN saturates to 0
+                shared.states[row] = {0.0f, side, 1.0f, 0, firstRow + row};  // the offset of a codebook: NaN saturates to 0
             }
         }
         __syncthreads();
@@ -91,7 +91,7 @@ __device__ inline void findStates(const Arguments& a, const Shared& shared, uint
     if (threadIdx.x < a.tileRows) {
         const float squares = squaresOf<kRows>(a, shared, threadIdx.x);
         again = firstRow + threadIdx.x < a.rows && !(squares > 0x1p-60f && squares < 0x1p60f);
-        shared.states[threadIdx.x] = again ? RowState{0.0f, __uint_as_float(kInfinityBits), 1.0f, 0}
+        shared.states[threadIdx.x] = again ? RowState{0.0f, __uint_as_float(kInfinityBits), 1.0f, 0, firstRow + threadIdx.x}
                                            : stateOf<kKind>(a, firstRow + threadIdx.x, squares, 0, perDeviation);
     }
     if (__syncthreads_or(again ? 1 : 0) != 0) {

@@ -1,4 +1,4 @@
-// Rotation, norm or ranges, codes and packing of bfloat16 rows on tensor cores (rotate_tensor.cuh): x is read once, codes and scales are written once.
+// Rotation, norm or ranges, codes and packing of bfloat16 rows on tensor cores (hadamard.cuh): x is read once, codes and scales are written once.
 //
 // A block keeps where inputs come from in shared memory and goes over tiles of a few rows. A tile lies there column by column, so that one random access
 // fetches all kRows rows of a group. Sums of squares are products of the rows with themselves, before anything is rotated.
@@ -19,33 +19,32 @@ using namespace tiles;
 /// A run of a lane: where its codes belong.
 struct Run {
     uint32_t inTile;  ///< row
-    uint32_t row;
     uint32_t column;
     bool there;       ///< not behind the end of the row or of the tile
-    bool writes;      ///< nor behind the last row
 };
 
 /// One run in the pass that is done for it: coded and written, or, in the first pass of rows, only looked at.
 template <class Way, bool kJoined, Kind kKind>
 __device__ inline void takeRun(const Arguments& a, const Shared& shared, const float* values, const Run& run, bool looks) {
-    uint8_t* const to = a.request.codes + uint64_t{run.row} * a.rowBytes + run.column / 8 * static_cast<uint32_t>(a.request.bits);
     RowState& state = shared.states[run.inTile];
+    uint8_t* const to = a.request.codes + uint64_t{state.row} * a.rowBytes + run.column / 8 * static_cast<uint32_t>(a.request.bits);
+    const bool writes = run.there && state.row < a.rows;
     if constexpr (kKind == Kind::Codebook) {
-        codeRun<Way::kRun>(a, shared, values, state, to, run.writes);
+        codeRun<Way::kRun>(a, shared, values, state, to, writes);
     } else if constexpr (kKind == Kind::Groups) {
         const float largest = largestOf<Way::kRun, kJoined>(values, run.there, 1u << a.scaled);
         const Steps steps = stepsOf(a, largest, state);
-        if (run.writes && (run.column >> a.scaled << a.scaled) == run.column) {
-            writeSides(a, uint64_t{run.row} * (static_cast<uint32_t>(a.request.width) >> a.scaled) + (run.column >> a.scaled), steps);
+        if (writes && (run.column >> a.scaled << a.scaled) == run.column) {
+            writeSides(a, uint64_t{state.row} * (static_cast<uint32_t>(a.request.width) >> a.scaled) + (run.column >> a.scaled), steps);
         }
-        roundRun<Way::kRun>(a, values, steps.scale, steps.offset, to, run.writes);
+        roundRun<Way::kRun>(a, values, steps.scale, steps.offset, to, writes);
     } else if (looks) {
         const float largest = largestOf<Way::kRun, kJoined>(values, run.there, ~0u);
         if (run.there && threadIdx.x % kWarpLanes < 4) {
             atomicMax(&state.largest, __float_as_uint(largest));
         }
     } else {
-        roundRun<Way::kRun>(a, values, state.scale, state.offset, to, run.writes);
+        roundRun<Way::kRun>(a, values, state.scale, state.offset, to, writes);
     }
 }
 
@@ -54,18 +53,16 @@ __global__ void __launch_bounds__(residentWarps(kSets, kRows) * kWarpLanes) rota
     using Way = Places<kSets, kJoined>;
     constexpr bool kByRow = kKind == Kind::Row;
     const Shared shared(a, dynamicShared<unsigned char>());
-    QUANTSCOPE_SHARED(Signs, signsOfLanes, [kWarpLanes]);  // loaded, their fragments are four registers side by side
     if (threadIdx.x < kWarpLanes) {
-        signsOfLanes[threadIdx.x] = Signs(a.request.block, threadIdx.x);
+        shared.lanes[threadIdx.x] = Signs(a.request.block, threadIdx.x);
     }
     findSources<Way, kRows>(a, shared);
     const float perDeviation = kKind == Kind::Codebook ? a.unit * findCells(a.request, shared.table) : 0.0f;
 
-    for (uint32_t tile = blockIdx.x; tile < a.tiles; tile += gridDim.x) {
-        const uint32_t firstRow = tile * a.tileRows;
+    for (uint32_t firstRow = blockIdx.x * a.tileRows; firstRow < a.rows; firstRow = shared.states->row + a.step) {
         stage<kRows>(a, shared, firstRow);
         __syncthreads();
-        announce<kRows>(a, firstRow + gridDim.x * a.tileRows);
+        announce<kRows>(a, firstRow + a.step);
         findStates<kRows, kKind>(a, shared, firstRow, perDeviation);
 
         uint32_t inputs[kRows][Way::kWords];
@@ -73,7 +70,7 @@ __global__ void __launch_bounds__(residentWarps(kSets, kRows) * kWarpLanes) rota
             const uint32_t thread = afresh(threadIdx.x);
             const uint32_t lane = thread % kWarpLanes;
             for (uint32_t unit = thread / kWarpLanes; unit < a.units; unit += a.warps) {
-                if (!kByRow || pass == 1 || a.units > a.warps) {
+                if (!kByRow || kSets == 8 || pass == 1 || a.units > a.warps) {  // else they still stand in the registers
                     const SlotPlace from = placeOf(a, unit * 8 + lane / 4);
                     gather<Way::kWords, kRows>(columnsOf<kRows>(a, shared, from.group), sourcesOf<Way>(shared, from.slot, lane % 4), inputs);
                 }
@@ -82,20 +79,19 @@ __global__ void __launch_bounds__(residentWarps(kSets, kRows) * kWarpLanes) rota
                 for (uint32_t i = 0; i < Way::kRuns; ++i) {
                     places[i] = placeOf(a, unit * 8 + (kJoined ? 0 : lane % 4 * 2 + i));
                 }
-                const Signs signs = signsOfLanes[lane];
+                const Signs signs = shared.lanes[lane];
 #pragma unroll
                 for (uint32_t r = 0; r < kRows; ++r) {
 #pragma unroll
                     for (uint32_t chunk = 0; chunk < Way::kChunks; ++chunk) {
                         float v[Way::kValues];
-                        rotateChunk<kSets, kJoined>(inputs[r], signs, a.lead, chunk, v);
+                        rotateChunk<kSets, kJoined, kByRow ? 4 : 8>(inputs[r], signs, a.lead, chunk, v);
 #pragma unroll
                         for (uint32_t i = 0; i < Way::kRuns; ++i) {
                             const uint32_t inTile = afresh(places[i].group * kRows + r);
                             const uint32_t column = Way::run(places[i].slot, chunk, lane);
                             const bool there = places[i].there && column < static_cast<uint32_t>(a.request.width);
-                            takeRun<Way, kJoined, kKind>(a, shared, v + i * Way::kRun, {inTile, firstRow + inTile, column, there, there && firstRow + inTile < a.rows},
-                                                         pass == 1);
+                            takeRun<Way, kJoined, kKind>(a, shared, v + i * Way::kRun, {inTile, column, there}, pass == 1);
                         }
                     }
                 }
@@ -105,8 +101,8 @@ __global__ void __launch_bounds__(residentWarps(kSets, kRows) * kWarpLanes) rota
                 if (threadIdx.x < a.tileRows) {
                     RowState& state = shared.states[threadIdx.x];
                     const Steps steps = stepsOf(a, __uint_as_float(state.largest), state);
-                    if (firstRow + threadIdx.x < a.rows) {
-                        writeSides(a, firstRow + threadIdx.x, steps);
+                    if (state.row < a.rows) {
+                        writeSides(a, state.row, steps);
                     }
                     state.scale = steps.scale;
                     state.offset = steps.offset;
@@ -155,7 +151,8 @@ struct Plan {
     uint32_t blocks = 0;   ///< that a multiprocessor holds
 };
 
-/// The plan that keeps most of a multiprocessor's warps at work. Several blocks are better than one: while one waits for memory, another computes.
+/// The plan that keeps most of a multiprocessor's warps at work. Several blocks are better than one: while one waits for memory, another computes. Four rows
+/// at a time are better than two: what finds their inputs is done half as often.
 Plan planFor(const Context& context, const RotateRequest& r) {
     const uint32_t sharedBytes = static_cast<uint32_t>(context.description.sharedBytes);
     const uint32_t width = static_cast<uint32_t>(r.width);
@@ -183,8 +180,9 @@ Plan planFor(const Context& context, const RotateRequest& r) {
                 a.signsAt = a.pairsAt + a.slots * kernel.slot * 2;
                 a.tableAt = a.signsAt + a.slots * std::max(kernel.slot / 8, 16u);
                 a.squaresAt = a.tableAt + (codebook ? kCells * kWarpLanes * 4 : 0);
-                a.statesAt = a.squaresAt + a.groups * rows * warps * 32;
-                const uint32_t bytes = a.statesAt + a.groups * rows * static_cast<uint32_t>(sizeof(RowState));
+                a.lanesAt = a.squaresAt + a.tileRows * warps * 32;
+                a.statesAt = a.lanesAt + kWarpLanes * static_cast<uint32_t>(sizeof(Signs));
+                const uint32_t bytes = a.statesAt + a.tileRows * static_cast<uint32_t>(sizeof(RowState));
                 if (bytes > sharedBytes) {
                     continue;
                 }
@@ -219,7 +217,6 @@ Status rotateOnTensorCores(Context* context, const RotateRequest& r) {
     for (a.scaled = 0; r.group != r.width && uint64_t{1} << a.scaled < r.group; ++a.scaled) {
     }
     a.rows = static_cast<uint32_t>(r.rows);
-    a.tiles = divideUp(r.rows, a.tileRows);
     a.lead = 0xFFFFE000u;
     a.unit = static_cast<float>(1.0 / std::sqrt(static_cast<double>(r.block)));
     a.root = std::sqrt(static_cast<double>(r.width));
@@ -227,7 +224,8 @@ Status rotateOnTensorCores(Context* context, const RotateRequest& r) {
     a.steps = 2 * a.half - 1;
     a.middle = a.half / a.steps;
     a.toStep = static_cast<float>(r.clip / (a.half - 1));
-    const uint32_t blocks = std::min(a.tiles, plan.blocks * static_cast<uint32_t>(context->description.multiprocessors));
+    const uint32_t blocks = std::min(divideUp(r.rows, a.tileRows), plan.blocks * static_cast<uint32_t>(context->description.multiprocessors));
+    a.step = blocks * a.tileRows;
     return check(launch(plan.kernel.rotate, dim3(blocks), dim3(plan.threads), plan.bytes, context->stream, a), "rotate");
 }
 

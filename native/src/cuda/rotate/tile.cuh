@@ -14,10 +14,11 @@ enum class Kind { Codebook, Groups, Row };
 /// Warps that the registers of a multiprocessor are shared among: few where a lane holds many inputs.
 constexpr uint32_t residentWarps(uint32_t sets, uint32_t rows) { return sets * rows > 8 ? 8 : sets * rows == 8 ? 12 : 16; }
 
+/// A request and how it is taken.
 struct Arguments {
     RotateRequest request;
     uint32_t rows;
-    uint32_t tileRows;
+    uint32_t tileRows;   ///< rows of a tile
     uint32_t warps;      ///< of a block
     uint32_t groups;     ///< of kRows rows, in a tile
     uint32_t slots;      ///< of a row
@@ -26,7 +27,7 @@ struct Arguments {
     uint32_t segments;   ///< of 256 columns, in a row
     uint32_t share;      ///< segments of a tile that one warp reads
     uint32_t entries;    ///< of a group: columns with what is left out between them
-    uint32_t tiles;
+    uint32_t step;       ///< rows from one tile of a block to its next
     uint32_t rowBytes;   ///< of packed codes
     uint32_t scaled;     ///< integers: log2 of the values that share a scale, or 0 where the row does
     float half;          ///< integers: values from -half on
@@ -36,19 +37,21 @@ struct Arguments {
     float unit;          ///< 1 / sqrt(block)
     float toStep;        ///< integers: clip / (largest code of a scale's steps)
     double root;         ///< sqrt(width)
-    uint32_t pairsAt;    ///< offsets in shared memory, of columns 0
+    uint32_t pairsAt;    ///< offsets of Shared in bytes, of columns 0
     uint32_t signsAt;
     uint32_t tableAt;
     uint32_t squaresAt;
+    uint32_t lanesAt;
     uint32_t statesAt;
 };
 
-/// What values of a row are coded by: code = trunc or round of (value scale + offset), whose range is [0, 1]; both are 0 where all codes are.
+/// What values of a row are coded by: value scale + offset is a place in the range of codes, which is [0, 1]. Both are 0 where all codes are.
 struct alignas(16) RowState {
-    float scale;
+    float scale;        ///< integers, before their own is known: 2^-exponent, with 1 for the offset
     float offset;
-    float back;         ///< 2^exponent of RowSums
-    uint32_t largest;   ///< integers with one scale for the row: bits of the largest magnitude
+    float back;         ///< integers: 2^exponent of RowSums
+    uint32_t largest;   ///< Kind::Row: bits of the largest magnitude
+    uint32_t row;       ///< of all
 };
 
 /// A block's shared memory.
@@ -58,12 +61,13 @@ struct Shared {
     uint32_t* signs;    ///< [slot][lane % 4][kSignWords]
     uint32_t* table;    ///< [kCells][lane]
     float* squares;     ///< [row][warp][8]
+    Signs* lanes;       ///< [lane]: loaded, their fragments are four registers side by side
     RowState* states;   ///< [row]
 
     __device__ Shared(const Arguments& a, unsigned char* memory)
         : columns(memory), pairs(reinterpret_cast<uint4*>(memory + a.pairsAt)), signs(reinterpret_cast<uint32_t*>(memory + a.signsAt)),
           table(reinterpret_cast<uint32_t*>(memory + a.tableAt)), squares(reinterpret_cast<float*>(memory + a.squaresAt)),
-          states(reinterpret_cast<RowState*>(memory + a.statesAt)) {}
+          lanes(reinterpret_cast<Signs*>(memory + a.lanesAt)), states(reinterpret_cast<RowState*>(memory + a.statesAt)) {}
 };
 
 template <int kRows>
