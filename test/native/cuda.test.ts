@@ -55,9 +55,10 @@ describe('the CUDA library', function () {
     assert.deepEqual([...new Set(codes.filter(({ kind }) => kind === 'cubin').map(({ architecture }) => architecture))].sort((a, b) => a - b), architectures);
     const ofPtx = codes.filter(({ kind }) => kind === 'ptx').map(({ architecture }) => architecture);
     assert.deepEqual([...new Set(ofPtx)].sort((a, b) => a - b), forward);
-    // As many kernels files for each generation: none was left out for one of them.
-    const counts = architectures.map((wanted) => codes.filter(({ kind, architecture }) => kind === 'cubin' && architecture === wanted).length);
-    assert.ok(Math.min(...counts) >= 1 && counts.slice(0, -1).every((count) => count === counts[0]), counts.join(' '));
+    // As many files of kernels for each generation, and those that 9.0 has for itself: none was left out for one of them.
+    const own = /^set\(CUDA_HOPPER (.*)\)$/m.exec(readFileSync(join(root, 'native/src/cuda/sources.cmake'), 'utf8'))?.[1]?.split(' ').length ?? 0;
+    const counts = architectures.map((wanted) => codes.filter(({ kind, architecture }) => kind === 'cubin' && architecture === wanted).length - (wanted === 90 ? own : 0));
+    assert.ok(own > 0 && Math.min(...counts) >= 1 && counts.slice(0, -1).every((count) => count === counts[0]), counts.join(' '));
   });
 
   it('has a script that runs its tests and benchmarks, tried on the emulator', () => {

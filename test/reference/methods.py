@@ -227,14 +227,28 @@ def size_of(q, width):
 
 # --- solvers
 
-def gptq(w, moments, mean_diagonal, grid, taken, solver):
+def order_of(moments, solver, off):
+    """Channels by descending diagonal. Neighbours within 1e-6 of each other may stand either way round, since the engine's moments are float32: `off` counts
+    the engine's values that an order does not explain, and fewer decide."""
+    diagonal = np.diag(moments)
+    if not solver['actOrder']:
+        return np.arange(len(diagonal))
+    order = np.argsort(-diagonal, kind='stable')
+    sorted_ = diagonal[order]
+    for i in np.flatnonzero((sorted_[1:] > 0) & (sorted_[:-1] - sorted_[1:] <= 1e-6 * sorted_[:-1])):
+        turned = order.copy()
+        turned[[i, i + 1]] = order[[i + 1, i]]
+        order = turned if off(turned) < off(order) else order
+    return order
+
+
+def gptq(w, moments, mean_diagonal, grid, taken, solver, order):
     """For the engine's values `taken`: where every weight had moved to when its turn came; and what the loop gives by itself. arXiv 2210.17323.
 
     The loop w[i:] -= e_i U[i, i:] with e_i = (w_i - q_i) / U_ii leaves W - Q = E U, so that E = (W - Q) U^-1, and what was rounded is q_i + e_i U_ii.
     """
     n, mean = w.shape[1], np.mean(np.diag(moments))
     damped = moments + solver['damping'] * max(1, mean_diagonal / mean) * mean * np.eye(n)
-    order = np.argsort(-np.diag(moments), kind='stable') if solver['actOrder'] else np.arange(n)
     upper = np.linalg.cholesky(np.linalg.inv(damped[order][:, order])).T
     moved = np.empty_like(w)
     moved[:, order] = taken[:, order] + np.linalg.solve(upper.T, (w - taken)[:, order].T).T * np.diag(upper)
@@ -330,10 +344,13 @@ def check(case):
     if recipe['solver']['kind'] == 'gptq':
         inner = moments[:n, :n]
         grid = levels_of(residual.reshape(-1, size_of(recipe['weights'], n)), recipe['weights'], given, None)
-        moved, own = gptq(residual, inner, np.mean(np.diag(moments)), grid[0], taken, recipe['solver'])
+        solve = lambda order: gptq(residual, inner, np.mean(np.diag(moments)), grid[0], taken, recipe['solver'], order)
+        rounded = lambda moved: [a.reshape(residual.shape) for a in on_grid(moved.reshape(len(grid[0]), -1), *grid)]
+        order = order_of(inner, recipe['solver'], lambda order: np.sum(np.abs(rounded(solve(order)[0])[0] - taken) > 1e-6 * np.abs(taken)))
+        moved, own = solve(order)
         answer['gptq'] = {'foreign': float(np.mean(own != taken)), 'loss': proxy(residual - taken, inner), 'own': proxy(residual - own, inner),
                           'rtn': proxy(residual - nearest(residual, recipe['weights'], given)[0], inner)}
-        found = [a.reshape(residual.shape) for a in on_grid(moved.reshape(len(grid[0]), -1), *grid)]
+        found = rounded(moved)
     else:
         found = nearest(residual, recipe['weights'], given)
     values = compare(residual, found, taken, codes, answer)
