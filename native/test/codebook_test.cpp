@@ -51,8 +51,8 @@ TEST(Codebook, LargeWidthsReachTheGaussianDistortion) {
 
 TEST(Codebook, ThresholdsAreApartAsKernelsExpect) {
     for (int bits = 2; bits <= 4; ++bits) {
-        for (const uint64_t width : {uint64_t{1}, uint64_t{2}, uint64_t{3}, uint64_t{4}, uint64_t{8}, uint64_t{32}, uint64_t{1152}, uint64_t{15360}, kMaxWidth}) {
-            const LevelTable& table = codebookFor(width, bits)->table;
+        for (const int width : {1, 2, 3, 4, 8, 32, 1152, 15360, 1 << 24}) {
+            const LevelTable& table = codebookFor(static_cast<uint64_t>(width), bits)->table;
             float last = 0;
             for (size_t i = 0; i + 1 < table.size; ++i) {
                 EXPECT_GE(table.thresholds[i] - last, table.thresholds[table.size - 2] / 14) << "width " << width << " bits " << bits << " threshold " << i;

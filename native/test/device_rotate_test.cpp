@@ -334,7 +334,8 @@ TEST(DeviceRotate, RowsWhoseSquaresLeaveTheRangeOfFloats) {
 // What tensor cores rotate: bfloat16 rows at multiples of 16 bytes and 4 or 8 bits.
 
 /// Widths with Hadamard blocks of 32 to 4096, one of them and many, odd numbers of them, and what does not fill a warp's.
-constexpr size_t kTensorWidths[] = {32, 64, 96, 160, 352, 448, 1120, 1152, 1280, 1536, 2304, 2560, 3072, 4608, 512, 1024, 2048, 4096, 6144, 10240, 12288, 15360};
+constexpr size_t kTensorWidths[] = {32,   64,   96,   160, 352,  448,  1120, 1152, 1280,  1536,  2304,
+                                    2560, 3072, 4608, 512, 1024, 2048, 4096, 6144, 10240, 12288, 15360};
 
 TEST(DeviceRotate, TensorCoresFindTheCodesOfCodebooks) {
     for (const size_t width : kTensorWidths) {
