@@ -51,7 +51,9 @@ Status allocate(Context*, uint64_t bytes, void** address) {
 }
 
 Status copyTo(Context*, void* to, const void* from, uint64_t bytes) {
-    std::memcpy(to, from, bytes);
+    if (bytes > 0) {
+        std::memcpy(to, from, bytes);
+    }
     return Status::Ok;
 }
 
