@@ -47,7 +47,7 @@ __device__ inline void arriveExpecting(Barrier* barrier, uint32_t bytes) {
 }
 __device__ inline void awaitBarrier(Barrier* barrier, uint32_t parity) {
     asm volatile(
-        "{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@done bra.uni out;\nbra.uni again;\nout:\n}" ::"r"(
+        "{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@done bra out;\nbra again;\nout:\n}" ::"r"(
             sharedAddress(barrier)),
         "r"(parity)
         : "memory");
