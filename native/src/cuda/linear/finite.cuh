@@ -1,4 +1,4 @@
-// Values of y that are not finite are found where they are written: another pass over y would cost as much as a tenth of the product.
+// Values of y that are not finite are found where they are written: another pass would read all of y again.
 #pragma once
 
 #include "cuda/portable.cuh"
