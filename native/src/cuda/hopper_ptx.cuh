@@ -107,15 +107,13 @@ __device__ inline void copyBulk(void* shared, const void* global, uint32_t bytes
 /// What threads have written to shared memory becomes visible to products and tile copies.
 __device__ inline void publishShared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-/// The threads of this warpgroup need fewer or more registers from here on.
-template <int kRegisters>
-__device__ inline void giveRegisters() {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
-}
-template <int kRegisters>
-__device__ inline void takeRegisters() {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
-}
+/// The threads of this warpgroup need fewer or more registers from here on: one that copies beside two that compute. What they take comes out of what 384
+/// threads start with, 168 each; asking for more than the others gave waits forever.
+inline constexpr int kCopyingRegisters = 40;
+inline constexpr int kComputingRegisters = 232;
+static_assert(kCopyingRegisters + 2 * kComputingRegisters <= 3 * (65536 / 384 / 8 * 8));
+__device__ inline void giveRegisters() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kCopyingRegisters)); }
+__device__ inline void takeRegisters() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kComputingRegisters)); }
 
 /// A tile of rows of 128 bytes as copyTile leaves it, for a product over their bytes; + bytes / 16 begins further on in the rows.
 __device__ inline uint64_t describeTile(const void* shared) {

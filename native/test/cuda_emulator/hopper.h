@@ -160,10 +160,8 @@ inline void copyBulk(void* shared, const void* global, uint32_t bytes, Barrier* 
     emulator::copyBulk(shared, global, bytes, barrier, where);
 }
 inline void publishShared() {}
-template <int kRegisters>
-void giveRegisters() {}
-template <int kRegisters>
-void takeRegisters() {}
+inline void giveRegisters() {}
+inline void takeRegisters() {}
 inline uint64_t describeTile(const void* shared) { return reinterpret_cast<uintptr_t>(shared) / 16; }
 inline uint64_t describeColumns(const void* shared, uint32_t apart) { return describeTile(shared) + apart / 16 * emulator::kApart; }
 inline void meet(uint32_t barrier, uint32_t threads, QUANTSCOPE_WHERE) { emulator::meet(barrier, threads, true, where); }

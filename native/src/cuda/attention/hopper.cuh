@@ -327,12 +327,12 @@ __global__ void __launch_bounds__(kThreads, 1) attend(const __grid_constant__ Ar
     together<kCluster>();
     const uint32_t group = threadIdx.x / kGroup;
     if (group == kGroups) {
-        giveRegisters<32>();
+        giveRegisters();
         if (threadIdx.x % kGroup < 32) {
             produce<kWidth, kCluster>(a, shared);
         }
     } else {
-        takeRegisters<240>();
+        takeRegisters();
         Consumer<kWidth, kCluster> consumer{a, shared, group};
         if (group == kGroups - 1) {
             consumer.passTensorCores();  // to the first

@@ -305,12 +305,12 @@ __global__ void __launch_bounds__(kThreads, 1) multiply(const __grid_constant__ 
     Barrier* const empty = full + L::kStages;
     prepareBarriers<kCluster>(full, empty, L::kStages);
     if (threadIdx.x < 128) {
-        giveRegisters<40>();
+        giveRegisters();
         if (threadIdx.x == 0) {
             produce<kColumns, kIntegers, kGrouped, kCluster>(a, shared, full, empty);
         }
     } else {
-        takeRegisters<232>();
+        takeRegisters();
         Consumer<kColumns, kGrouped, kCluster> consumer{a.p, shared, full, empty};
         const uint32_t rank = kCluster == 1 ? 0 : clusterRank();
         uint8_t* const out = shared + L::kOutAt + (threadIdx.x / 32 - 4) * 16 * kOutPitch;

@@ -306,12 +306,12 @@ __global__ void __launch_bounds__(kThreads, 1) multiplyCodes(const __grid_consta
     Barrier* const empty = full + L::kStages;
     prepareBarriers<kCluster>(full, empty, L::kStages);
     if (threadIdx.x < 128) {
-        giveRegisters<40>();
+        giveRegisters();
         if (threadIdx.x == 0) {
             produceCodes<kTokens, kGrouped, kCluster>(a, shared, full, empty);
         }
     } else {
-        takeRegisters<232>();
+        takeRegisters();
         CodesConsumer<kTokens, kGrouped, kCluster> consumer{a, shared, full, empty};
         const uint32_t rank = kCluster == 1 ? 0 : clusterRank();
         uint8_t* const out = shared + L::kOutAt + (threadIdx.x / 32 - 4) * (L::kOut / kWarps);
