@@ -1,16 +1,14 @@
-// GPTQ and second moments on a device against the processor's.
+// GPTQ on a device against the processor's.
 #include "device/gptq.h"
 
 #include <gtest/gtest.h>
 
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <optional>
 
 #include "device/either.h"
 #include "device_support.h"
-#include "linear/second_moments.h"
 #include "support.h"
 
 namespace quantscope {
@@ -35,44 +33,6 @@ std::vector<float> inputs(size_t rows, size_t width, uint64_t seed) {
         }
     }
     return x;
-}
-
-TEST(DeviceMoments, AreThoseOfTheProcessor) {
-    const auto device = test::testedDevice();
-    Pool pool;
-    for (const auto& [rows, width] : {std::pair<size_t, size_t>{1, 1}, {37, 70}, {1100, 33}, {5, 130}}) {
-        for (const bool bf16 : {false, true}) {
-            auto x = inputs(rows, width, rows);
-            if (rows > 4) {
-                x[2 * width + width / 2] = std::numeric_limits<float>::quiet_NaN();
-                x[4 * width] = std::numeric_limits<float>::infinity();
-            }
-            std::vector<uint16_t> narrow;
-            for (float& value : x) {
-                narrow.push_back(static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16));
-                value = bf16 ? std::bit_cast<float>(static_cast<uint32_t>(narrow.back()) << 16) : value;
-            }
-            SecondMoments twin(width);
-            DeviceMoments moments(device, width);
-            EXPECT_EQ(moments.mean().read(), std::vector<float>(width * width)) << "nothing was added";
-            const auto wide = device->upload(x);
-            const auto packed = device->upload(narrow);
-            for (int time = 0; time < 2; ++time) {
-                twin.add(x.data(), rows, pool.workers, scalarKernels());
-                bf16 ? moments.add(packed.data(), cuda::Element::BF16, rows, width) : moments.add(wide.data(), cuda::Element::F32, rows, width);
-            }
-            EXPECT_EQ(moments.rows(), twin.rows());
-            const auto mean = moments.mean().read();
-            std::vector<float> row(width);
-            for (size_t i = 0; i < width; ++i) {
-                twin.meanRow(i, row.data());
-                for (size_t j = 0; j < width; ++j) {
-                    const double size = std::sqrt(double(mean[i * width + i]) * double(mean[j * width + j]));
-                    ASSERT_NEAR(mean[i * width + j], row[j], 1e-5 * size) << i << ", " << j;
-                }
-            }
-        }
-    }
 }
 
 struct Moments {

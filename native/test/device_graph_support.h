@@ -27,13 +27,21 @@ inline std::vector<float> throughBf16(std::vector<float> values) {
 class OnDevice {
 public:
     OnDevice(const Program& program, cuda::Element element, uint64_t reserve = kDeviceReserve, unsigned threads = 2)
-        : pool_(threads), graph_(testedDevice(), std::make_shared<Graph>(program), element, kernels(), reserve) {}
+        : pool_(threads), program_(std::make_shared<Graph>(program)), graph_(testedDevice(), program_, element, kernels(), reserve) {}
     RunResult run(const RunRequest& request, const Cancellation& cancellation = {}, const Progress& progress = [](double) {}) {
         return graph_.run(request, pool_, cancellation, progress, kernels());
+    }
+    /// The same program on the processor.
+    RunResult runThere(const RunRequest& request) {
+        return program_->run(request, pool_, {}, [](double) {}, kernels());
+    }
+    std::vector<SecondMomentsFile> takeSecondMoments(const std::string& folder) {
+        return program_->takeSecondMoments(folder, pool_, {}, [](double) {});
     }
 
 private:
     ThreadPool pool_;
+    std::shared_ptr<Graph> program_;
     DeviceGraph graph_;
 };
 

@@ -355,20 +355,10 @@ TEST(DeviceGraph, CanBeCancelledAndRunsAgain) {
     EXPECT_EQ(again.outputs, graph.run(model.request).outputs);
 }
 
-TEST(DeviceGraph, DescribesInputsAndFindsTheFirstValueThatIsNotFinite) {
+TEST(DeviceGraph, FindsTheFirstValueThatIsNotFinite) {
     Model model;
     test::buildBlock(model, 37, 64, 4);
-    model.request.capture = CaptureRequest{{"q", "down"}, 3, 24, 5};
-    const auto expected = model.runAll();
     OnDevice graph(model.program, Element::F32);
-    const auto found = graph.run(model.request);
-    ASSERT_EQ(found.captured.size(), 2u);
-    for (size_t i = 0; i < 2; ++i) {
-        EXPECT_EQ(found.captured[i].name, expected.captured[i].name);
-        EXPECT_LT(distance(found.captured[i].sample, expected.captured[i].sample), 1e-5);
-        EXPECT_LT(distance(found.captured[i].meanSquare, expected.captured[i].meanSquare), 1e-5);
-    }
-    model.request.capture.reset();
     model.valuesOf(0)[70] = std::numeric_limits<float>::infinity();
     EXPECT_EQ(graph.run(model.request).firstNonFinite, model.runAll().firstNonFinite);
 }

@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "cpu/kernels.h"
 #include "device/measure.h"
@@ -22,25 +21,6 @@ Measurement onDevice(const MeasureRequest& request) {
     return measureOnDevice(request, test::testedDevice(), Cancellation{}, [](double) {}, scalarKernels());
 }
 
-void compare(const Marginal& found, const Marginal& expected, const char* which) {
-    SCOPED_TRACE(which);
-    EXPECT_NEAR(found.ks, expected.ks, 2e-4);
-    EXPECT_NEAR(found.wasserstein1, expected.wasserstein1, 1e-5);
-    EXPECT_NEAR(found.excessKurtosis, expected.excessKurtosis, 1e-4 * (1 + std::fabs(expected.excessKurtosis)));
-    EXPECT_NEAR(found.maxAbs, expected.maxAbs, 1e-5 * expected.maxAbs);
-    ASSERT_EQ(found.histogram.counts.size(), expected.histogram.counts.size());
-    uint64_t moved = 0;
-    for (size_t i = 0; i < expected.histogram.counts.size(); ++i) {
-        const uint64_t a = found.histogram.counts[i];
-        const uint64_t b = expected.histogram.counts[i];
-        moved += a > b ? a - b : b - a;
-    }
-    const auto& counts = expected.histogram.counts;
-    const uint64_t total = std::accumulate(counts.begin(), counts.end(), uint64_t{0});
-    EXPECT_EQ(std::accumulate(found.histogram.counts.begin(), found.histogram.counts.end(), uint64_t{0}), total);
-    EXPECT_LE(moved, 4 + total / 500);  // values at the edge of a bin may fall to either side
-}
-
 void compare(const MeasureRequest& request) {
     const Measurement found = onDevice(request);
     const Measurement expected = onProcessor(request);
@@ -51,8 +31,8 @@ void compare(const MeasureRequest& request) {
     EXPECT_EQ(found.sampledRows, expected.sampledRows);
     EXPECT_EQ(found.zeroRows, expected.zeroRows);
     EXPECT_EQ(found.nonFinite, expected.nonFinite);
-    compare(found.before, expected.before, "before");
-    compare(found.after, expected.after, "after");
+    test::compare(found.before, expected.before, "before");
+    test::compare(found.after, expected.after, "after");
 }
 
 /// Rows of a heavy tail: some lie beyond six standard deviations.

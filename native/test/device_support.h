@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <string>
 #include <variant>
@@ -13,6 +15,7 @@
 
 #include "device/device.h"
 #include "device/library.h"
+#include "stats/marginal.h"
 
 namespace quantscope::test {
 
@@ -48,6 +51,26 @@ inline std::vector<DeviceArray<std::byte>> fill(const std::shared_ptr<Device>& d
         }
     }
     return pieces;
+}
+
+/// A marginal measured on the device against the processor's.
+inline void compare(const Marginal& found, const Marginal& expected, const char* which) {
+    SCOPED_TRACE(which);
+    EXPECT_NEAR(found.ks, expected.ks, 2e-4);
+    EXPECT_NEAR(found.wasserstein1, expected.wasserstein1, 1e-5);
+    EXPECT_NEAR(found.excessKurtosis, expected.excessKurtosis, 1e-4 * (1 + std::fabs(expected.excessKurtosis)));
+    EXPECT_NEAR(found.maxAbs, expected.maxAbs, 1e-5 * expected.maxAbs);
+    ASSERT_EQ(found.histogram.counts.size(), expected.histogram.counts.size());
+    uint64_t moved = 0;
+    for (size_t i = 0; i < expected.histogram.counts.size(); ++i) {
+        const uint64_t a = found.histogram.counts[i];
+        const uint64_t b = expected.histogram.counts[i];
+        moved += a > b ? a - b : b - a;
+    }
+    const auto& counts = expected.histogram.counts;
+    const uint64_t total = std::accumulate(counts.begin(), counts.end(), uint64_t{0});
+    EXPECT_EQ(std::accumulate(found.histogram.counts.begin(), found.histogram.counts.end(), uint64_t{0}), total);
+    EXPECT_LE(moved, 4 + total / 500);  // values at the edge of a bin may fall to either side
 }
 
 /// As many bytes are free as before; others may use a real device, too.

@@ -39,7 +39,7 @@ core="base/memory_posix.cpp base/special.cpp base/thread_pool.cpp cpu/scalar.cpp
     packed/packed_weight.cpp packed/safetensors_writer.cpp rotation/rpbh.cpp stats/marginal.cpp stats/sphere.cpp tensor/dtype.cpp tensor/file_posix.cpp tensor/tensor.cpp
     transform/hadamard.cpp transform/orthogonal.cpp transform/transform.cpp
     $(cd "$here/src" && ls device/*.cpp device/self_test/*.cpp graph/*.cpp linear/*.cpp quantizer/*.cpp | grep -v '^device/gptq.cpp$')"
-tests="device_test.cpp device_attention_graph_test.cpp device_attention_test.cpp device_float_linear_test.cpp device_graph_test.cpp device_linear_test.cpp device_ops_test.cpp device_rotate_test.cpp
+tests="device_test.cpp device_attention_graph_test.cpp device_attention_test.cpp device_captures_test.cpp device_float_linear_test.cpp device_graph_test.cpp device_linear_test.cpp device_ops_test.cpp device_rotate_test.cpp
     device_slots_test.cpp device_solver_test.cpp device_statistics_test.cpp"
 
 mkdir -p "$build" || exit 2

@@ -4,44 +4,14 @@
 #include <limits>
 
 #include "base/error.h"
-#include "graph_support.h"
+#include "moments_support.h"
 
 namespace quantscope {
 namespace {
 
+using test::Folder;
 using test::Model;
-
-class Folder {
-public:
-    Folder() : path_(std::filesystem::temp_directory_path() / ("quantscope-moments-" + std::to_string(::getpid()))) {
-        std::filesystem::create_directories(path_);
-    }
-    ~Folder() { std::filesystem::remove_all(path_); }
-    std::string path() const { return path_.string(); }
-
-private:
-    std::filesystem::path path_;
-};
-
-struct File {
-    std::string header;
-    std::vector<float> values;
-};
-
-File readFile(const std::string& path) {
-    std::ifstream in(path, std::ios::binary);
-    uint64_t length = 0;
-    in.read(reinterpret_cast<char*>(&length), 8);
-    File file;
-    file.header.resize(length);
-    in.read(file.header.data(), static_cast<std::streamsize>(length));
-    const auto begin = in.tellg();
-    in.seekg(0, std::ios::end);
-    file.values.resize(static_cast<size_t>(in.tellg() - begin) / sizeof(float));
-    in.seekg(begin);
-    in.read(reinterpret_cast<char*>(file.values.data()), static_cast<std::streamsize>(file.values.size() * sizeof(float)));
-    return file;
-}
+using test::readFile;
 
 std::vector<double> moments(const std::vector<std::vector<float>>& runs, size_t width) {
     std::vector<double> result(width * width);

@@ -11,7 +11,7 @@
 namespace quantscope::cuda {
 
 /// Goes up with every change of what stands below: the core library refuses another one.
-inline constexpr uint32_t kApiVersion = 11;
+inline constexpr uint32_t kApiVersion = 12;
 
 enum class Status : int32_t {
     Ok,
@@ -316,8 +316,25 @@ struct StatisticsRequest {
     RowStatistics* statistics;  ///< [rows]
 };
 
+/// Rows are taken in so many parts, so that sums do not depend on the device.
+inline constexpr uint64_t kColumnParts = 64;
+
+struct ColumnsRequest {
+    const void* x;         ///< as in RotateRequest
+    uint64_t rows;
+    uint64_t width;
+    uint64_t xStride;
+    Element element;
+    const RowStatistics* statistics;  ///< [rows] of measure(): rows with nonFinite values are left out
+    float* largest;        ///< [width] max |x| of each column
+    double* squares;       ///< [width] sum of x^2
+    float* largestParts;   ///< [kColumnParts, width], scratch
+    double* squareParts;   ///< likewise
+};
+
 struct StatisticsCalls {
     Status (*measure)(Context* context, const StatisticsRequest* request);
+    Status (*columns)(Context* context, const ColumnsRequest* request);
 };
 
 // ---- attention: softmax(q kᵀ / √width + bias) v of each head, exact, as the graph's op (graph/attention.cpp) ----

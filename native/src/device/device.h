@@ -140,4 +140,13 @@ DeviceArray<T> Device::upload(std::span<const T> values) {
     return array;
 }
 
+/// An array that holds so many elements, whatever was in it.
+template <class T>
+void growTo(Device& device, DeviceArray<T>& array, size_t size) {
+    if (array.size() < size) {
+        array = {};  // which makes room
+        array = device.allocate<T>(size);
+    }
+}
+
 }  // namespace quantscope

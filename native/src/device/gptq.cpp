@@ -192,24 +192,4 @@ Gptq gptqOnDevice(const std::shared_ptr<Device>& device, std::vector<float> weig
     return result;
 }
 
-DeviceMoments::DeviceMoments(std::shared_ptr<Device> device, uint64_t width)
-    : device_(std::move(device)), width_(width), sums_(device_->allocate<double>(width * width)), counted_(device_->allocate<uint64_t>(1)) {
-    sums_.clear();
-    counted_.clear();
-}
-
-void DeviceMoments::add(const void* x, cuda::Element element, uint64_t rows, uint64_t stride) {
-    if (usable_.size() < rows) {
-        usable_ = device_->allocate<uint8_t>(rows);
-    }
-    const cuda::MomentsRequest request{x, element, rows, width_, stride, sums_.data(), counted_.data(), usable_.data()};
-    device_->check(device_->api().solver->addMoments(device_->context(), &request), "adding second moments");
-}
-
-DeviceArray<float> DeviceMoments::mean() const {
-    auto mean = device_->allocate<float>(width_ * width_);
-    device_->check(device_->api().solver->meanMoments(device_->context(), sums_.data(), width_, counted_.data(), mean.data()), "mean of second moments");
-    return mean;
-}
-
 }  // namespace quantscope

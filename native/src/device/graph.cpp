@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "device/captures.h"
+#include "device/moments.h"
 #include "graph/conv_geometry.h"
 #include "graph/ops.h"
 
@@ -48,6 +50,7 @@ struct DeviceGraph::Pass {
     DeviceGraph& graph;
     const RunRequest& request;
     Captures& captures;
+    DeviceCaptures here;  ///< beside them
     Linears& processor;
     const DeviceBench& bench;
     RunResult& result;
@@ -100,17 +103,27 @@ struct DeviceGraph::Pass {
             graph.ops_.findNonFinite(op.out, graph.nonFinite_.data() + i);
             result.integers.insert(result.integers.end(), processor.integers().begin() + static_cast<std::ptrdiff_t>(before), processor.integers().end());
         } else {
-            if (request.capture && std::ranges::find(request.capture->layers, op.name) != request.capture->layers.end()) {
-                const uint64_t width = lastOf(program().buffers[op.x]);
-                std::vector<float> x(elementsOf(program().buffers[op.x]));
-                graph.buffers_.read(op.x, x.data());
-                captures.add(op.name, x.data(), x.size() / width, width, bench.workers, bench.kernels);
+            if (captures.has(op.name)) {
+                capture(op);
             }
             graph.linears_.run(i, graph.buffers_, bench, graph.nonFinite_.data() + i);
             if (const auto& integers = graph.linears_.integers(i)) {
                 result.integers.push_back(*integers);
             }
             queued += flopsOf(op, program());
+        }
+    }
+
+    void capture(const LinearOp& op) {
+        const uint64_t width = lastOf(program().buffers[op.x]);
+        const uint64_t rows = elementsOf(program().buffers[op.x]) / width;
+        if (const auto reason = here.unsupported(op.name, width)) {
+            name(op.name, *reason);
+            std::vector<float> x(rows * width);
+            graph.buffers_.read(op.x, x.data());
+            captures.add(op.name, x.data(), rows, width, bench.workers, bench.kernels);
+        } else {
+            here.add(op.name, {graph.buffers_.at(op.x), graph.buffers_.element(op.x), rows, width}, width, bench.workers, bench.kernels);
         }
     }
 
@@ -145,10 +158,26 @@ DeviceGraph::DeviceGraph(std::shared_ptr<Device> device, std::shared_ptr<Graph> 
       ops_(withRemedy([&] { return DeviceOps(device_, graph_->program(), buffers_, kernels); })),
       linears_(device_, graph_->program(), element, ops_.scratchBytes(), reserve), nonFinite_(device_->allocate<uint32_t>(graph_->program().ops.size())) {}
 
+/// On the device: weights leave it where there is no room for both.
+SecondMomentsStore::Place DeviceGraph::momentsPlace() {
+    const auto make = [this](uint64_t width) { return std::make_unique<DeviceMoments>(device_, width); };
+    return {DeviceMoments::bytes, [this, make](uint64_t width) {
+                try {
+                    return make(width);
+                } catch (const DeviceError& error) {
+                    if (error.status() != cuda::Status::OutOfMemory) {
+                        throw;
+                    }
+                }
+                linears_.dropWeights();
+                return make(width);
+            }};
+}
+
 RunResult DeviceGraph::run(const RunRequest& request, ThreadPool& pool, const Cancellation& cancellation, const Progress& progress, const Kernels& kernels) {
     const std::lock_guard one(graph_->oneRun());
     graph_->checkRequest(request);
-    Captures captures(request.capture.value_or(CaptureRequest{}), graph_->linears(), graph_->secondMoments());
+    Captures captures(request.capture.value_or(CaptureRequest{}), graph_->linears(), graph_->secondMoments(), momentsPlace());
     memory_.resize(std::max<size_t>(memory_.size(), pool.threads()));
     cache_.startRun();
     Workers workers(pool, cancellation, progress, graph_->flops() + captures.work() + linears_.workFor(request.recipes));
@@ -160,7 +189,7 @@ RunResult DeviceGraph::run(const RunRequest& request, ThreadPool& pool, const Ca
         withRemedy([&] { linears_.prepare(request.recipes, bench); });
         nonFinite_.clear();
         linears_.startRun();
-        Pass{*this, request, captures, processor, bench, result}.run();
+        Pass{*this, request, captures, DeviceCaptures(device_, captures), processor, bench, result}.run();
     } catch (...) {
         device_->calls().synchronise(device_->context());  // what is queued reads memory of this run; the error that counts is the first
         graph_->secondMoments().forget();

@@ -12,8 +12,8 @@
 
 namespace quantscope {
 
-/// Of the device's memory, left to the driver and to others.
-inline constexpr uint64_t kDeviceReserve = uint64_t{32} << 20;
+/// Of the device's memory, left to the driver, to others and to captures.
+inline constexpr uint64_t kDeviceReserve = uint64_t{64} << 20;
 
 class DeviceGraph {
 public:
@@ -26,6 +26,8 @@ public:
 
 private:
     struct Pass;
+
+    SecondMomentsStore::Place momentsPlace();
 
     std::shared_ptr<Device> device_;
     std::shared_ptr<Graph> graph_;

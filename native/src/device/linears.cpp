@@ -26,14 +26,6 @@ Quantizer shiftedCodes(const Quantizer& quantizer) {
     return result;
 }
 
-template <class T>
-void growTo(Device& device, DeviceArray<T>& array, size_t size) {
-    if (array.size() < size) {
-        array = {};
-        array = device.allocate<T>(size);
-    }
-}
-
 }  // namespace
 
 DeviceLinears::DeviceLinears(std::shared_ptr<Device> device, const Program& program, cuda::Element element, uint64_t otherScratch, uint64_t reserve)
@@ -56,15 +48,19 @@ double DeviceLinears::workFor(const Recipes& recipes) const {
     return work;
 }
 
-void DeviceLinears::prepare(const Recipes& recipes, const DeviceBench& bench) {
-    if (recipes_ == recipes) {
-        return;
-    }
+void DeviceLinears::dropWeights() {
     weights_.reset();
     pieces_.clear();
     kept_.clear();
     keptBytes_ = 0;
     recipes_.reset();
+}
+
+void DeviceLinears::prepare(const Recipes& recipes, const DeviceBench& bench) {
+    if (recipes_ == recipes) {
+        return;
+    }
+    dropWeights();
     loaded_.clear();
     bench_ = &bench;
     Recipes own = recipes;  // layers point into it; moved below without moving its entries

@@ -32,6 +32,9 @@ public:
     /// OutOfMemory when not even the largest weights pass through, Error.
     void prepare(const Recipes& recipes, const DeviceBench& bench);
 
+    /// Makes room for others: the next prepare() reads everything again.
+    void dropWeights();
+
     /// Of a linear of the program, by its place there: why it runs on the processor, as half a sentence after its name; nothing when it runs here.
     const std::optional<std::string>& reason(size_t op) const { return layers_[op]->reason; }
     /// How the layer runs whose recipe asks for integers.

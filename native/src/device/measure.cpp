@@ -6,6 +6,7 @@
 
 #include "base/sampling.h"
 #include "device/coder.h"
+#include "device/marginals.h"
 #include "device/slots.h"
 #include "quantizer/codebook.h"
 #include "quantizer/expected.h"
@@ -29,20 +30,7 @@ struct Totals : RowSums {
         const double square = std::ldexp(row.squares, 2 * row.exponent);
         energy += square;
         error += row.errors / static_cast<double>(width) * square;
-        peak = std::max(peak, static_cast<double>(width) * row.peak * row.peak / row.squares);
-        addMarginal(before, row.before, row.excess, row.largest[0], width);
-        addMarginal(after, row.after, row.excess + 2, row.largest[1], width);
-    }
-
-    static void addMarginal(MarginalSums& sums, const double* powers, const double* excess, float largest, uint64_t width) {
-        sums.count += width;
-        sums.powers.s1 += powers[0];
-        sums.powers.s2 += powers[1];
-        sums.powers.s3 += powers[2];
-        sums.powers.s4 += powers[3];
-        sums.powers.maxAbs = std::max(sums.powers.maxAbs, largest);
-        sums.excessBelow += excess[0];
-        sums.excessAbove += excess[1];
+        addRow(before, after, peak, row, width);
     }
 };
 
@@ -85,48 +73,18 @@ Measurement measureOnDevice(const MeasureRequest& request, const std::shared_ptr
     std::vector<uint64_t> after(grid.countsSize());
     if (rows > 0) {
         const auto rotation = rotationFor(width, request.rotationSeed.value_or(request.diagnosticSeed), &cancellation);
-        cuda::StatisticsRequest statistics{};
-        const DeviceArray<uint32_t> sources = device->upload(rotation->signedSources());
-        statistics.width = width;
-        statistics.xStride = width;
-        statistics.sources = sources.data();
-        statistics.block = static_cast<uint32_t>(rotation->block());
-        statistics.perUnit = grid.binning.perUnit;
-        statistics.shift = grid.binning.shift;
-        statistics.last = grid.binning.last;
-        statistics.limit = static_cast<float>(MarginalGrid::kLimit);
-        statistics.errorAfter = request.rotationSeed ? 1 : 0;
-        DeviceLevels levels;
+        DeviceMarginals marginals(device, grid, *rotation, width);
         if (const auto* codebook = std::get_if<CodebookQuantizer>(&request.weights)) {
-            levels = DeviceLevels(*device, codebookFor(width, codebook->bits)->table);
-            statistics.levels = levels.count;
-            statistics.level = levels.levels.data();
-            statistics.thresholds = levels.thresholds.data();
-            statistics.stored = storedOf(codebook->norm);
+            marginals.setCodebook(codebookFor(width, codebook->bits)->table, codebook->norm, request.rotationSeed.has_value());
         }
-        DeviceArray<uint32_t> counts = device->allocate<uint32_t>(2 * grid.countsSize());
-        counts.clear();
-        statistics.before = counts.data();
-        statistics.after = counts.data() + grid.countsSize();
 
         // BF16 goes to the device as it is, everything else as float32.
         const bool asStored = tensor.dtype() == Dtype::BF16;
-        statistics.element = asStored ? cuda::Element::BF16 : cuda::Element::F32;
+        const cuda::Element element = asStored ? cuda::Element::BF16 : cuda::Element::F32;
         const uint64_t rowBytes = width * (asStored ? 2 : 4);
         const auto slots = DeviceSlots::fitting(device, std::min<uint64_t>(std::max<uint64_t>(kPieceBytes, rowBytes), rows * rowBytes), rowBytes);
-        const uint64_t each = std::min<uint64_t>(slots->bytes() / rowBytes, std::max<uint64_t>((uint64_t{1} << 32) / width - 1, 1));
-        const DeviceArray<cuda::RowStatistics> perRow = device->allocate<cuda::RowStatistics>(each);
+        const uint64_t each = std::min<uint64_t>(slots->bytes() / rowBytes, marginals.mostRows());
         std::vector<std::byte> stored(asStored ? 0 : tensor.rowBytes());
-        uint64_t counted = 0;
-        const auto collect = [&] {
-            const std::vector<uint32_t> found = counts.read();
-            for (size_t i = 0; i < before.size(); ++i) {
-                before[i] += found[i];
-                after[i] += found[before.size() + i];
-            }
-            counts.clear();
-            counted = 0;
-        };
         int slot = 0;
         for (uint64_t begin = 0; begin < rows; begin += each) {
             cancellation.check();
@@ -141,23 +99,14 @@ Measurement measureOnDevice(const MeasureRequest& request, const std::shared_ptr
                 }
             }
             slots->fetch(slot, (end - begin) * rowBytes);
-            if (counted + (end - begin) * width >= uint64_t{1} << 32) {
-                collect();  // before 32 bits are too few
+            for (const cuda::RowStatistics& row : marginals.measure({slots->acquire(slot), element, end - begin, width})) {
+                totals.add(row, width);
             }
-            counted += (end - begin) * width;
-            statistics.x = slots->acquire(slot);
-            statistics.rows = end - begin;
-            statistics.statistics = perRow.data();
-            device->check(device->api().statistics->measure(device->context(), &statistics), "measuring rows");
             slots->release(slot);
-            const std::vector<cuda::RowStatistics> measured = perRow.read();
-            for (uint64_t i = 0; i < end - begin; ++i) {
-                totals.add(measured[i], width);
-            }
             slot = (slot + 1) % slots->count();
             progress(static_cast<double>(end) / static_cast<double>(rows));
         }
-        collect();
+        marginals.take(before, after);
     }
     finish(result, totals, before, after, grid, width, cancellation);
     return result;

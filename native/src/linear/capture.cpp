@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "base/error.h"
 #include "base/sampling.h"
@@ -10,7 +11,20 @@
 
 namespace quantscope {
 
-Captures::Captures(const CaptureRequest& request, const std::map<std::string, Expected>& layers, SecondMomentsStore& secondMoments)
+void InputSums::merge(const InputSums& other) {
+    counted += other.counted;
+    nonFinite += other.nonFinite;
+    peak = std::max(peak, other.peak);
+    before.merge(other.before);
+    after.merge(other.after);
+    std::ranges::transform(beforeCounts, other.beforeCounts, beforeCounts.begin(), std::plus<>());
+    std::ranges::transform(afterCounts, other.afterCounts, afterCounts.begin(), std::plus<>());
+    std::ranges::transform(absMax, other.absMax, absMax.begin(), [](float a, float b) { return std::max(a, b); });
+    std::ranges::transform(sumSquares, other.sumSquares, sumSquares.begin(), std::plus<>());
+}
+
+Captures::Captures(const CaptureRequest& request, const std::map<std::string, Expected>& layers, SecondMomentsStore& secondMoments,
+                   const SecondMomentsStore::Place& momentsIn)
     : request_(request), grid_(request.histogramBins), secondMoments_(secondMoments) {
     std::vector<SecondMomentsStore::Layer> adding;
     for (const std::string& name : request.layers) {
@@ -18,19 +32,14 @@ Captures::Captures(const CaptureRequest& request, const std::map<std::string, Ex
         if (found == layers.end()) {
             failArgument("capture.layers: the model has no linear \"" + name + "\"");
         }
-        State& state = states_[name];
-        state.expected = found->second;
         const uint64_t width = found->second.width;
-        state.absMax.resize(width);
-        state.sumSquares.resize(width);
+        State& state = states_.try_emplace(name, State{found->second, InputSums(grid_, width)}).first->second;
         state.sample.reserve(std::min(request.sampleRows, found->second.rows) * width);
-        state.beforeCounts.resize(grid_.countsSize());
-        state.afterCounts.resize(grid_.countsSize());
         if (request.secondMoments) {
             adding.push_back({name, found->second.buffers, width});
         }
     }
-    secondMoments_.startRun(adding, request.secondMoments.value_or(UINT64_MAX));
+    secondMoments_.startRun(adding, request.secondMoments.value_or(UINT64_MAX), momentsIn);
 }
 
 double Captures::work() const {
@@ -41,28 +50,40 @@ double Captures::work() const {
     return work;
 }
 
-void Captures::takeSample(State& state, const float* x, uint64_t rows) const {
+std::vector<uint64_t> Captures::sampled(const std::string& layer, uint64_t rows) const {
+    const State& state = states_.at(layer);
     const uint64_t wanted = std::min(request_.sampleRows, state.expected.rows);
+    std::vector<uint64_t> result;
     for (uint64_t taken = state.sample.size() / state.expected.width; taken < wanted; ++taken) {
         const uint64_t row = sampledRow(taken, state.expected.rows, wanted);
         if (row >= state.seen + rows) {
             break;
         }
-        const float* values = x + (row - state.seen) * state.expected.width;
-        state.sample.insert(state.sample.end(), values, values + state.expected.width);
+        result.push_back(row - state.seen);
     }
+    return result;
+}
+
+void Captures::add(const std::string& layer, uint64_t rows, const InputSums& sums, const std::vector<float>& sample) {
+    State& state = states_.at(layer);
+    state.sums.merge(sums);
+    state.sample.insert(state.sample.end(), sample.begin(), sample.end());
+    state.seen += rows;
 }
 
 void Captures::add(const std::string& layer, const float* x, uint64_t rows, uint64_t width, Workers& workers,
                    const Kernels& kernels) {
-    const auto found = states_.find(layer);
-    if (found == states_.end()) {
+    if (!has(layer)) {
         return;
     }
-    State& state = found->second;
-    secondMoments_.add(layer, x, rows, workers, kernels);
-    takeSample(state, x, rows);
-    state.seen += rows;
+    if (MomentSums* const moments = secondMoments(layer)) {
+        moments->add(x, rows, workers, kernels);
+    }
+    std::vector<float> sample;
+    for (const uint64_t row : sampled(layer, rows)) {
+        sample.insert(sample.end(), x + row * width, x + (row + 1) * width);
+    }
+    InputSums sums(grid_, width);
 
     // Rows by the thread, each piece for itself; pieces are added up in order, so that rounding does not depend on the threads.
     struct Piece {
@@ -104,18 +125,18 @@ void Captures::add(const std::string& layer, const float* x, uint64_t rows, uint
         }
     });
     for (const Piece& piece : pieces) {
-        state.before.merge(piece.before);
-        state.after.merge(piece.after);
-        state.peak = std::max(state.peak, piece.peak);
-        state.nonFinite += piece.nonFinite;
+        sums.before.merge(piece.before);
+        sums.after.merge(piece.after);
+        sums.peak = std::max(sums.peak, piece.peak);
+        sums.nonFinite += piece.nonFinite;
     }
     for (const Counts& worker : counts) {
         for (size_t i = 0; i < worker.before.size(); ++i) {
-            state.beforeCounts[i] += worker.before[i];
-            state.afterCounts[i] += worker.after[i];
+            sums.beforeCounts[i] += worker.before[i];
+            sums.afterCounts[i] += worker.after[i];
         }
     }
-    state.counted += static_cast<uint64_t>(std::count(usable.begin(), usable.end(), 1));
+    sums.counted = static_cast<uint64_t>(std::count(usable.begin(), usable.end(), 1));
 
     // Channels by the thread: no sums to merge at all.
     constexpr uint64_t kChannels = 256;
@@ -125,24 +146,26 @@ void Captures::add(const std::string& layer, const float* x, uint64_t rows, uint
         for (uint64_t i = 0; i < rows; ++i) {
             for (uint64_t c = first; usable[i] != 0 && c < end; ++c) {
                 const float value = x[i * width + c];
-                state.absMax[c] = std::max(state.absMax[c], std::fabs(value));
-                state.sumSquares[c] += static_cast<double>(value) * value;
+                sums.absMax[c] = std::max(sums.absMax[c], std::fabs(value));
+                sums.sumSquares[c] += static_cast<double>(value) * value;
             }
         }
     });
+    add(layer, rows, sums, sample);
 }
 
 std::vector<CapturedLayer> Captures::finish() const {
     std::vector<CapturedLayer> result;
     for (const std::string& name : request_.layers) {
         const State& state = states_.at(name);
-        CapturedLayer layer{name, state.seen, state.expected.width, state.absMax, {}, state.sample, {}, {}, 0, state.nonFinite};
-        for (const double sum : state.sumSquares) {
-            layer.meanSquare.push_back(state.counted > 0 ? static_cast<float>(sum / static_cast<double>(state.counted)) : 0.0f);
+        const InputSums& sums = state.sums;
+        CapturedLayer layer{name, state.seen, state.expected.width, sums.absMax, {}, state.sample, {}, {}, 0, sums.nonFinite};
+        for (const double sum : sums.sumSquares) {
+            layer.meanSquare.push_back(sums.counted > 0 ? static_cast<float>(sum / static_cast<double>(sums.counted)) : 0.0f);
         }
-        layer.before = finishMarginal(state.before, state.beforeCounts, grid_, layer.width);
-        layer.after = finishMarginal(state.after, state.afterCounts, grid_, layer.width);
-        layer.rho = concentrationRho(state.peak, layer.width);
+        layer.before = finishMarginal(sums.before, sums.beforeCounts, grid_, layer.width);
+        layer.after = finishMarginal(sums.after, sums.afterCounts, grid_, layer.width);
+        layer.rho = concentrationRho(sums.peak, layer.width);
         result.push_back(std::move(layer));
     }
     return result;

@@ -36,6 +36,22 @@ struct CapturedLayer {
     uint64_t nonFinite = 0;  ///< values; their rows are left out of every other number but the sample
 };
 
+/// What rows of one layer's inputs add up to. Rows with a NaN or an infinity are in nonFinite alone.
+struct InputSums {
+    InputSums(const MarginalGrid& grid, uint64_t width) : beforeCounts(grid.countsSize()), afterCounts(grid.countsSize()), absMax(width), sumSquares(width) {}
+    void merge(const InputSums& other);
+
+    uint64_t counted = 0;    ///< rows
+    uint64_t nonFinite = 0;  ///< values
+    double peak = 0;         ///< of concentrationRho()
+    MarginalSums before;
+    MarginalSums after;
+    std::vector<uint64_t> beforeCounts;
+    std::vector<uint64_t> afterCounts;
+    std::vector<float> absMax;       ///< [width]
+    std::vector<double> sumSquares;  ///< [width]
+};
+
 /// The captures of one run.
 class Captures {
 public:
@@ -46,10 +62,21 @@ public:
         SecondMomentsStore::Inputs buffers;
     };
     /// Throws Error: Argument when a layer is not in `layers`, Memory when second moments take more than they may.
-    Captures(const CaptureRequest& request, const std::map<std::string, Expected>& layers, SecondMomentsStore& secondMoments);
+    Captures(const CaptureRequest& request, const std::map<std::string, Expected>& layers, SecondMomentsStore& secondMoments,
+             const SecondMomentsStore::Place& momentsIn = SecondMomentsStore::processor());
 
     /// Takes x [rows, width] into the description of the layer, if it is captured.
     void add(const std::string& layer, const float* x, uint64_t rows, uint64_t width, Workers& workers, const Kernels& kernels);
+
+    // For rows that lie elsewhere (device/captures.h), of layers that has() knows.
+    bool has(const std::string& layer) const { return states_.contains(layer); }
+    const CaptureRequest& request() const { return request_; }
+    const MarginalGrid& grid() const { return grid_; }
+    MomentSums* secondMoments(const std::string& layer) const { return secondMoments_.of(layer); }
+    /// Those of the next `rows` rows that belong to the sample, ascending.
+    std::vector<uint64_t> sampled(const std::string& layer, uint64_t rows) const;
+    /// Takes what the next `rows` rows add up to, and the sampled ones.
+    void add(const std::string& layer, uint64_t rows, const InputSums& sums, const std::vector<float>& sample);
 
     /// What add() advances the workers by beside the layer itself, over all rows.
     double work() const;
@@ -59,20 +86,11 @@ public:
 
 private:
     struct State {
-        Expected expected{};
+        Expected expected;
+        InputSums sums;
         uint64_t seen = 0;
-        uint64_t counted = 0;  ///< rows without NaN and infinities
-        std::vector<float> absMax;
-        std::vector<double> sumSquares;
-        std::vector<float> sample;
-        MarginalSums before;
-        MarginalSums after;
-        std::vector<uint64_t> beforeCounts;
-        std::vector<uint64_t> afterCounts;
-        double peak = 0;
-        uint64_t nonFinite = 0;
+        std::vector<float> sample{};
     };
-    void takeSample(State& state, const float* x, uint64_t rows) const;
 
     CaptureRequest request_;
     MarginalGrid grid_;

@@ -99,18 +99,22 @@ double SecondMoments::sum(uint64_t i, uint64_t j) const {
     return tiles_[tile * kTile * kTile + row % kTile * kTile + column % kTile];
 }
 
-void SecondMoments::meanRow(uint64_t i, float* row) const {
+void SecondMoments::meanRow(uint64_t i, float* row) {
     const double each = rows_ == 0 ? 0 : 1 / static_cast<double>(rows_);
     for (uint64_t j = 0; j < width_; ++j) {
         row[j] = static_cast<float>(sum(i, j) * each);
     }
 }
 
-void SecondMomentsStore::startRun(const std::vector<Layer>& layers, uint64_t maxBytes) {
+SecondMomentsStore::Place SecondMomentsStore::processor() {
+    return {SecondMoments::bytes, [](uint64_t width) { return std::make_unique<SecondMoments>(width); }};
+}
+
+void SecondMomentsStore::startRun(const std::vector<Layer>& layers, uint64_t maxBytes, const Place& place) {
     adding_.clear();
     std::map<Inputs, uint64_t> widths;
     for (const auto& [inputs, sums] : sums_) {
-        widths[inputs] = sums.moments.width();
+        widths[inputs] = sums.moments->width();
     }
     for (const Layer& layer : layers) {
         widths[layer.inputs] = layer.width;
@@ -118,7 +122,7 @@ void SecondMomentsStore::startRun(const std::vector<Layer>& layers, uint64_t max
     uint64_t bytes = 0;
     uint64_t widest = 0;
     for (const auto& [inputs, width] : widths) {
-        bytes += SecondMoments::bytes(width);
+        bytes += place.bytes(width);
         widest = std::max(widest, width);
     }
     if (bytes > maxBytes) {
@@ -129,7 +133,7 @@ void SecondMomentsStore::startRun(const std::vector<Layer>& layers, uint64_t max
     for (const Layer& layer : layers) {
         auto known = sums_.find(layer.inputs);
         if (known == sums_.end()) {
-            known = sums_.emplace(layer.inputs, Sums{SecondMoments(layer.width), {}}).first;
+            known = sums_.emplace(layer.inputs, Sums{place.make(layer.width), {}}).first;
         }
         Sums& sums = known->second;
         sums.layers.insert(layer.name);
@@ -140,31 +144,27 @@ void SecondMomentsStore::startRun(const std::vector<Layer>& layers, uint64_t max
     }
 }
 
-void SecondMomentsStore::add(const std::string& layer, const float* x, uint64_t rows, Workers& workers, const Kernels& kernels) {
-    if (const auto found = adding_.find(layer); found != adding_.end()) {
-        found->second->moments.add(x, rows, workers, kernels);
-    }
+MomentSums* SecondMomentsStore::of(const std::string& layer) const {
+    const auto found = adding_.find(layer);
+    return found == adding_.end() ? nullptr : found->second->moments.get();
 }
 
 double SecondMomentsStore::workOf(const std::string& layer, uint64_t rows) const {
-    const auto found = adding_.find(layer);
-    if (found == adding_.end()) {
-        return 0;
-    }
-    const auto width = static_cast<double>(found->second->moments.width());
+    const MomentSums* const sums = of(layer);
+    const double width = sums == nullptr ? 0 : static_cast<double>(sums->width());
     return static_cast<double>(rows) * width * width;
 }
 
 std::vector<SecondMomentsFile> SecondMomentsStore::take(const std::string& folder, Workers& workers) {
     std::vector<SecondMomentsFile> files;
     for (const auto& [inputs, sums] : sums_) {
-        const uint64_t width = sums.moments.width();
+        const uint64_t width = sums.moments->width();
         const std::string path = folder + "/" + fileName(*sums.layers.begin());
         SafetensorsWriter writer(path, "quantscope-second-moments-1", {{"second_moments", Dtype::F32, {width, width}}});
         std::vector<float> row(width);
         for (uint64_t i = 0; i < width; ++i) {
             workers.checkCancelled();
-            sums.moments.meanRow(i, row.data());
+            sums.moments->meanRow(i, row.data());
             if (!std::all_of(row.begin(), row.end(), [](float v) { return std::isfinite(v); })) {
                 failArgument("The inputs of \"" + *sums.layers.begin() + "\" are too large for second moments "
                              "in float32. Keep this layer, or run \"quantscope capture\" to see its values.");
@@ -174,7 +174,7 @@ std::vector<SecondMomentsFile> SecondMomentsStore::take(const std::string& folde
         writer.finish();
         workers.advance(1.0);
         for (const std::string& layer : sums.layers) {
-            files.push_back({layer, path, sums.moments.rows()});
+            files.push_back({layer, path, sums.moments->rows()});
         }
     }
     forget();

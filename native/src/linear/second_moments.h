@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -13,18 +15,32 @@
 
 namespace quantscope {
 
-/// Of one input. Sums in float64, of products in float32 over at most 1024 rows. Results do not depend on the number of threads.
-class SecondMoments {
+/// Of one input, wherever they are added up. Sums in float64, of products in float32 over at most 1024 rows.
+class MomentSums {
+public:
+    MomentSums() = default;
+    virtual ~MomentSums() = default;
+    MomentSums(const MomentSums&) = delete;
+    MomentSums& operator=(const MomentSums&) = delete;
+
+    virtual uint64_t width() const = 0;
+    virtual uint64_t rows() const = 0;  ///< added; rows with a NaN or an infinity are left out
+    virtual void add(const float* x, uint64_t rows, Workers& workers, const Kernels& kernels) = 0;
+    /// Row `i` of the mean, [width]. Zeros before the first row was added.
+    virtual void meanRow(uint64_t i, float* row) = 0;
+};
+
+/// On the processor. Results do not depend on the number of threads.
+class SecondMoments : public MomentSums {
 public:
     explicit SecondMoments(uint64_t width);
 
-    uint64_t width() const { return width_; }
-    uint64_t rows() const { return rows_; }  ///< added; rows with a NaN or an infinity are left out
+    uint64_t width() const override { return width_; }
+    uint64_t rows() const override { return rows_; }
     static uint64_t bytes(uint64_t width);
 
-    void add(const float* x, uint64_t rows, Workers& workers, const Kernels& kernels);
-    /// Row `i` of the mean, [width]. Zeros before the first row was added.
-    void meanRow(uint64_t i, float* row) const;
+    void add(const float* x, uint64_t rows, Workers& workers, const Kernels& kernels) override;
+    void meanRow(uint64_t i, float* row) override;
 
 private:
     double sum(uint64_t i, uint64_t j) const;
@@ -51,15 +67,22 @@ public:
         Inputs inputs;
         uint64_t width;
     };
+    /// Where sums of inputs that have none yet will be, and how much memory those of one width take there.
+    struct Place {
+        uint64_t (*bytes)(uint64_t width);
+        std::function<std::unique_ptr<MomentSums>(uint64_t width)> make;
+    };
+    static Place processor();
+
     /// Begins a run that adds to these layers. Throws Error(Memory) when all sums together would take more than `maxBytes`.
-    void startRun(const std::vector<Layer>& layers, uint64_t maxBytes);
+    void startRun(const std::vector<Layer>& layers, uint64_t maxBytes, const Place& place);
     void forget() {
         sums_.clear();
         adding_.clear();
     }
 
-    /// Takes x [rows, width] when this layer's sums are wanted and no other layer adds the same.
-    void add(const std::string& layer, const float* x, uint64_t rows, Workers& workers, const Kernels& kernels);
+    /// What inputs of this layer are to be added to; null when nobody asked for it, or another layer adds the same.
+    MomentSums* of(const std::string& layer) const;
     /// Multiply-adds of so many rows of the layer, times two; 0 when it adds none.
     double workOf(const std::string& layer, uint64_t rows) const;
 
@@ -70,7 +93,7 @@ public:
 
 private:
     struct Sums {
-        SecondMoments moments;
+        std::unique_ptr<MomentSums> moments;
         std::set<std::string> layers;
     };
     std::map<Inputs, Sums> sums_;
