@@ -176,8 +176,8 @@ TEST(DeviceCaptures, WhatTheDeviceDoesNotTakeIsDescribedByTheProcessorAndNamed) 
 }
 
 /// Of the layers, by name.
-std::map<std::string, test::File> momentsOf(OnDevice& graph, const test::Folder& folder) {
-    std::map<std::string, test::File> found;
+std::map<std::string, test::MomentsFile> momentsOf(OnDevice& graph, const test::Folder& folder) {
+    std::map<std::string, test::MomentsFile> found;
     for (const SecondMomentsFile& file : graph.takeSecondMoments(folder.path())) {
         found[file.layer] = test::readFile(file.file);
         EXPECT_EQ(file.rows % 2, 0u) << "two runs with the same rows";

@@ -24,16 +24,16 @@ private:
     std::filesystem::path path_;
 };
 
-struct File {
+struct MomentsFile {
     std::string header;
     std::vector<float> values;
 };
 
-inline File readFile(const std::string& path) {
+inline MomentsFile readFile(const std::string& path) {
     std::ifstream in(path, std::ios::binary);
     uint64_t length = 0;
     in.read(reinterpret_cast<char*>(&length), 8);
-    File file;
+    MomentsFile file;
     file.header.resize(length);
     in.read(file.header.data(), static_cast<std::streamsize>(length));
     const auto begin = in.tellg();

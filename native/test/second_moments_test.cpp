@@ -79,7 +79,7 @@ TEST(SecondMoments, AddUpOverRunsAndAreWrittenOncePerInput) {
         }
         EXPECT_EQ(byLayer.at("q"), byLayer.at("k"));
         EXPECT_NE(byLayer.at("q"), byLayer.at("out/../x"));
-        const File file = readFile(byLayer.at("k"));
+        const test::MomentsFile file = readFile(byLayer.at("k"));
         EXPECT_NE(file.header.find("\"second_moments\":{\"dtype\":\"F32\",\"shape\":[" + std::to_string(width) + "," + std::to_string(width) + "]"),
                   std::string::npos);
         EXPECT_EQ((8 + file.header.size()) % 8, 0u);

@@ -4,6 +4,7 @@ import { requireUnchanged } from '../checkpoint';
 import type { Engine, JobOptions } from '../engine/client';
 import type { LinearRecipe, Program } from '../engine/graph';
 import { relativeMse } from '../preview/metrics';
+import { JobDevice } from '../preview/device';
 import type { ModelCall } from '../preview/pipelines';
 import { comparedSteps } from '../preview/preview';
 import { referenceTrajectory } from '../preview/trajectory';
@@ -13,7 +14,7 @@ import { describeDeparture, largestPerChannel, rangeOf } from './firstBadReason'
 import { openSubject } from './sensitivity';
 import type { SensitivityRequest } from './sensitivity';
 import { Walk, cutsOf } from './sensitivity/sections';
-import type { Values } from './sensitivity/sections';
+import type { SectionOptions, Values } from './sensitivity/sections';
 
 /** Relative MSE from which on an output has departed from the clean one, and how far the largest channel may stand out of the median one. */
 export const bounds: FirstBad['bounds'] = { relativeMse: 0.5, channelRange: 100 };
@@ -23,7 +24,8 @@ export type FirstBadRequest = Omit<SensitivityRequest, 'by' | 'estimateOnly' | '
 /** Looks at the first step and at the compared ones; quantized layers are those of the plan. @throws ModelError, CheckpointError, EngineError */
 export async function firstBad(request: FirstBadRequest, engine: Engine): Promise<FirstBad> {
   return withWorkFolder(request.cacheFolder, async (folder) => {
-    const options = { cancellation: request.cancellation };
+    const device = await JobDevice.of(engine, 'float32');
+    const options = { cancellation: request.cancellation, ...device.options };
     const { pipeline, layers, prepare } = await openSubject(request, folder, engine);
     const findings = await badWeights(pipeline.programs(0)[0]?.program.ops ?? [], layers, engine, { ...options, progress: (fraction) => request.onProgress?.(0.2 * fraction, 'weights') });
     const search: Search = { engine, folder, options, layers, recipes: {}, outlier: findings.find(({ kind }) => kind === 'outlier') ?? null };
@@ -40,7 +42,7 @@ export async function firstBad(request: FirstBadRequest, engine: Engine): Promis
     };
     const followRuns = async (): Promise<BadLayer | null> => {
       for (const [item, name] of pipeline.items.entries()) {
-        const { samples, outputs } = await referenceTrajectory(join(folder, 'trajectories'), pipeline, item, engine, () => options);
+        const { samples, outputs } = await referenceTrajectory(join(folder, 'trajectories'), pipeline, item, engine, () => options, device.identity);
         const steps = stepsToLookAt(comparedSteps(pipeline.settings), outputs);
         for (const [i, step] of steps.entries()) {
           request.onProgress?.(0.2 + (0.8 * (item + i / steps.length)) / pipeline.items.length, `${name}, step ${step}`);
@@ -92,7 +94,7 @@ async function badWeights(ops: Program['ops'], layers: readonly LayerPlan[], eng
   return found;
 }
 
-interface Search { engine: Engine; folder: string; options: JobOptions; layers: readonly LayerPlan[]; recipes: Record<string, LinearRecipe>; /** The first one seen. */ outlier: BadLayer | null }
+interface Search { engine: Engine; folder: string; options: SectionOptions; layers: readonly LayerPlan[]; recipes: Record<string, LinearRecipe>; /** The first one seen. */ outlier: BadLayer | null }
 
 /** Both models side by side, from cut to cut, each on what it made itself. */
 async function followCall(search: Search, call: ModelCall, cuts: readonly number[], at: NonNullable<BadLayer['at']>): Promise<BadLayer | null> {

@@ -13,6 +13,7 @@ import type { CapturedLayer } from '../engine/graph';
 import type { Statistic } from '../methods/statistics';
 import { ModelError } from '../models/builder';
 import type { Prepared } from '../models/forward';
+import { identitiesOn, JobDevice } from '../preview/device';
 import type { Pipeline } from '../preview/pipelines';
 import { computeTrajectory } from '../preview/trajectory';
 import type { CalibrationSettings, Half } from '../protocol';
@@ -42,13 +43,19 @@ export interface Request {
   job: JobOptions & { onProgress?(fraction: number, what: string): void };
 }
 
-/** Second moments of one run take at most this; more layers take more runs. */
+/** Second moments of one run take at most this, on a device a quarter of its memory; more layers take more runs. */
 const maxMomentBytes = 2 ** 30;
+function mostMomentBytes(engine: Engine): number { return Math.max(maxMomentBytes, (engine.deviceMemory('forward passes') ?? 0) / 4); }
 
-/** What all numbers of a calibration depend on. */
-export function statisticsKey(pipelines: readonly Pipeline[], settings: CalibrationSettings, engine: Engine): string {
+/** What all numbers of a calibration depend on. @param device see identityOn */
+export function statisticsKey(pipelines: readonly Pipeline[], settings: CalibrationSettings, engine: Engine, device = ''): string {
   const identity = pipelines.map((pipeline) => [pipeline.checkpoint.path, pipeline.checkpoint.revision, pipeline.items.map((_, item) => pipeline.identity(item))]);
-  return createHash('sha256').update(JSON.stringify([2, engine.identity(), settings, identity])).digest('hex');
+  return createHash('sha256').update(JSON.stringify([2, `${engine.identity()}${device}`, settings, identity])).digest('hex');
+}
+
+/** Where statistics may be: what is gathered now goes into the first, which is that of the device once the engine runs. Starts no engine. */
+function homesOf({ pipelines, settings, folder }: Pick<Request, 'pipelines' | 'settings' | 'folder'>, engine: Engine): string[] {
+  return identitiesOn(engine).map((identity) => join(folder, statisticsKey(pipelines, settings, engine, identity)));
 }
 
 /** @returns by layer. @throws ModelError, EngineError */
@@ -57,12 +64,16 @@ export async function gatherStatistics(request: Request, engine: Engine): Promis
   if (!pipeline || needs.size === 0) {
     return new Map();
   }
-  const { home, known, runs } = await lookUp(request, pipeline, engine);
+  let { home, known, runs } = await lookUp(request, pipeline, engine);
+  if (runs.length > 0) {
+    const device = await JobDevice.of(engine); // started, it knows its devices
+    ({ home, known, runs } = await lookUp(request, pipeline, engine));
+    for (const batch of runs) {
+      await new Gathering(pipelines, settings, join(home, randomUUID()), job, device, engine).run(batch);
+    }
+  }
   if (known.size > 0) {
     await utimes(home, new Date(), new Date()); // in use: the cache clears what was not
-  }
-  for (const batch of runs) {
-    await new Gathering(pipelines, settings, join(home, randomUUID()), job, engine).run(batch);
   }
   const found = runs.length > 0 ? await readParts(home) : known;
   const inputs = pipeline.inputs();
@@ -73,9 +84,12 @@ export async function gatherStatistics(request: Request, engine: Engine): Promis
 }
 
 /** What earlier runs have gathered, by layer. Starts no engine. */
-export async function knownStatistics({ pipelines, settings, folder }: Pick<Request, 'pipelines' | 'settings' | 'folder'>, engine: Engine): Promise<ReadonlyMap<string, LayerStatistics>> {
-  const known = await readParts(join(folder, statisticsKey(pipelines, settings, engine)));
-  return new Map([...(pipelines[0]?.inputs() ?? [])].flatMap(([layer, [input = '']]) => {
+export async function knownStatistics(request: Pick<Request, 'pipelines' | 'settings' | 'folder'>, engine: Engine): Promise<ReadonlyMap<string, LayerStatistics>> {
+  const known = new Map<string, LayerStatistics>();
+  for (const home of homesOf(request, engine).reverse()) {
+    (await readParts(home)).forEach((statistics, input) => known.set(input, statistics));
+  }
+  return new Map([...(request.pipelines[0]?.inputs() ?? [])].flatMap(([layer, [input = '']]) => {
     const statistics = known.get(input);
     return statistics ? [[layer, statistics] as const] : [];
   }));
@@ -95,7 +109,9 @@ export async function missingStatistics(request: Omit<Request, 'job'>, engine: E
 
 interface Found { home: string; known: Map<string, LayerStatistics>; /** One batch of inputs per run of all trajectories. */ runs: Wanted[] }
 
-async function lookUp({ pipelines, settings, needs, folder }: Omit<Request, 'job'>, pipeline: Pipeline, engine: Engine): Promise<Found> {
+/** In the first place that has everything, or in the one to gather the rest for. */
+async function lookUp(request: Omit<Request, 'job'>, pipeline: Pipeline, engine: Engine): Promise<Found> {
+  const { needs } = request;
   const { checkpoint } = pipeline;
   const inputs = pipeline.inputs();
   // One layer stands for all that read the same input.
@@ -107,13 +123,17 @@ async function lookUp({ pipelines, settings, needs, folder }: Omit<Request, 'job
     }
     statistics.forEach((statistic) => wanted.set(input, (wanted.get(input) ?? new Set()).add(statistic)));
   }
-  const home = join(folder, statisticsKey(pipelines, settings, engine));
-  const known = await readParts(home);
-  const missing = [...wanted].filter(([input, statistics]) => !known.has(input) || (statistics.has('activation-second-moments') && !known.get(input)?.secondMoments));
   const widths = new Map(checkpoint.layers.map((layer) => [layer.name, layer.inFeatures]));
-  // All in one run when none needs second moments; otherwise as many as their sums (float64) allow.
-  const momentBytes = missing.some(needsMoments) ? ([input]: Wanted[number]): number => 8 * (widths.get(input) ?? 0) ** 2 : (): number => 0;
-  return { home, known, runs: [...inBatches(missing, momentBytes, maxMomentBytes)] };
+  const found: Found[] = [];
+  for (const home of homesOf(request, engine)) {
+    const known = await readParts(home);
+    const missing = [...wanted].filter(([input, statistics]) => !known.has(input) || (statistics.has('activation-second-moments') && !known.get(input)?.secondMoments));
+    // All in one run when none needs second moments; otherwise as many as their sums (float64) allow.
+    const momentBytes = missing.some(needsMoments) ? ([input]: Wanted[number]): number => 8 * (widths.get(input) ?? 0) ** 2 : (): number => 0;
+    found.push({ home, known, runs: [...inBatches(missing, momentBytes, mostMomentBytes(engine))] });
+  }
+  const [first = { home: '', known: new Map(), runs: [] }] = found;
+  return found.find(({ runs }) => runs.length === 0) ?? first;
 }
 
 type Wanted = [input: string, statistics: ReadonlySet<Statistic>][];
@@ -175,7 +195,7 @@ class Gathering {
 
   constructor(
     private readonly pipelines: readonly Pipeline[], private readonly settings: CalibrationSettings, private readonly folder: string,
-    private readonly job: Request['job'], private readonly engine: Engine,
+    private readonly job: Request['job'], private readonly device: JobDevice, private readonly engine: Engine,
   ) {}
 
   async run(wanted: Wanted): Promise<void> {
@@ -184,11 +204,12 @@ class Gathering {
     const [first] = this.pipelines;
     const runs = this.pipelines.flatMap((pipeline) => pipeline.items.map((name, item) => ({ pipeline, item, name })));
     const perCall = Math.ceil(this.settings.rows / (runs.length * this.settings.steps * (first?.calls ?? 1)));
-    const request = { layers: wanted.map(([input]) => input), seed: 0, histogramBins: 16, sampleRows: perCall, secondMoments: moments ? { maxBytes: 2 * maxMomentBytes } : null };
+    const request = { layers: wanted.map(([input]) => input), seed: 0, histogramBins: 16, sampleRows: perCall, secondMoments: moments ? { maxBytes: 2 * mostMomentBytes(this.engine) } : null };
     for (const [index, { pipeline, item, name }] of runs.entries()) {
       // Rows are written in the order they come: one after the other, so that a sample is the same every time.
       let writes = Promise.resolve();
       await computeTrajectory(pipeline, item, {}, this.engine, (step) => ({
+        ...this.device.options,
         cancellation: this.job.cancellation,
         progress: (fraction) => this.job.onProgress?.((index + (step + fraction) / this.settings.steps) / runs.length, `calibration, ${name}`),
         capture: { request, received: (half, layers) => { writes = writes.then(() => this.add(half, step, layers)); } },

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { URI } from 'vscode-uri';
 import { captureResult } from '../analysis/findings';
 import { selectLayers } from '../analysis/report';
+import { ranOn } from '../preview/device';
 import { capture as capturePreview } from '../preview/service';
 import { UsageError } from './command';
 import type { Command } from './command';
@@ -29,7 +30,7 @@ export const capture: Command = {
     }, context.engine));
     context.print({ out: resolve(out), ...about, captures, findings }, () => `${table(['layer', 'half', 'step', 'rows', 'largest |x|', 'range', 'KS before', 'KS rotated', 'kurtosis', 'ρ'],
       captures.map((each) => [each.layer, each.half, String(each.step), String(each.rows), each.absMax.toFixed(3), each.channelRange?.toFixed(1) ?? '–', each.before.ks.toFixed(4), each.after.ks.toFixed(4),
-        each.before.excessKurtosis.toFixed(2), each.rho.toFixed(2)]))}\n\n${describeFindings(findings)}\n\nWritten to ${out}`);
+        each.before.excessKurtosis.toFixed(2), each.rho.toFixed(2)]))}\n\n${describeFindings(findings)}\n\n${about.device ? `${ranOn(about.device)}\n` : ''}Written to ${out}`);
     return captures.some((each) => each.nonFinite > 0) || findings.some(({ code }) => code === 'weight/not-finite') ? 1 : 0;
   },
 };

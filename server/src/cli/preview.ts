@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { URI } from 'vscode-uri';
 import { replaceFile } from '../analysis/evidence';
-import { deviceText } from '../preview/device';
+import { ranOn } from '../preview/device';
 import { deployedText } from '../preview/deployed';
 import { pictureName } from '../preview/png';
 import type { PreviewAgreement, PreviewFrame, PreviewResult, PreviewSettings, PreviewStep } from '../protocol';
@@ -69,7 +69,7 @@ function describe({ candidates, settings, items, frames, device }: PreviewResult
       `${label}: ${scope.quantizedLayers} of ${scope.layers} layers quantized, ${scope.paramsPercent.toFixed(2)} % of the weights, ${scope.averageBits.toFixed(3)} bits on average\n\n${numbers(perStep, metrics)}${
         deployed ? `${deployedText(deployed)}\n\nBeside fake quantization:\n${numbers(deployed.perStep, deployed.metrics)}` : ''}`),
     `${frames.length} pictures of ${items.length} items in ${folder} (${settings.width} × ${settings.height}${settings.frames > 1 ? `, ${settings.frames} frames` : ''}, ${settings.mode}, ${settings.steps} steps, guidance ${settings.guidance}, seed ${settings.seed}).`,
-    ...(device ? [`The model ran on ${deviceText(device)}. Activations are bfloat16 there.`] : []),
+    ...(device ? [ranOn(device)] : []),
   ].join('\n');
 }
 

@@ -71,6 +71,8 @@ export interface Engine {
    * one that was not started yet names all that may be; it is not started.
    */
   devices(job: CudaJob): readonly string[];
+  /** Bytes of the device that does this job; null where none does, or the engine was not started yet. */
+  deviceMemory(job: CudaJob): number | null;
   /** Stops the engine if it runs and forgets earlier crashes; the next call starts it anew. */
   restart(): Promise<void>;
   dispose(): Promise<void>;
@@ -212,6 +214,10 @@ export class EngineClient implements Engine {
     }
     const cuda = device === 'cpu' || this.cuda?.jobs.includes(job) === false ? null : cudaIdentity(addonPath);
     return cuda === null ? [''] : [cuda, ''];
+  }
+
+  deviceMemory(job: CudaJob): number | null {
+    return this.cuda?.jobs.includes(job) ? this.cuda.devices[this.cuda.device ?? -1]?.memoryBytes ?? null : null;
   }
 
   /** One line for each reason why work stays on the processor beside a device. */

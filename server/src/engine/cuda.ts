@@ -16,7 +16,7 @@ export function isEngineDevice(value: unknown): value is EngineDevice {
 export const cudaJobs = {
   'weight diagnostics': 'errors of quantizers other than codebooks, and F64 weights',
   GPTQ: 'groups that take their scales while they are decided, shifted codes and codes without common levels',
-  'forward passes': 'layers with rows or Hadamard blocks that are larger than kernels take; calibration, captures and sensitivities, which are float32',
+  'forward passes': 'layers with rows or Hadamard blocks that are larger than kernels take; learned rounding',
 } as const;
 export type CudaJob = keyof typeof cudaJobs;
 

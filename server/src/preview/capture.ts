@@ -3,9 +3,10 @@ import type { CancellationToken } from 'vscode-jsonrpc';
 import { packedLayers } from '../checkpoint/packed';
 import type { Engine } from '../engine/client';
 import type { CapturedLayer } from '../engine/graph';
-import type { CapturedWeight, CaptureNumbers, Half, LayerPlan, Marginal } from '../protocol';
+import type { Capture, CapturedWeight, CaptureNumbers, Half, LayerPlan, Marginal } from '../protocol';
 import { refOf } from '../quantize/files';
 import { effectiveRows, expectedTail, largestChannels, salienceCorrelation, tailMass, topEnergy } from './activationNumbers';
+import { JobDevice } from './device';
 import type { Pipeline } from './pipelines';
 import { comparedSteps } from './preview';
 import { computeTrajectory } from './trajectory';
@@ -22,7 +23,7 @@ export interface LayerCapture extends Pick<CaptureNumbers, 'layer' | 'half' | 's
   histograms: { before: Float32Array; after: Float32Array };
 }
 
-export interface Activations { architecture: string; items: string[]; steps: number; layers: LayerCapture[]; /** Largest |w| per input channel, by layer. */ weights: ReadonlyMap<string, Float32Array> }
+export interface Activations extends Pick<Capture, 'architecture' | 'items' | 'steps' | 'device'> { layers: LayerCapture[]; /** Largest |w| per input channel, by layer. */ weights: ReadonlyMap<string, Float32Array> }
 
 export interface CaptureOptions { layers: readonly LayerPlan[]; sampleRows: number; cancellation?: CancellationToken | undefined; onProgress?(fraction: number, what: string): void }
 
@@ -34,6 +35,7 @@ export async function captureActivations(pipeline: Pipeline, engine: Engine, { l
   const { checkpoint, settings } = pipeline;
   const { timesteps } = pipeline.sampler();
   const wanted = new Set(comparedSteps(settings));
+  const device = await JobDevice.of(engine);
   const found = new Map<string, LayerCapture>();
   const weights = new Map<string, Float32Array>();
   const packed = packedLayers(checkpoint);
@@ -48,13 +50,13 @@ export async function captureActivations(pipeline: Pipeline, engine: Engine, { l
     await computeTrajectory(pipeline, item, {}, engine, (step) => {
       onProgress?.(weightShare + ((1 - weightShare) * (item + step / settings.steps)) / pipeline.items.length, name);
       const received = (half: Half, captured: CapturedLayer[]): void => captured.forEach((layer) => merge(found, layer, half, step, timesteps[step] ?? 0));
-      return { cancellation, ...(wanted.has(step) ? { capture: { request, received } } : {}) };
+      return { ...device.options, cancellation, ...(wanted.has(step) ? { capture: { request, received } } : {}) };
     });
   }
   const linears = pipeline.programs(0).flatMap(({ program }) => program.ops.flatMap((op) => (op.op === 'linear' ? [op.name] : [])));
   const order = new Map([...new Set(linears)].map((name, i) => [name, i]));
   const inOrder = [...found.values()].sort((a, b) => (order.get(a.layer) ?? 0) - (order.get(b.layer) ?? 0));
-  return { architecture: checkpoint.architecture, items: pipeline.items, steps: settings.steps, layers: inOrder, weights };
+  return { architecture: checkpoint.architecture, items: pipeline.items, steps: settings.steps, device: device.use, layers: inOrder, weights };
 }
 
 function merge(found: Map<string, LayerCapture>, captured: CapturedLayer, half: Half, step: number, timestep: number): void {

@@ -3,7 +3,7 @@ import { CheckpointError, openCheckpoint } from '../checkpoint';
 import { readValues, writeSafetensors } from '../checkpoint/values';
 import type { TensorValues } from '../checkpoint/values';
 import { thresholdKeys } from '../config/thresholds';
-import type { Capture, CaptureCell, CapturedChannel, CapturedWeight, CaptureNumbers, Half, Marginal, TailMass, TensorInfo, Thresholds } from '../protocol';
+import type { Capture, CaptureCell, CapturedChannel, CapturedWeight, CaptureNumbers, Half, Marginal, PreviewDevice, TailMass, TensorInfo, Thresholds } from '../protocol';
 import { largestChannels, marginalShape } from './activationNumbers';
 import { captureNumbers, weightNumbers } from './capture';
 import type { Activations } from './capture';
@@ -57,7 +57,7 @@ export async function readCapture(path: string): Promise<Capture> {
   }
   const limits = new Entry(about['thresholds'], '"about" thresholds', path);
   return {
-    architecture: about['architecture'], items: about['items'], steps: about['steps'], layers: list('layers', numbersOf), weights: list('weights', weightOf),
+    architecture: about['architecture'], items: about['items'], steps: about['steps'], device: about['device'] ? deviceOf(new Entry(about['device'], '"about" device', path)) : null, layers: list('layers', numbersOf), weights: list('weights', weightOf),
     thresholds: Object.fromEntries(thresholdKeys.map((key) => [key, limits.number(key)])) as unknown as Thresholds,
   };
 }
@@ -166,6 +166,8 @@ function numbersOf(entry: Entry): CaptureNumbers {
     topEnergy: { channel: entry.inner('topEnergy').count('channel'), share: entry.inner('topEnergy').number('share') }, salienceCorrelation: entry.optional('salienceCorrelation'),
   };
 }
+
+function deviceOf(entry: Entry): PreviewDevice { return { name: entry.text('name'), processor: entry.each('processor', (each) => ({ name: each.text('name'), reason: each.text('reason') })) }; }
 
 function weightOf(entry: Entry): CapturedWeight { return { layer: entry.text('layer'), absMax: entry.optional('absMax'), nonFinite: entry.count('nonFinite') }; }
 

@@ -3,13 +3,13 @@ import type { CancellationToken } from 'vscode-jsonrpc';
 import { EngineError } from '../engine/client';
 import type { Engine } from '../engine/client';
 import { requireUnchanged } from '../checkpoint';
-import type { DeviceUse, IntegerLayer, LinearRecipe } from '../engine/graph';
-import { forwardDevice } from '../models/forward';
+import type { IntegerLayer, LinearRecipe } from '../engine/graph';
 import { sharedBytes } from '../config/packedSize';
 import type { DeployedPreview, Plan, PreviewAgreement, PreviewCandidate, PreviewDevice, PreviewFrame, PreviewResult, PreviewScope, PreviewSettings, PreviewStep } from '../protocol';
 import { agreement, averageAgreement, averageSteps, compareStep, toFrames } from './compare';
 import { describeDeployed } from './deployed';
 import type { DecodeOptions } from './decoder';
+import { JobDevice } from './device';
 import type { Picture } from './metrics';
 import type { Pipeline, PredictOptions } from './pipelines';
 import { computeTrajectory, referenceTrajectory } from './trajectory';
@@ -34,17 +34,15 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
   const started = performance.now();
   const { pipeline } = request;
   const { checkpoint, settings } = pipeline;
-  const device = await forwardDevice(engine);
-  const used = new Map<string, PreviewDevice>();
-  const onDevice = device === '' ? {} : { onDevice: (use: DeviceUse | null): void => addUse(used, use) };
-  const progress = new Progress(request, onDevice);
+  const device = await JobDevice.of(engine);
+  const progress = new Progress(request, device.options);
   const frames: PreviewFrame[] = [];
   const show = (all: PreviewFrame[]): void => all.forEach((frame) => {
     frames.push(frame);
     request.onFrame?.(frame, pipeline.items);
   });
 
-  let decoderOn: DecodeOptions['device'] = device === '' ? undefined : 'float32';
+  let decoderOn: DecodeOptions['device'] = device.identity === '' ? undefined : 'float32';
   let decoderReason: string | undefined;
   const decode = async (latent: Float32Array): Promise<Picture[]> => {
     const { cancellation } = request;
@@ -69,7 +67,7 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
 
   const references: Trajectory[] = [];
   for (const [item, name] of pipeline.items.entries()) {
-    const reference = await referenceTrajectory(request.folder, pipeline, item, engine, () => progress.step(`full precision, ${name}`), device);
+    const reference = await referenceTrajectory(request.folder, pipeline, item, engine, () => progress.step(`full precision, ${name}`), device.identity);
     if (reference.cached) {
       progress.skip(settings.steps);
     }
@@ -115,22 +113,12 @@ export async function runPreview(request: PreviewRequest, engine: Engine): Promi
   }
   return {
     architecture: checkpoint.architecture, settings, items: pipeline.items, candidates, frames,
-    reference: { ...soundness(references), cached: references.every((reference) => reference.cached) }, device: usedDevice(used, decoderReason), milliseconds: performance.now() - started,
+    reference: { ...soundness(references), cached: references.every((reference) => reference.cached) }, device: withDecoder(device.use, decoderReason), milliseconds: performance.now() - started,
   };
 }
 
-/** What another call says of the device, beside what is known. @throws EngineError when it ran somewhere else: pictures of two kinds of arithmetic may not be compared */
-function addUse(used: Map<string, PreviewDevice>, use: DeviceUse | null): void {
-  if (!use || (used.size > 0 && !used.has(use.name))) {
-    throw new EngineError('DEVICE', 'The engine lost its device in the middle of this preview. Run it again.');
-  }
-  const known = used.get(use.name) ?? { name: use.name, processor: [] };
-  used.set(use.name, { ...known, processor: [...known.processor, ...use.processor.filter(({ name }) => known.processor.every((other) => other.name !== name))] });
-}
-
-function usedDevice(used: ReadonlyMap<string, PreviewDevice>, decoderReason: string | undefined): PreviewDevice | null {
-  const [device] = used.values();
-  return device ? { ...device, processor: [...device.processor, ...(decoderReason === undefined ? [] : [{ name: 'the decoder', reason: decoderReason }])] } : null;
+function withDecoder(device: PreviewDevice | null, reason: string | undefined): PreviewDevice | null {
+  return device && reason !== undefined ? { ...device, processor: [...device.processor, { name: 'the decoder', reason }] } : device;
 }
 
 /** Which steps are compared: evenly spread, the last always among them. */
@@ -202,7 +190,7 @@ class Progress {
   private done = 0;
   private readonly total: number;
 
-  constructor(private readonly request: PreviewRequest, private readonly where: Pick<PredictOptions, 'onDevice'>) {
+  constructor(private readonly request: PreviewRequest, private readonly where: JobDevice['options']) {
     const { pipeline: { settings, items }, candidates } = request;
     const compared = settings.mode === 'free' ? settings.steps : comparedSteps(settings).length;
     this.total = items.length * (settings.steps + candidates.length * compared);

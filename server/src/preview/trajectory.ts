@@ -14,7 +14,7 @@ const limits = { files: 5_000, bytes: 4 * 2 ** 30 };
 
 export interface Trajectory { /** x at each step, then the finished sample. */ samples: Float32Array[]; /** Guided output at each step. */ outputs: Float32Array[]; cached: boolean }
 
-/** What the numbers of a trajectory depend on. @param device see forwardDevice; bfloat16 there */
+/** What the numbers of a trajectory depend on. @param device see identityOn */
 export function trajectoryKey({ checkpoint, identity }: Pipeline, item: number, engine: Engine, device = ''): string {
   return createHash('sha256').update(JSON.stringify([2, checkpoint.path, checkpoint.revision, `${engine.identity()}${device}`, identity(item)])).digest('hex');
 }

@@ -1,5 +1,6 @@
 /** Captured activations. */
 import type { Finding, Thresholds } from './findings';
+import type { PreviewDevice } from './preview';
 import type { Histogram, Marginal } from './reports';
 
 /** The two halves of classifier-free guidance see different activations. Without guidance there is the conditional one alone. */
@@ -54,6 +55,8 @@ export interface Capture {
   items: string[];
   /** Length of the trajectory; captured are the compared steps. */
   steps: number;
+  /** That the model ran on, in bfloat16; null for the processor, in float32. */
+  device: PreviewDevice | null;
   /** In the order of the forward pass. */
   layers: CaptureNumbers[];
   weights: CapturedWeight[];

@@ -9,7 +9,7 @@ import { captureNumbers } from '../../fixtures/captures';
 const thresholds = thresholdsOf(undefined);
 const calm = captureNumbers('a', 'conditional', 0);
 
-function captureOf(...layers: CaptureNumbers[]): Capture { return { architecture: 'x', items: ['i'], steps: 4, layers, weights: [], thresholds }; }
+function captureOf(...layers: CaptureNumbers[]): Capture { return { architecture: 'x', items: ['i'], steps: 4, device: null, layers, weights: [], thresholds }; }
 function found(...cells: Partial<CaptureNumbers>[]): Finding[] { return activationFindings(captureOf(...cells.map((more, step) => captureNumbers('a', 'conditional', step, more))), thresholds); }
 function codes(...cells: Partial<CaptureNumbers>[]): string[] { return found(...cells).map(({ code }) => code); }
 const ks = (value: number): CaptureNumbers['after'] => ({ ...calm.after, ks: value });

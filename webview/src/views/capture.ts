@@ -96,7 +96,7 @@ function render(): void {
   if (capture === undefined) {
     return;
   }
-  const { architecture, items, steps } = capture;
+  const { architecture, items, steps, device } = capture;
   const layers = all;
   const metric = captureMetric(view.metric);
   const rows = filterLayers(layers, view.query);
@@ -104,7 +104,7 @@ function render(): void {
   const names = new Set(rows.map(({ layer }) => layer));
   page.dataset['state'] = 'shown';
   summary.replaceChildren(...[architecture, ...items, `${formatInteger(new Set(layers.map(({ layer }) => layer)).size)} layers`,
-    `${new Set(layers.map(({ step }) => step)).size} of ${steps} steps`].map((fact) => h('span', { class: 'fact', title: fact }, fact)));
+    `${new Set(layers.map(({ step }) => step)).size} of ${steps} steps`, ...(device ? [`bfloat16 on ${device.name}`] : [])].map((fact) => h('span', { class: 'fact', title: fact }, fact)));
   hint.textContent = metric.hint;
   count.textContent = view.table ? `${formatInteger(rows.length)} rows` : heat.rows.length < names.size ? `the ${heat.rows.length} highest of ${formatInteger(names.size)} layers; the table has all` : `${formatInteger(names.size)} layers`;
   renderNotices(layers);

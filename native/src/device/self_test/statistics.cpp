@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "cpu/kernels.h"
@@ -57,6 +58,23 @@ std::optional<std::string> selfTest::statistics(const std::shared_ptr<Device>& d
         if (differs(measured[i].before[3], before.s4, 1e-4 * before.s4) || differs(measured[i].after[3], after.s4, 1e-4 * after.s4) ||
             differs(measured[i].errors, errors, 1e-4 * errors) || differs(measured[i].largest[1], after.maxAbs, 1e-5 * after.maxAbs)) {
             return "the sums of row " + std::to_string(i);
+        }
+    }
+    const DeviceArray<float> floats = device->allocate<float>(kWidth * (1 + cuda::kColumnParts));
+    const DeviceArray<double> doubles = device->allocate<double>(kWidth * (1 + cuda::kColumnParts));
+    const cuda::ColumnsRequest columns{input.data(), kRows, kWidth, kWidth, cuda::Element::F32, rows.data(), floats.data(), doubles.data(), floats.data() + kWidth, doubles.data() + kWidth};
+    device->check(device->api().statistics->columns(device->context(), &columns), "measuring columns");
+    const std::vector<float> largest = floats.read();
+    const std::vector<double> squares = doubles.read();
+    for (size_t c = 0; c < kWidth; ++c) {
+        float most = 0;
+        double sum = 0;
+        for (size_t i = 0; i < kRows; ++i) {
+            most = std::max(most, std::fabs(x[i * kWidth + c]));
+            sum += static_cast<double>(x[i * kWidth + c]) * x[i * kWidth + c];
+        }
+        if (largest[c] != most || !(std::fabs(squares[c] - sum) <= 1e-9 * sum)) {
+            return "column " + std::to_string(c);
         }
     }
     uint64_t moved = 0;

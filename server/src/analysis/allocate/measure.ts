@@ -11,6 +11,7 @@ import { psnrDb, valueRange } from '../../preview/metrics';
 import { openPipeline } from '../../preview/pipelines';
 import type { Pipeline } from '../../preview/pipelines';
 import { cleanAt, comparedSteps, forcedOutputs } from '../../preview/preview';
+import { identitiesOn, JobDevice } from '../../preview/device';
 import { referenceTrajectory, trajectoryKey } from '../../preview/trajectory';
 import type { Plan, VerificationScope } from '../../protocol';
 import { readRecord, writeRecord } from '../../quantize/files';
@@ -52,32 +53,49 @@ export async function runPlans(request: PlanRuns, engine: Engine): Promise<{ sam
   await tidy(home, limits);
   const pipelines = await Promise.all(seeds.map((seed) => openPipeline(checkpoint, { ...preview, mode: 'forced', seed }, base)));
   const items = pipelines[0]?.items ?? [];
-  const runs = pipelines.flatMap((pipeline) => items.map((name, item) => ({ pipeline, item, name })));
-  const total = plans.length * runs.length;
-  const samples: Sample[][] = [];
-  for (const [index, { name, plan }] of plans.entries()) {
-    const report = (fraction: number, what: string): void => onProgress?.((index * runs.length + fraction * runs.length) / total, `${name}: ${what}`);
-    const recipes = engineRecipes(await prepareRecipes({ ...requestFor({ ...loaded, plan }, base, { folder, cancellation }), onProgress: (_, what) => report(0, what) }, engine));
-    const own: Sample[] = [];
-    for (const { pipeline, item, name: what } of runs) {
-      report(own.length / runs.length, `${what}, seed ${pipeline.settings.seed}`);
-      const path = join(home, `${keyOf(pipeline, item, recipes, engine)}.json`);
-      const found = await readRecord<Sample>(path) ?? await run(pipeline, item, recipes, join(folder, 'trajectories'), engine, { cancellation });
-      await writeRecord(path, found);
-      own.push(found);
-    }
-    samples.push(own);
-    request.onMeasured?.(index, own);
+  const runs: Run[] = pipelines.flatMap((pipeline) => items.map((name, item) => ({ pipeline, item, name })));
+  const recipes: Record<string, LinearRecipe>[] = [];
+  for (const { name, plan } of plans) {
+    recipes.push(engineRecipes(await prepareRecipes({ ...requestFor({ ...loaded, plan }, base, { folder, cancellation }), onProgress: (_, what) => onProgress?.(0, `${name}: ${what}`) }, engine)));
   }
-  return { samples, scope: { items, seeds: [...seeds], steps: pipelines[0] ? comparedSteps(pipelines[0].settings) : [] } };
+  const scope = { items, seeds: [...seeds], steps: pipelines[0] ? comparedSteps(pipelines[0].settings) : [] };
+  const pathOf = ({ pipeline, item }: Run, own: Record<string, LinearRecipe>, identity: string): string => join(home, `${keyOf(pipeline, item, own, identity, engine)}.json`);
+  // All plans on the same arithmetic: that of earlier runs where these have everything, or the device's in bfloat16, as previews.
+  for (const identity of identitiesOn(engine)) {
+    const known = await Promise.all(recipes.map((own) => Promise.all(runs.map((each) => readRecord<Sample>(pathOf(each, own, identity))))));
+    const samples = known.map((own) => own.filter((sample) => sample !== undefined));
+    if (samples.every(({ length }) => length === runs.length)) {
+      samples.forEach((own, index) => request.onMeasured?.(index, own));
+      return { samples, scope };
+    }
+  }
+  const device = await JobDevice.of(engine);
+  const samples: Sample[][] = [];
+  for (const [index, own] of recipes.entries()) {
+    const found: Sample[] = [];
+    for (const each of runs) {
+      onProgress?.((index + found.length / runs.length) / plans.length, `${plans[index]?.name ?? ''}: ${each.name}, seed ${each.pipeline.settings.seed}`);
+      const path = pathOf(each, own, device.identity);
+      const sample = await readRecord<Sample>(path) ?? await measure(each, own, join(folder, 'trajectories'), device, engine, { cancellation });
+      await writeRecord(path, sample);
+      found.push(sample);
+    }
+    samples.push(found);
+    request.onMeasured?.(index, found);
+  }
+  return { samples, scope };
 }
 
-function keyOf(pipeline: Pipeline, item: number, recipes: Readonly<Record<string, LinearRecipe>>, engine: Engine): string {
-  return createHash('sha256').update(JSON.stringify([1, trajectoryKey(pipeline, item, engine), comparedSteps(pipeline.settings), recipes])).digest('hex');
+/** One item of one seed. */
+interface Run { pipeline: Pipeline; item: number; name: string }
+
+function keyOf(pipeline: Pipeline, item: number, recipes: Readonly<Record<string, LinearRecipe>>, identity: string, engine: Engine): string {
+  return createHash('sha256').update(JSON.stringify([1, trajectoryKey(pipeline, item, engine, identity), comparedSteps(pipeline.settings), recipes])).digest('hex');
 }
 
-async function run(pipeline: Pipeline, item: number, recipes: Record<string, LinearRecipe>, trajectories: string, engine: Engine, options: JobOptions): Promise<Sample> {
-  const reference = await referenceTrajectory(trajectories, pipeline, item, engine, () => options);
+async function measure({ pipeline, item }: Run, recipes: Record<string, LinearRecipe>, trajectories: string, device: JobDevice, engine: Engine, job: JobOptions): Promise<Sample> {
+  const options = { ...job, ...device.options };
+  const reference = await referenceTrajectory(trajectories, pipeline, item, engine, () => options, device.identity);
   if (!reference.outputs.every((output) => output.every(Number.isFinite))) {
     throw new ModelError(`The full-precision model gives values that are not finite (${pipeline.items[item] ?? ''}): there is nothing to compare plans with. "quantscope sensitivity --first-bad" names the layer they come from.`);
   }

@@ -3,9 +3,10 @@
  * each alone makes of its own output. First-order: errors add up. A unit gets the sum of its layers.
  */
 import { join } from 'node:path';
-import type { Engine, JobOptions } from '../../engine/client';
+import type { Engine } from '../../engine/client';
 import type { CapturedLayer, LinearRecipe } from '../../engine/graph';
-import type { Pipeline } from '../../preview/pipelines';
+import { JobDevice } from '../../preview/device';
+import type { Pipeline, PredictOptions } from '../../preview/pipelines';
 import { comparedSteps } from '../../preview/preview';
 import { referenceTrajectory } from '../../preview/trajectory';
 import type { LayerPlan } from '../../protocol';
@@ -26,8 +27,10 @@ export async function estimate(units: readonly Unit[], recipes: Readonly<Record<
   const [blocks, roles] = [unitsOf(layers, 'block', recipes), unitsOf(layers, 'role', recipes)];
   const effects = await measure({ ...request, swaps: [...blocks, ...roles], only: step }, engine);
   const effectOf = (unit: Unit): number => effects.get(unit)?.[0]?.latentRelativeMse ?? Infinity;
-  const reference = await referenceTrajectory(join(folder, 'trajectories'), pipeline, 0, engine, () => ({ cancellation }));
-  const captured = await captureAt(pipeline, reference.samples[step] ?? new Float32Array(), step, layers, engine, { cancellation });
+  const device = await JobDevice.of(engine, 'float32');
+  const options = { cancellation, ...device.options };
+  const reference = await referenceTrajectory(join(folder, 'trajectories'), pipeline, 0, engine, () => options, device.identity);
+  const captured = await captureAt(pipeline, reference.samples[step] ?? new Float32Array(), step, layers, engine, options);
   const parts = new Map<string, number>();
   for (const layer of layers) {
     const [recipe, sample] = [recipes[layer.name], captured.get(layer.name)];
@@ -49,7 +52,7 @@ function shareOut(units: readonly Unit[], effectOf: (unit: Unit) => number, part
 function total(layers: readonly string[], parts: ReadonlyMap<string, number>): number { return layers.reduce((sum, layer) => sum + (parts.get(layer) ?? 0), 0); }
 
 /** Rows that went into each layer, [rows, width]. */
-async function captureAt(pipeline: Pipeline, x: Float32Array, step: number, layers: readonly LayerPlan[], engine: Engine, options: JobOptions): Promise<ReadonlyMap<string, Float32Array>> {
+async function captureAt(pipeline: Pipeline, x: Float32Array, step: number, layers: readonly LayerPlan[], engine: Engine, options: PredictOptions): Promise<ReadonlyMap<string, Float32Array>> {
   const rows = new Map<string, Float32Array>();
   const received = (_: unknown, found: CapturedLayer[]): void => found.forEach(({ name, sample }) => { if (!rows.has(name)) { rows.set(name, sample); } });
   const request = { layers: layers.map(({ name }) => name), seed: 0, histogramBins: 8, sampleRows, secondMoments: null };

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Engine } from '../../engine/client';
+import { identitiesOn } from '../../preview/device';
 import { openPipeline } from '../../preview/pipelines';
 import { comparedSteps } from '../../preview/preview';
 import { trajectoryKey } from '../../preview/trajectory';
@@ -14,21 +15,30 @@ type Subject = Pick<SensitivityRequest, 'loaded' | 'base' | 'by' | 'only' | 'ste
 
 /** What an earlier run has measured of this plan, on this checkpoint, with these settings and this build. @throws ModelError, CheckpointError as sensitivity */
 export async function knownSensitivity(subject: Subject, folder: string, engine: Engine): Promise<Sensitivity | undefined> {
-  return readRecord<Sensitivity>(await pathOf(subject, folder, engine));
+  for (const path of await pathsOf(subject, folder, engine)) {
+    const known = await readRecord<Sensitivity>(path);
+    if (known) {
+      return known;
+    }
+  }
+  return undefined;
 }
 
 export async function keepSensitivity(subject: Subject, found: Sensitivity, folder: string, engine: Engine): Promise<void> {
-  await writeRecord(await pathOf(subject, folder, engine), found);
+  const [path = ''] = await pathsOf(subject, folder, engine);
+  await writeRecord(path, found);
 }
 
-/** Everything that the numbers depend on. */
-async function pathOf({ loaded, base, by, only, steps }: Subject, folder: string, engine: Engine): Promise<string> {
+/** By everything that the numbers depend on, first where an engine that runs keeps them. */
+async function pathsOf({ loaded, base, by, only, steps }: Subject, folder: string, engine: Engine): Promise<string[]> {
   const request = requestFor(loaded, base, { folder });
   const { plan, checkpoint, preview } = request;
   const pipeline = await openPipeline(checkpoint, { ...preview, ...(steps === undefined ? {} : { compareSteps: steps }) }, base);
   const fitted = await fitIdentities(request, engine);
   const layers = plan.layers.filter(({ name }) => only?.has(name) ?? true).map(({ name, block, role, recipe }) => [name, block, role, recipe, fitted.get(name) ?? null]);
-  const trajectories = pipeline.items.map((_, item) => trajectoryKey(pipeline, item, engine));
-  const key = createHash('sha256').update(JSON.stringify([1, by, trajectories, comparedSteps(pipeline.settings), layers])).digest('hex');
-  return join(folder, 'sensitivity', `ranking-${key}.json`);
+  return identitiesOn(engine, 'float32').map((identity) => {
+    const trajectories = pipeline.items.map((_, item) => trajectoryKey(pipeline, item, engine, identity));
+    const key = createHash('sha256').update(JSON.stringify([1, by, trajectories, comparedSteps(pipeline.settings), layers])).digest('hex');
+    return join(folder, 'sensitivity', `ranking-${key}.json`);
+  });
 }

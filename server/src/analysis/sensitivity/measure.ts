@@ -8,6 +8,7 @@ import type { TensorRef } from '../../engine/addon';
 import type { Engine, JobOptions } from '../../engine/client';
 import type { LinearRecipe } from '../../engine/graph';
 import { ModelError } from '../../models/builder';
+import { identitiesOn, JobDevice } from '../../preview/device';
 import { psnrDb, relativeMse, valueRange } from '../../preview/metrics';
 import type { Pipeline } from '../../preview/pipelines';
 import { comparedSteps } from '../../preview/preview';
@@ -15,7 +16,7 @@ import { referenceTrajectory, trajectoryKey } from '../../preview/trajectory';
 import type { Trajectory } from '../../preview/trajectory';
 import { readRecord, writeRecord } from '../../quantize/files';
 import { Walk, cutsOf } from './sections';
-import type { Cut, Suffix } from './sections';
+import type { Cut, SectionOptions, Suffix } from './sections';
 
 /** What is changed of the clean model. */
 export interface Swap {
@@ -74,26 +75,26 @@ export async function measure(request: MeasureRequest, engine: Engine): Promise<
     }
   };
   for (const { item, step } of points) {
-    const identity = trajectoryKey(pipeline, item, engine);
-    const missing: [Swap, string][] = [];
+    const pathOn = (identity: string, swap: Swap): string => join(home, `${keyOf(swap, trajectoryKey(pipeline, item, engine, identity), step)}.json`);
+    const missing: Swap[] = [];
     for (const swap of swaps) {
-      const path = join(home, `${keyOf(swap, identity, step)}.json`);
-      const known = await readRecord<Effect>(path);
+      const [known] = (await Promise.all(identitiesOn(engine, 'float32').map((identity) => readRecord<Effect>(pathOn(identity, swap))))).filter((each) => each !== undefined);
       if (known) {
         add(swap, known);
       } else {
-        missing.push([swap, path]);
+        missing.push(swap);
       }
     }
     if (missing.length > 0) {
+      const device = await JobDevice.of(engine, 'float32'); // effects of 8 bits are smaller than rounding to bfloat16
+      const options = { cancellation, ...device.options };
       const reference = await referenceTrajectory(join(folder, 'trajectories'), pipeline, item, engine, (each) => {
         request.onProgress?.(done / (points.length * swaps.length), `full precision, step ${each + 1} of ${pipeline.settings.steps}`);
-        return { cancellation };
-      });
-      const paths = new Map(missing);
-      await measureAt({ request, item, step, reference, swaps: [...paths.keys()] }, engine, async (swap, effect) => {
+        return options;
+      }, device.identity);
+      await measureAt({ request, item, step, reference, swaps: missing, options }, engine, async (swap, effect) => {
         await requireUnchanged(pipeline.checkpoint);
-        await writeRecord(paths.get(swap) ?? '', effect);
+        await writeRecord(pathOn(device.identity, swap), effect);
         add(swap, effect);
       });
     }
@@ -105,11 +106,10 @@ function keyOf({ layers, recipes, weights }: Swap, trajectory: string, step: num
   return createHash('sha256').update(JSON.stringify([1, trajectory, step, layers.map((layer) => [layer, recipes[layer] ?? null]), weights?.identity ?? null])).digest('hex');
 }
 
-interface Point { request: MeasureRequest; item: number; step: number; reference: Trajectory; swaps: readonly Swap[] }
+interface Point { request: MeasureRequest; item: number; step: number; reference: Trajectory; swaps: readonly Swap[]; options: SectionOptions }
 
 /** All swaps at one step, in order of the forward pass: both halves of guidance walk from cut to cut together. */
-async function measureAt({ request: { pipeline, cancellation }, item, step, reference, swaps }: Point, engine: Engine, received: (swap: Swap, effect: Effect) => Promise<void>): Promise<void> {
-  const options = { cancellation };
+async function measureAt({ request: { pipeline }, item, step, reference, swaps, options }: Point, engine: Engine, received: (swap: Swap, effect: Effect) => Promise<void>): Promise<void> {
   const timestep = pipeline.sampler().timesteps[step] ?? 0;
   const [x, clean] = [reference.samples[step] ?? new Float32Array(), reference.outputs[step] ?? new Float32Array()];
   if (!clean.every(Number.isFinite)) {

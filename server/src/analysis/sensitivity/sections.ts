@@ -1,9 +1,9 @@
 /** Parts of a model's forward pass that run by themselves, from values that stood at a place of the whole run. The same ops on the same values: bit for bit what the whole run gives. */
 import type { TensorRef } from '../../engine/addon';
-import type { Engine, JobOptions } from '../../engine/client';
+import type { Engine } from '../../engine/client';
 import type { Buffer, LinearRecipe, Op, Program } from '../../engine/graph';
 import { inputsOf } from '../../engine/ops';
-import type { ModelCall } from '../../preview/pipelines';
+import type { ModelCall, PredictOptions } from '../../preview/pipelines';
 
 /** A place to cut at: before the first linear of a block, or before one that belongs to none. */
 export interface Cut { op: number; /** Linears that first run between here and the next cut. */ layers: string[] }
@@ -46,23 +46,27 @@ export function sectionOf(program: Program, from: number, to: number, wanted: re
 
 export type Values = ReadonlyMap<Buffer, Float32Array>;
 
+/** How parts run. */
+export type SectionOptions = Pick<PredictOptions, 'cancellation' | 'progress' | 'device' | 'onDevice'>;
+
 /** An open section. */
-export interface Section { run(values: Values, recipes: Readonly<Record<string, LinearRecipe>>, options: JobOptions): Promise<Values>; close(): Promise<void> }
+export interface Section { run(values: Values, recipes: Readonly<Record<string, LinearRecipe>>, options: SectionOptions): Promise<Values>; close(): Promise<void> }
 
 /** What is left of a call, on the values where it stands. */
-export interface Suffix { run(recipes: Readonly<Record<string, LinearRecipe>>, options: JobOptions): Promise<Float32Array>; close(): Promise<void> }
+export interface Suffix { run(recipes: Readonly<Record<string, LinearRecipe>>, options: SectionOptions): Promise<Float32Array>; close(): Promise<void> }
 
 /** @param weights by layer: read instead of the checkpoint's. */
-export async function openSection(key: string, program: Program, engine: Engine, { cancellation }: JobOptions, weights: ReadonlyMap<string, TensorRef> = new Map()): Promise<Section> {
+export async function openSection(key: string, program: Program, engine: Engine, { cancellation }: SectionOptions, weights: ReadonlyMap<string, TensorRef> = new Map()): Promise<Section> {
   const ops = program.ops.map((op) => (op.op === 'linear' && weights.has(op.name) ? { ...op, weight: weights.get(op.name) ?? null } : op));
   const linears = new Set(ops.flatMap((op) => (op.op === 'linear' ? [op.name] : [])));
   const graph = await engine.openGraph(key, { ...program, ops }, { cancellation });
   return {
-    async run(values, recipes, options) {
+    async run(values, recipes, { device, onDevice, ...options }) {
       const inputs = Object.fromEntries(Object.entries(program.inputs).map(([name, buffer]) => [name, values.get(buffer) ?? new Float32Array()]));
       const used = Object.fromEntries(Object.entries(recipes).filter(([name]) => linears.has(name)));
-      const { outputs } = await graph.run({ inputs, recipes: used, capture: null }, options);
-      return new Map(Object.entries(program.outputs).map(([name, buffer]) => [buffer, outputs[name] ?? new Float32Array()]));
+      const result = await graph.run({ inputs, recipes: used, capture: null, ...(device ? { device } : {}) }, options);
+      onDevice?.(result.device);
+      return new Map(Object.entries(program.outputs).map(([name, buffer]) => [buffer, result.outputs[name] ?? new Float32Array()]));
     },
     close: () => graph.close(),
   };
@@ -80,7 +84,7 @@ export class Walk {
   get program(): Program { return this.call.program.program; }
 
   /** Runs on to this op. @param also buffers that are wanted besides: values of the ops on the way @returns these */
-  async advance(op: number, options: JobOptions, also: readonly Buffer[] = []): Promise<Values> {
+  async advance(op: number, options: SectionOptions, also: readonly Buffer[] = []): Promise<Values> {
     const live = liveAt(this.program, op);
     const wanted = [...new Set([...live, ...also])].filter((buffer) => !this.values.has(buffer));
     const known = this.values;
@@ -100,7 +104,7 @@ export class Walk {
   }
 
   /** The rest of the pass, to be run any number of times. */
-  async suffix(options: JobOptions, weights?: ReadonlyMap<string, TensorRef>): Promise<Suffix> {
+  async suffix(options: SectionOptions, weights?: ReadonlyMap<string, TensorRef>): Promise<Suffix> {
     const output = this.program.outputs['sample'] ?? -1;
     const section = await openSection(`${this.call.program.key} ${this.call.half} from ${this.at}${weights ? ' changed' : ''}`, sectionOf(this.program, this.at, this.program.ops.length, [output]), this.engine, options, weights);
     const { values } = this;

@@ -1,6 +1,6 @@
 /** What a diffusers pipeline does around its transformer: starting noise, conditioning, guidance, sampler, decoder. */
 import type { Engine, JobOptions } from '../../engine/client';
-import type { CaptureRequest, CapturedLayer, DeviceUse, IntegerLayer, LinearRecipe, Program } from '../../engine/graph';
+import type { CaptureRequest, CapturedLayer, DeviceUse, IntegerLayer, LinearRecipe, Program, RunRequest } from '../../engine/graph';
 import { modelFor } from '../../models';
 import { ModelError } from '../../models/builder';
 import { prepare, runForward } from '../../models/forward';
@@ -27,7 +27,7 @@ import type { Source } from './source';
 import { wan } from './wan';
 import { zimage } from './zimage';
 
-export interface PredictOptions extends JobOptions { /** Quantized layers run on integers where they can; gets how each ran. */ asDeployed?(layers: IntegerLayer[]): void; /** On the device that the engine uses: gets how each call used it. */ onDevice?(use: DeviceUse | null): void; capture?: { request: CaptureRequest; received(half: Half, layers: CapturedLayer[]): void } }
+export interface PredictOptions extends JobOptions { /** Quantized layers run on integers where they can; gets how each ran. */ asDeployed?(layers: IntegerLayer[]): void; /** See RunRequest. */ device?: RunRequest['device']; /** Gets how each call used a device. */ onDevice?(use: DeviceUse | null): void; capture?: { request: CaptureRequest; received(half: Half, layers: CapturedLayer[]): void } }
 
 export interface ModelCall { half: Half; program: Prepared; inputs: Inputs }
 
@@ -122,10 +122,10 @@ export async function openPipeline(checkpoint: Checkpoint, written: Partial<Prev
     callsAt,
     guided: guide,
     sampler: () => samplerFor(source.scheduler, settings.steps, tokens),
-    async predict(item, x, timestep, recipes, engine, { capture, asDeployed, onDevice, ...options }) {
+    async predict(item, x, timestep, recipes, engine, { capture, asDeployed, device, onDevice, ...options }) {
       const samples: Float32Array[] = [];
       for (const { half, program, inputs } of callsAt(item, x, timestep)) {
-        const result = await runForward(program, inputs, engine, { ...options, recipes, asDeployed: asDeployed !== undefined, ...(onDevice ? { device: 'bfloat16' } : {}), ...(capture ? { capture: capture.request } : {}) });
+        const result = await runForward(program, inputs, engine, { ...options, recipes, asDeployed: asDeployed !== undefined, ...(device ? { device } : {}), ...(capture ? { capture: capture.request } : {}) });
         asDeployed?.(result.integers);
         onDevice?.(result.device);
         capture?.received(half, result.captured);

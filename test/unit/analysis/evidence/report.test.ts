@@ -53,7 +53,7 @@ describe('evidence report', () => {
     saysNot(await evidence(), /salient outlier/);
     says(await evidence(), /Activations were not looked at: "quantscope capture"/);
     const layers = [captureNumbers('proj_out_1', 'conditional', 3, { nonFinite: 7 })];
-    says(await evidence({ capture: { architecture: 'DiT', items: ['class 3'], steps: 8, layers, weights: [], thresholds: thresholdsOf(undefined) } }), /proj_out_1: 7 of its inputs are NaN or infinite/, /Activations: KS behind the rotation above 0\.05/);
+    says(await evidence({ capture: { architecture: 'DiT', items: ['class 3'], steps: 8, device: null, layers, weights: [], thresholds: thresholdsOf(undefined) } }), /proj_out_1: 7 of its inputs are NaN or infinite/, /Activations: KS behind the rotation above 0\.05/);
   });
 
   it('states scope, true bits, sizes before and after, and every layer', async () => {
