@@ -8,6 +8,7 @@
 
 #include "cuda/attention/arguments.cuh"
 #include "cuda/attention/rows.cuh"
+#include "cuda/pieces.cuh"
 
 namespace quantscope::cuda {
 
@@ -42,17 +43,7 @@ __device__ inline void requestRows(uint8_t* shared, const Bf16* from, uint64_t s
         uint8_t* const to = shared + row * Tiling<kWidth>::kPitch + 2 * column;
         const bool inside = first + row < rows && column < p.width;
         const Bf16* const at = inside ? from + (first + row) * stride + column : from;
-        if (p.inPieces) {
-            copyAsync16(to, at, inside ? 16 : 0);
-        } else {
-            const uint32_t count = inside ? min(8u, p.width - column) : 0u;
-            uint32_t words[4];
-#pragma unroll
-            for (uint32_t w = 0; w < 4; ++w) {
-                words[w] = (2 * w < count ? at[2 * w].bits : 0u) | (2 * w + 1 < count ? static_cast<uint32_t>(at[2 * w + 1].bits) << 16 : 0u);
-            }
-            store16(reinterpret_cast<uint4*>(to), make_uint4(words[0], words[1], words[2], words[3]));
-        }
+        requestPiece(to, at, inside ? min(8u, p.width - column) : 0u, p.inPieces);
     }
 }
 
