@@ -1,4 +1,4 @@
-// Second moments, their Cholesky factor and GPTQ's sweep on the device, in float64 like solver/ on the processor.
+// The Cholesky factor of second moments and GPTQ's sweep on the device, in float64 like solver/ on the processor.
 //
 // With H = R Rᵀ in reversed order, columns are decided from the last to the first and no inverse is needed (solver/feedback.h). The factor is made
 // kBlock columns at a time: the corner by one block of threads, the rows below it by forward substitution, and what is left by a product.
@@ -6,6 +6,7 @@
 
 #include "cuda/context.cuh"
 #include "cuda/linear/plain.cuh"
+#include "cuda/solver/moments.h"
 
 namespace quantscope::cuda {
 
@@ -14,124 +15,7 @@ namespace {
 constexpr unsigned kThreads = 256;
 constexpr int kBlock = 64;               // columns decided or factored between two products
 constexpr int kPitch = kBlock + 1;
-constexpr unsigned kRowsAtOnce = 1024;   // whose products are added up in float32
-constexpr int kTile = 64;
-constexpr int kDepth = 16;
 constexpr uint64_t kArrangeRows = 64;    // of blocks, each of which takes every 64th row
-
-// ---- second moments ----
-
-/// usable[row]: whether all values are finite. A warp for each row.
-template <class T>
-__global__ void findUsable(const T* x, uint64_t rows, uint64_t width, uint64_t stride, uint8_t* usable, unsigned long long* counted) {
-    const uint64_t row = (static_cast<uint64_t>(blockIdx.x) * kThreads + threadIdx.x) / 32;
-    if (row >= rows) {
-        return;
-    }
-    int finite = 1;
-    for (uint64_t i = threadIdx.x % 32; i < width; i += 32) {
-        finite &= (__float_as_uint(toFloat(x[row * stride + i])) & 0x7F800000u) != 0x7F800000u;
-    }
-    finite = __all_sync(kFullWarp, finite);
-    if (threadIdx.x % 32 == 0) {
-        usable[row] = static_cast<uint8_t>(finite);
-        if (finite != 0) {
-            atomicAdd(counted, 1ull);
-        }
-    }
-}
-
-/// sums[i][j] += Σ x[row][i] x[row][j], tiles with j beyond i's left out. Products of up to kRowsAtOnce rows add up in float32, in order.
-template <class T>
-__global__ void __launch_bounds__(kThreads) addTiles(const T* x, uint32_t rows, uint32_t width, uint64_t stride, const uint8_t* usable, double* sums) {
-    if (blockIdx.y > blockIdx.x) {
-        return;
-    }
-    QUANTSCOPE_SHARED(float, left, [kDepth * kTile]);
-    QUANTSCOPE_SHARED(float, right, [kDepth * kTile]);
-    const uint32_t firstRow = blockIdx.x * kTile;
-    const uint32_t firstColumn = blockIdx.y * kTile;
-    const uint32_t tx = threadIdx.x % 16;
-    const uint32_t ty = threadIdx.x / 16;
-    float products[4][4] = {};
-    for (uint32_t begin = 0; begin < rows; begin += kDepth) {
-        for (uint32_t i = threadIdx.x; i < kDepth * kTile; i += kThreads) {
-            const uint32_t row = begin + i / kTile;
-            const bool inside = row < rows && usable[row] != 0;
-            const uint32_t a = firstRow + i % kTile;
-            const uint32_t b = firstColumn + i % kTile;
-            left[i] = inside && a < width ? toFloat(x[row * stride + a]) : 0.0f;
-            right[i] = inside && b < width ? toFloat(x[row * stride + b]) : 0.0f;
-        }
-        __syncthreads();
-        for (int k = 0; k < kDepth; ++k) {
-            float a[4], b[4];
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                a[i] = left[k * kTile + ty + 16 * i];
-                b[i] = right[k * kTile + tx + 16 * i];
-            }
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-#pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    products[i][j] = fmaf(a[i], b[j], products[i][j]);
-                }
-            }
-        }
-        __syncthreads();
-    }
-    for (uint32_t i = 0; i < 4; ++i) {
-        for (uint32_t j = 0; j < 4; ++j) {
-            const uint32_t row = firstRow + ty + 16 * i;
-            const uint32_t column = firstColumn + tx + 16 * j;
-            if (row < width && column <= row) {
-                sums[static_cast<uint64_t>(row) * width + column] += static_cast<double>(products[i][j]);
-            }
-        }
-    }
-}
-
-__global__ void takeMean(const double* sums, uint64_t width, const unsigned long long* counted, float* mean) {
-    const uint64_t at = static_cast<uint64_t>(blockIdx.x) * kThreads + threadIdx.x;
-    if (at >= width * width) {
-        return;
-    }
-    const uint64_t i = at / width;
-    const uint64_t j = at % width;
-    const double each = *counted == 0 ? 0.0 : 1 / static_cast<double>(*counted);
-    mean[at] = static_cast<float>(sums[i > j ? i * width + j : j * width + i] * each);
-}
-
-template <class T>
-cudaError_t addMomentsOf(Context* context, const MomentsRequest& r) {
-    const auto* const x = static_cast<const T*>(r.x);
-    auto* const counted = reinterpret_cast<unsigned long long*>(r.counted);
-    cudaError_t error = launch(findUsable<T>, divideUp(r.rows * 32, kThreads), kThreads, 0, context->stream, x, r.rows, r.width, r.stride, r.usable, counted);
-    const unsigned tiles = divideUp(r.width, kTile);
-    for (uint64_t begin = 0; error == cudaSuccess && begin < r.rows; begin += kRowsAtOnce) {
-        const auto rows = static_cast<uint32_t>(r.rows - begin < kRowsAtOnce ? r.rows - begin : kRowsAtOnce);
-        error = launch(addTiles<T>, dim3(tiles, tiles), kThreads, 0, context->stream, x + begin * r.stride, rows, static_cast<uint32_t>(r.width), r.stride,
-                       r.usable + begin, r.sums);
-    }
-    return error;
-}
-
-Status addMoments(Context* context, const MomentsRequest* request) {
-    if (request->rows == 0 || request->width == 0) {
-        return Status::Ok;
-    }
-    return check(request->element == Element::F32 ? addMomentsOf<float>(context, *request) : addMomentsOf<Bf16>(context, *request), "second moments");
-}
-
-Status meanMoments(Context* context, const double* sums, uint64_t width, const uint64_t* counted, float* mean) {
-    if (width == 0) {
-        return Status::Ok;
-    }
-    return check(launch(takeMean, divideUp(width * width, kThreads), kThreads, 0, context->stream, sums, width,
-                        reinterpret_cast<const unsigned long long*>(counted), mean),
-                 "mean of second moments");
-}
 
 // ---- the factor ----
 

@@ -1,0 +1,11 @@
+// Second moments on the device (SolverCalls).
+#pragma once
+
+#include "cuda/api.h"
+
+namespace quantscope::cuda {
+
+Status addMoments(Context* context, const MomentsRequest* request);
+Status meanMoments(Context* context, const double* sums, uint64_t width, const uint64_t* counted, float* mean);
+
+}  // namespace quantscope::cuda
