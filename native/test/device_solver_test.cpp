@@ -9,6 +9,7 @@
 #include "device/self_test/definitions.h"
 #include "device_support.h"
 #include "support.h"
+#include "tensor/decode.h"
 
 namespace quantscope {
 namespace {
@@ -46,6 +47,98 @@ TEST(DeviceSolver, AddsSecondMomentsOfUsableRows) {
         for (size_t i = 0; i < width * width; ++i) {
             ASSERT_NEAR(found[i], wanted[i], 1e-5 * std::sqrt(wanted[i / width * (width + 1)] * wanted[i % width * (width + 1)])) << i;
         }
+    }
+}
+
+/// Rows of bfloat16 that stand `stride` values apart, the first one `offset` values behind an address that is aligned to 16 bytes.
+struct Bf16Rows {
+    size_t rows;
+    size_t width;
+    size_t stride;
+    size_t offset = 0;
+};
+
+TEST(DeviceSolver, AddsSecondMomentsOfBf16) {
+    const auto device = test::testedDevice();
+    const cuda::SolverCalls& calls = *device->api().solver;
+    test::Gaussian random(32);
+    for (const Bf16Rows& each : {Bf16Rows{0, 7, 7}, {1, 1, 1}, {1100, 1, 3}, {37, 7, 8}, {1024, 72, 72}, {1025, 129, 136}, {2100, 200, 200}, {37, 200, 201},
+                                 {70, 264, 264, 1}, {1030, 264, 272, 8}, {40, 1030, 1032}}) {  // the last one has more tiles than stand in a band
+        const auto& [rows, width, stride, offset] = each;
+        SCOPED_TRACE(std::to_string(rows) + " x " + std::to_string(width));
+        std::vector<uint16_t> x(offset + rows * stride + 1, 0x7fff);  // NaN between rows
+        std::vector<float> values(rows * width);
+        for (size_t i = 0; i < values.size(); ++i) {
+            x[offset + i / width * stride + i % width] = test::toBF16(static_cast<float>(random()));
+            values[i] = decodeBF16(x[offset + i / width * stride + i % width]);
+        }
+        const size_t unusable = rows > 4 ? 2 : 0;
+        if (unusable > 0) {  // which do not count
+            x[offset + stride] = test::toBF16(std::numeric_limits<float>::quiet_NaN());
+            x[offset + (rows - 2) * stride + width - 1] = test::toBF16(-std::numeric_limits<float>::infinity());
+            std::fill_n(values.begin() + static_cast<ptrdiff_t>(width), width, 0.0f);
+            std::fill_n(values.begin() + static_cast<ptrdiff_t>((rows - 2) * width), width, 0.0f);
+        }
+        std::vector<double> wanted(width * width);
+        for (size_t r = 0; r < rows; ++r) {
+            const float* const row = values.data() + r * width;
+            for (size_t i = 0; i < width; ++i) {
+                for (size_t j = 0; j <= i; ++j) {
+                    wanted[i * width + j] += 2 * double(row[i]) * double(row[j]);
+                }
+            }
+        }
+        const auto onDevice = device->upload(x);
+        std::vector<double> before(width * width);
+        for (double& sum : before) {
+            sum = random();
+        }
+        const auto sums = device->upload(before);
+        const auto counted = device->upload(std::vector<uint64_t>{5});
+        const auto usable = device->allocate<uint8_t>(rows + 1);
+        const cuda::MomentsRequest request{onDevice.data() + offset, Element::BF16, rows, width, stride, sums.data(), counted.data(), usable.data()};
+        for (int time = 0; time < 2; ++time) {
+            device->check(calls.addMoments(device->context(), &request), "moments");
+        }
+        EXPECT_EQ(counted.read()[0], 5 + 2 * (rows - unusable));
+        const auto found = sums.read();
+        for (size_t i = 0; i < width; ++i) {
+            for (size_t j = 0; j < width; ++j) {
+                if (j > i) {
+                    ASSERT_EQ(found[i * width + j], before[i * width + j]) << i << ", " << j << " lies above the diagonal";
+                } else {
+                    ASSERT_NEAR(found[i * width + j] - before[i * width + j], wanted[i * width + j],
+                                1e-5 * std::sqrt(wanted[i * (width + 1)] * wanted[j * (width + 1)]) + 1e-12) << i << ", " << j;
+                }
+            }
+        }
+    }
+}
+
+TEST(DeviceSolver, ProductsOf1024RowsMeetInFloat64) {
+    const auto device = test::testedDevice();
+    constexpr size_t kRows = 2048;
+    std::vector<float> x(kRows);
+    x[0] = 0x1p15f;  // in float32 its square swallows all that follow
+    std::fill_n(x.begin() + 1024, 1024, 1.0f);
+    const auto floats = device->upload(x);
+    const auto shorts = device->upload(test::toBF16(x));
+    const auto usable = device->allocate<uint8_t>(kRows);
+    for (const Element element : {Element::F32, Element::BF16}) {
+        const void* const rows = element == Element::F32 ? static_cast<const void*>(floats.data()) : shorts.data();
+        const auto sums = device->upload(std::vector<double>{0});
+        const auto counted = device->upload(std::vector<uint64_t>{0});
+        const cuda::MomentsRequest request{rows, element, kRows, 1, 1, sums.data(), counted.data(), usable.data()};
+        device->check(device->api().solver->addMoments(device->context(), &request), "moments");
+        EXPECT_EQ(sums.read()[0], 0x1p30 + 1024);
+    }
+}
+
+TEST(DeviceSolver, RefusesSecondMomentsOfMoreThanTheyCanBeOf) {
+    const auto device = test::testedDevice();
+    for (const auto& [rows, width] : {std::pair<uint64_t, uint64_t>{uint64_t{1} << 31, 1}, {1, (uint64_t{1} << 20) + 1}}) {
+        const cuda::MomentsRequest request{nullptr, Element::BF16, rows, width, width, nullptr, nullptr, nullptr};
+        EXPECT_EQ(device->api().solver->addMoments(device->context(), &request), Status::Argument);
     }
 }
 

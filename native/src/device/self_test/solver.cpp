@@ -1,5 +1,10 @@
+#include <algorithm>
+#include <bit>
 #include <cmath>
+#include <iterator>
+#include <limits>
 #include <numeric>
+#include <utility>
 
 #include "device/self_test/definitions.h"
 #include "device/self_test/groups.h"
@@ -11,30 +16,39 @@ namespace {
 constexpr size_t kWidth = 72;  // more than a panel of the factor
 constexpr double kDamping = 0.01;
 
-/// Mean x xᵀ of 130 rows, added up on the device.
-std::optional<std::string> moments(const std::shared_ptr<Device>& device, DeviceArray<float>& mean) {
+/// Mean x xᵀ of 130 rows, added up on the device. One has an infinity, and is left out.
+std::optional<std::string> moments(const std::shared_ptr<Device>& device, cuda::Element element, size_t width, DeviceArray<float>& mean) {
     constexpr size_t kRows = 130;
-    const std::vector<float> x = gaussians(kRows * kWidth, 5);
-    const DeviceArray<float> input = device->upload(x);
-    DeviceArray<double> sums = device->allocate<double>(kWidth * kWidth);
+    constexpr size_t kLeftOut = 7;
+    std::vector<float> x = gaussians(kRows * width, 5);
+    std::vector<uint16_t> halves;
+    if (element == cuda::Element::BF16) {
+        castRow(FloatType::Bf16, x.data(), x.size());
+    }
+    x[kLeftOut * width] = std::numeric_limits<float>::infinity();
+    std::transform(x.begin(), x.end(), std::back_inserter(halves), [](float value) { return static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16); });
+    const DeviceArray<float> floats = device->upload(x);
+    const DeviceArray<uint16_t> shorts = device->upload(halves);
+    const void* const input = element == cuda::Element::BF16 ? static_cast<const void*>(shorts.data()) : floats.data();
+    DeviceArray<double> sums = device->allocate<double>(width * width);
     DeviceArray<uint64_t> counted = device->allocate<uint64_t>(1);
     sums.clear();
     counted.clear();
     const DeviceArray<uint8_t> usable = device->allocate<uint8_t>(kRows);
-    mean = device->allocate<float>(kWidth * kWidth);
-    const cuda::MomentsRequest request{input.data(), cuda::Element::F32, kRows, kWidth, kWidth, sums.data(), counted.data(), usable.data()};
+    mean = device->allocate<float>(width * width);
+    const cuda::MomentsRequest request{input, element, kRows, width, width, sums.data(), counted.data(), usable.data()};
     const cuda::SolverCalls& calls = *device->api().solver;
     device->check(calls.addMoments(device->context(), &request), "adding second moments");
-    device->check(calls.meanMoments(device->context(), sums.data(), kWidth, counted.data(), mean.data()), "second moments");
+    device->check(calls.meanMoments(device->context(), sums.data(), width, counted.data(), mean.data()), "second moments");
     const std::vector<float> found = mean.read();
-    for (size_t i = 0; i < kWidth; ++i) {
-        for (size_t j = 0; j < kWidth; ++j) {
+    for (size_t i = 0; i < width; ++i) {
+        for (size_t j = 0; j < width; ++j) {
             double sum = 0;
             for (size_t row = 0; row < kRows; ++row) {
-                sum += static_cast<double>(x[row * kWidth + i]) * x[row * kWidth + j];
+                sum += row == kLeftOut ? 0.0 : static_cast<double>(x[row * width + i]) * x[row * width + j];
             }
-            if (!(std::fabs(found[i * kWidth + j] - sum / kRows) <= 1e-4)) {
-                return "second moment " + std::to_string(i) + ", " + std::to_string(j);
+            if (!(std::fabs(found[i * width + j] - sum / (kRows - 1)) <= 1e-4)) {
+                return "second moment " + std::to_string(i) + ", " + std::to_string(j) + (element == cuda::Element::BF16 ? " of bfloat16" : " of float32");
             }
         }
     }
@@ -118,8 +132,11 @@ std::optional<std::string> sweep(const std::shared_ptr<Device>& device, const De
 
 std::optional<std::string> selfTest::solver(const std::shared_ptr<Device>& device) {
     DeviceArray<float> mean;
-    if (const auto wrong = moments(device, mean)) {
-        return wrong;
+    constexpr size_t kTwoTiles = 136;  // of bfloat16
+    for (const auto& [element, width] : {std::pair{cuda::Element::BF16, kTwoTiles}, {cuda::Element::F32, kWidth}}) {
+        if (const auto wrong = moments(device, element, width, mean)) {
+            return wrong;
+        }
     }
     std::vector<uint32_t> order(kWidth);
     std::iota(order.rbegin(), order.rend(), 0u);
