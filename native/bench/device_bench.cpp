@@ -17,10 +17,9 @@
 #include "device_forward.h"
 #include "device_linears.h"
 #include "device_ops.h"
+#include "device_statistics.h"
 #include "selection.h"
-#include "quantizer/codebook.h"
 #include "rotation/rpbh.h"
-#include "stats/marginal.h"
 
 using namespace quantscope;
 
@@ -82,53 +81,6 @@ void rotateAndQuantize(const std::shared_ptr<Device>& device, double copyRate, u
     }
 }
 
-/// Both marginals of a weight and its codebook error, in bfloat16. One reading of x is all the traffic there has to be.
-void weightDiagnostics(const std::shared_ptr<Device>& device, double copyRate, uint64_t bytes, int turns) {
-    for (const uint64_t width : {1152, 3072, 12288, 15360}) {
-        const std::string name = "weight diagnostics, width " + std::to_string(width);
-        if (!bench::wanted(name)) {
-            continue;
-        }
-        const uint64_t rows = std::max<uint64_t>(bytes / (2 * width), 1);
-        SplitMix64 random(width);
-        std::vector<uint16_t> values(rows * width);
-        for (uint16_t& value : values) {  // spread over many cells, as weights are
-            const double u = random.uniform() + random.uniform() + random.uniform() - 1.5;
-            value = static_cast<uint16_t>(std::bit_cast<uint32_t>(static_cast<float>(u)) >> 16);
-        }
-        const DeviceArray<uint16_t> x = device->upload(values);
-        const auto rotation = rotationFor(width, 1);
-        const DeviceArray<uint32_t> sources = device->upload(rotation->signedSources());
-        const DeviceLevels levels(*device, codebookFor(width, 4)->table);
-        const MarginalGrid grid(96);
-        DeviceArray<uint32_t> counts = device->allocate<uint32_t>(2 * grid.countsSize());
-        counts.clear();
-        const DeviceArray<cuda::RowStatistics> perRow = device->allocate<cuda::RowStatistics>(rows);
-        cuda::StatisticsRequest request{};
-        request.x = x.data();
-        request.rows = rows;
-        request.width = request.xStride = width;
-        request.element = cuda::Element::BF16;
-        request.sources = sources.data();
-        request.block = static_cast<uint32_t>(rotation->block());
-        request.perUnit = grid.binning.perUnit;
-        request.shift = grid.binning.shift;
-        request.last = grid.binning.last;
-        request.limit = 6;
-        request.before = counts.data();
-        request.after = counts.data() + grid.countsSize();
-        request.errorAfter = 1;
-        request.levels = levels.count;
-        request.level = levels.levels.data();
-        request.thresholds = levels.thresholds.data();
-        request.stored = cuda::Stored::Bf16;
-        request.statistics = perRow.data();
-        const double ms = best(*device, turns, 2, [&] { device->check(device->api().statistics->measure(device->context(), &request), "measuring"); });
-        const double rate = 2.0 * static_cast<double>(rows * width) / ms / 1e6;
-        line(name, ms, rate, "GB/s", rate / copyRate, "copy");
-    }
-}
-
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -161,10 +113,11 @@ int main(int count, char** arguments) {
             line("copy on the device, " + std::to_string(bytes >> 20) + " MiB, read and written", ms, copyRate, "GB/s", 1.0, "copy");
         }
         rotateAndQuantize(device, copyRate, bytes, turns);
-        weightDiagnostics(device, copyRate, bytes / 2, turns);  // more than the caches of large devices hold
         const bench::Best bestOf = [&](const std::function<void()>& work) { return best(*device, turns, emulated ? 1 : 5, work); };
+        bench::weightDiagnostics(device, bytes / 2, copyRate, bestOf, line);  // more than the caches of large devices hold
         bench::ops(device, emulated, copyRate, bestOf, line);
         const bench::Bf16Rate products = bench::linears(device, emulated, bestOf, line);
+        bench::secondMoments(device, emulated, products, bestOf, line);
         bench::attention(device, emulated, products, bestOf, line);
         bench::forward(device, emulated, line);
     } catch (const Error& error) {

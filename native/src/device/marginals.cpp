@@ -50,20 +50,24 @@ void DeviceMarginals::setCodebook(const LevelTable& table, FloatType norm, bool 
     request_.errorAfter = after ? 1 : 0;
 }
 
-std::span<const cuda::RowStatistics> DeviceMarginals::measure(const DeviceRows& x) {
+void DeviceMarginals::queue(const DeviceRows& x) {
     const uint64_t values = x.rows * request_.width;
     if (counted_ + values >= uint64_t{1} << 32) {
         flush();
     }
     counted_ += values;
     growTo(*device_, rows_, x.rows);
-    read_.resize(std::max<size_t>(read_.size(), x.rows));
     request_.x = x.data;
     request_.element = x.element;
     request_.rows = x.rows;
     request_.xStride = x.stride;
     request_.statistics = rows_.data();
     device_->check(device_->api().statistics->measure(device_->context(), &request_), "measuring rows");
+}
+
+std::span<const cuda::RowStatistics> DeviceMarginals::measure(const DeviceRows& x) {
+    queue(x);
+    read_.resize(std::max<size_t>(read_.size(), x.rows));
     device_->check(device_->calls().download(device_->context(), read_.data(), rows_.data(), x.rows * sizeof(cuda::RowStatistics)), "copying from the device");
     device_->synchronise();
     return {read_.data(), x.rows};

@@ -22,9 +22,11 @@ public:
     void setCodebook(const LevelTable& table, FloatType norm, bool after);
 
     /// Rows that one call takes.
-    uint64_t mostRows() const { return std::min<uint64_t>(std::max<uint64_t>((uint64_t{1} << 32) / request_.width - 1, 1), 16384); }
+    uint64_t mostRows() const { return std::min<uint64_t>(std::max<uint64_t>((uint64_t{1} << 32) / request_.width - 1, 1), 32768); }
     /// Adds at most mostRows() rows to the counts. Waits.
     std::span<const cuda::RowStatistics> measure(const DeviceRows& x);
+    /// The same, left on the device. Queued.
+    void queue(const DeviceRows& x);
     /// Of the last rows, an address of the device.
     const cuda::RowStatistics* rows() const { return rows_.data(); }
     /// Moves what was counted into counts of grid.countsSize() cells each.
