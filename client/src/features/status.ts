@@ -39,13 +39,19 @@ function healthHover(status: StatusParams): vscode.MarkdownString {
     hover.appendMarkdown('\n\n').appendText(vscode.l10n.t('Engine {0} · {1} · {2} threads · process {3}', info.version, info.cpuLevel, info.threads, info.pid));
     const { available, reason, jobs, devices, device } = info.cuda;
     const runs = (): string => vscode.l10n.t('CUDA runs {0} on {1}', jobs.join(', '), devices[device ?? -1]?.name ?? vscode.l10n.t('a device'));
-    hover.appendMarkdown('\n\n').appendText(available ? runs() : vscode.l10n.t('CUDA is not used: {0}', reason));
+    hover.appendMarkdown(`\n\n${plain(available ? runs() : vscode.l10n.t('CUDA is not used: {0}', reason))}`);
+    if (available && reason !== '') {
+      hover.appendMarkdown(`\n\n${plain(vscode.l10n.t('It runs kernels that every device has: {0}', reason))}`);
+    }
   }
   const settings = encodeURIComponent(JSON.stringify(['@ext:quantscope.quantscope']));
   hover.appendMarkdown(`\n\n[$(output) ${vscode.l10n.t('Log')}](command:quantscope.showLog) · [$(debug-restart) ${vscode.l10n.t('Restart')}](command:quantscope.restart)`);
   hover.appendMarkdown(` · [$(gear) ${vscode.l10n.t('Settings')}](command:workbench.action.openSettings?${settings})`);
   return hover;
 }
+
+/** Text as Markdown. appendText() would join its words by spaces that lines do not break at. */
+function plain(text: string): string { return text.replace(/[\\`*_{}[\]()#+\-!~<>&|]/g, '\\$&'); }
 
 function activatePlanSummary(context: QuantScopeContext): void {
   const item = vscode.languages.createLanguageStatusItem('quantscope.plan', [{ language: LANGUAGE }]);
