@@ -164,19 +164,19 @@ template <int kColumns>
 __device__ void multiplyRegisters(int (&d)[kColumns / 8][4], const uint32_t (&a)[4], uint64_t b, bool add);
 template <int kColumns>
 __device__ void multiplyBf16Bits(int (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add); ///< bfloat16, d the bits of floats
-/// D += A B of bfloat16: A of 16 columns in registers, as mma has them in each warp; B of 16 rows, as describeColumns says.
+/// D += A B of bfloat16: A of 16 columns in registers, as mma has them in each warp; B of 16 rows, as describeColumns says: whole tiles side by side, or
+/// the first columns of one. D is kColumns / 8 times [4].
 template <int kColumns>
-__device__ void multiplyColumns(float (&d)[kColumns / 8][4], const uint32_t (&a)[4], uint64_t b);
+__device__ void multiplyColumns(float (*d)[4], const uint32_t (&a)[4], uint64_t b);
 
 #define QUANTSCOPE_D0 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
 #define QUANTSCOPE_D32 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 #define QUANTSCOPE_D64 "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
 #define QUANTSCOPE_D96 "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
-#define QUANTSCOPE_D32_8 "%32, %33, %34, %35, %36, %37, %38, %39"
+#define QUANTSCOPE_D0_8 "%0, %1, %2, %3, %4, %5, %6, %7"
 #define QUANTSCOPE_BIND2(c, d, n) c(d[n][0]), c(d[n][1]), c(d[n][2]), c(d[n][3]), c(d[n + 1][0]), c(d[n + 1][1]), c(d[n + 1][2]), c(d[n + 1][3])
 #define QUANTSCOPE_BIND8(c, d, n) \
     QUANTSCOPE_BIND2(c, d, n), QUANTSCOPE_BIND2(c, d, n + 2), QUANTSCOPE_BIND2(c, d, n + 4), QUANTSCOPE_BIND2(c, d, n + 6)
-#define QUANTSCOPE_BIND10(c, d, n) QUANTSCOPE_BIND8(c, d, n), QUANTSCOPE_BIND2(c, d, n + 8)
 #define QUANTSCOPE_BIND16(c, d, n) QUANTSCOPE_BIND8(c, d, n), QUANTSCOPE_BIND8(c, d, n + 8)
 #define QUANTSCOPE_BIND24(c, d, n) QUANTSCOPE_BIND16(c, d, n), QUANTSCOPE_BIND8(c, d, n + 16)
 #define QUANTSCOPE_BIND32(c, d, n) QUANTSCOPE_BIND16(c, d, n), QUANTSCOPE_BIND16(c, d, n + 16)
@@ -211,13 +211,13 @@ QUANTSCOPE_MULTIPLY_REGISTERS(256, QUANTSCOPE_D0 ", " QUANTSCOPE_D32 ", " QUANTS
 
 #define QUANTSCOPE_MULTIPLY_COLUMNS(columns, registers, bind, a0, a1, a2, a3, b_)                                                            \
     template <>                                                                                                                              \
-    __device__ inline void multiplyColumns<columns>(float (&d)[columns / 8][4], const uint32_t (&a)[4], uint64_t b) {                        \
+    __device__ inline void multiplyColumns<columns>(float (*d)[4], const uint32_t (&a)[4], uint64_t b) {                                     \
         asm volatile("wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32.bf16.bf16 {" registers "}, {%" #a0 ", %" #a1 ", %" #a2 ", %" #a3 \
                      "}, %" #b_ ", 1, 1, 1, 1;"                                                                                              \
                      : bind("+f", d, 0) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                               \
     }
+QUANTSCOPE_MULTIPLY_COLUMNS(16, QUANTSCOPE_D0_8, QUANTSCOPE_BIND2, 8, 9, 10, 11, 12)
 QUANTSCOPE_MULTIPLY_COLUMNS(64, QUANTSCOPE_D0, QUANTSCOPE_BIND8, 32, 33, 34, 35, 36)
-QUANTSCOPE_MULTIPLY_COLUMNS(80, QUANTSCOPE_D0 ", " QUANTSCOPE_D32_8, QUANTSCOPE_BIND10, 40, 41, 42, 43, 44)
 QUANTSCOPE_MULTIPLY_COLUMNS(128, QUANTSCOPE_D0 ", " QUANTSCOPE_D32, QUANTSCOPE_BIND16, 64, 65, 66, 67, 68)
 #undef QUANTSCOPE_MULTIPLY_COLUMNS
 

@@ -115,12 +115,13 @@ template <int kTiles>
 void multiplyRegisters(int (&d)[kTiles][4], const uint32_t (&a)[4], uint64_t b, bool add, const Place& where) {
     multiplyLater(d, [&a, where](unsigned char (&rows)[2][32]) { readRegisters(a, rows, where); }, b, add, where);
 }
-template <int kTiles>
-void multiplyColumns(float (&d)[kTiles][4], const uint32_t (&a)[4], uint64_t b, const Place& where) {
-    productLater(d, sizeof d, [&d, &a, b, where] {
+template <int kColumns>
+void multiplyColumns(float (*d)[4], const uint32_t (&a)[4], uint64_t b, const Place& where) {
+    static_assert(kColumns % 64 == 0 || kColumns < 64, "whole tiles, or a part of one");
+    productLater(d, kColumns / 8 * sizeof *d, [d, &a, b, where] {
         unsigned char rows[2][32];
         readRegisters(a, rows, where);
-        for (uint32_t n = 0; n < kTiles; ++n) {
+        for (uint32_t n = 0; n < kColumns / 8; ++n) {
             uint16_t values[16][8];
             readColumns(b, 8 * n, values, where);
             for (uint32_t i = 0; i < 4; ++i) {
@@ -184,8 +185,8 @@ void multiplyRegisters(int (&d)[kColumns / 8][4], const uint32_t (&a)[4], uint64
     emulator::multiplyRegisters(d, a, b, add, where);
 }
 template <int kColumns>
-void multiplyColumns(float (&d)[kColumns / 8][4], const uint32_t (&a)[4], uint64_t b, QUANTSCOPE_WHERE) {
-    emulator::multiplyColumns(d, a, b, where);
+void multiplyColumns(float (*d)[4], const uint32_t (&a)[4], uint64_t b, QUANTSCOPE_WHERE) {
+    emulator::multiplyColumns<kColumns>(d, a, b, where);
 }
 template <int kColumns>
 void multiplyBf16Bits(int (&d)[kColumns / 8][4], uint64_t a, uint64_t b, bool add, QUANTSCOPE_WHERE) {

@@ -168,13 +168,18 @@ struct Consumer {
         }
         commitProducts();
     }
-    /// Queues O += P v.
+    /// Queues O += P v. Columns behind whole tiles have products of their own: nothing says that one may cover a tile and a part of the next.
     __device__ void multiplyValues() {
+        constexpr int kRest = kWidth % 64;
         const uint64_t values = describeColumns(shared.valuesOf(valuesTurn.stage), T::kKeyTile);
         beginProducts();
 #pragma unroll
         for (int step = 0; step < kKeys / 16; ++step) {
-            multiplyColumns<kWidth>(sums, p[step], values + step * (16 * kRowBytes / 16));
+            const uint64_t rows = values + step * (16 * kRowBytes / 16);
+            multiplyColumns<kWidth - kRest>(sums, p[step], rows);
+            if constexpr (kRest != 0) {
+                multiplyColumns<kRest>(sums + (kWidth - kRest) / 8, p[step], rows + (T::kHalves - 1) * (T::kKeyTile / 16));
+            }
         }
         commitProducts();
     }
