@@ -122,7 +122,7 @@ void expectDefinition(const Problem& problem) {
 struct Size {
     size_t queries, keys, heads, width;
     bool biased;
-    size_t gap;  ///< between rows: 8 keeps bfloat16 rows aligned to 16 bytes, odd ones do not
+    size_t gap;  ///< between rows: 8 keeps bfloat16 rows aligned to 16 bytes, odd ones do not; a head's width keeps them a number of heads apart
 };
 
 void expectDefinitionOf(Element element, std::initializer_list<Size> sizes) {
@@ -133,15 +133,15 @@ void expectDefinitionOf(Element element, std::initializer_list<Size> sizes) {
 }
 
 TEST(DeviceAttention, Bfloat16IsThatOfTheDefinition) {
-    expectDefinitionOf(Element::BF16, {{1, 1, 1, 64, false, 0}, {130, 129, 2, 64, true, 0}, {33, 70, 2, 72, false, 8}, {20, 64, 1, 80, true, 0}, {17, 150, 2, 128, true, 8}});
+    expectDefinitionOf(Element::BF16, {{1, 1, 1, 64, false, 0}, {130, 129, 2, 64, true, 0}, {33, 70, 2, 72, false, 72}, {20, 64, 1, 80, true, 0}, {17, 150, 2, 128, true, 128}});
 }
 
 TEST(DeviceAttention, MoreTilesThanMultiprocessors) {
-    expectDefinitionOf(Element::BF16, {{140, 300, 3, 128, false, 8}, {1, 20, 137, 8, false, 0}});
+    expectDefinitionOf(Element::BF16, {{140, 300, 3, 128, false, 128}, {1, 20, 137, 8, false, 0}});
 }
 
 TEST(DeviceAttention, Bfloat16TakesAnyWidthAndAlignment) {
-    expectDefinitionOf(Element::BF16, {{9, 10, 3, 5, true, 0}, {3, 70, 2, 66, false, 1}, {5, 33, 1, 96, false, 3}, {65, 40, 2, 256, true, 0}, {7, 31, 2, 170, false, 6}});
+    expectDefinitionOf(Element::BF16, {{9, 10, 3, 5, true, 0}, {3, 70, 2, 66, false, 1}, {5, 33, 1, 96, false, 3}, {33, 70, 2, 72, true, 8}, {65, 40, 2, 256, true, 0}, {7, 31, 2, 170, false, 6}});
 }
 
 TEST(DeviceAttention, Float32IsThatOfTheDefinition) {
@@ -185,7 +185,7 @@ TEST(DeviceAttention, ANaNReachesWhatDependsOnIt) {
 TEST(DeviceAttention, HeadsDoNotReadTheirNeighbours) {
     for (const size_t width : {8, 64, 72, 120}) {
         SCOPED_TRACE("heads of " + std::to_string(width));
-        Problem problem(Element::BF16, 20, 140, 3, width, false, 8);
+        Problem problem(Element::BF16, 20, 140, 3, width, false, width);
         for (Rows* const rows : {&problem.q, &problem.k, &problem.v}) {
             for (size_t row = 0; row < rows->count; ++row) {
                 for (size_t column = 0; column < rows->stride(); ++column) {

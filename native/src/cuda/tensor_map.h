@@ -19,7 +19,8 @@ cudaError_t describeRows(TensorMap& map, const void* base, uint64_t rows, uint64
 /// Tiles of 64 bytes in the place of 128, whose pieces are exchanged by an XOR with half the row.
 cudaError_t describeCodes(TensorMap& map, const void* base, uint64_t rows, uint64_t bytes, uint64_t pitch, uint32_t boxRows);
 
-/// As describeRows, of rows of `heads` times `bytes`, of which a tile has one; bytes is a multiple of 16.
+/// As describeRows, of rows of `heads` times `bytes`, of which a tile has one; bytes is a multiple of 16, and pitch one of bytes: the driver's description
+/// of tensor maps has each stride as a multiple of the one before.
 cudaError_t describeHeads(TensorMap& map, const void* base, uint64_t rows, uint64_t heads, uint64_t bytes, uint64_t pitch, uint32_t boxRows);
 
 }  // namespace quantscope::cuda

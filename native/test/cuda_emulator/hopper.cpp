@@ -34,7 +34,7 @@ cudaError_t describe(TensorMap& map, const void* base, uint64_t rows, uint64_t h
     if (refusesTileCopies()) {
         return cudaErrorNotSupported;
     }
-    const bool aligned = reinterpret_cast<uintptr_t>(base) % 16 == 0 && pitch % 16 == 0 && (heads == 1 || bytes % 16 == 0);
+    const bool aligned = reinterpret_cast<uintptr_t>(base) % 16 == 0 && pitch % 16 == 0;
     if (!aligned || boxRows == 0 || boxRows > 256 || rows == 0 || heads == 0 || bytes == 0) {
         return cudaErrorInvalidValue;
     }
@@ -52,7 +52,7 @@ cudaError_t describeCodes(TensorMap& map, const void* base, uint64_t rows, uint6
     return describe(map, base, rows, 1, bytes, pitch, boxRows, 64);
 }
 cudaError_t describeHeads(TensorMap& map, const void* base, uint64_t rows, uint64_t heads, uint64_t bytes, uint64_t pitch, uint32_t boxRows) {
-    return describe(map, base, rows, heads, bytes, pitch, boxRows, 128);
+    return bytes % 16 == 0 && pitch % bytes == 0 ? describe(map, base, rows, heads, bytes, pitch, boxRows, 128) : cudaErrorInvalidValue;
 }
 
 namespace emulator {

@@ -32,7 +32,8 @@ cudaError_t start(const Context& context, const AttentionArguments<Bf16>& p, uin
 }  // namespace
 
 bool takesHopperAttention(const Context& context, const AttentionArguments<Bf16>& p) {
-    return context.warpgroups && p.width <= 128 && p.inPieces && p.inPairs;
+    const bool headsApart = p.qStride % p.width == 0 && p.kStride % p.width == 0 && p.vStride % p.width == 0;
+    return context.warpgroups && p.width <= 128 && headsApart && p.inPieces && p.inPairs;
 }
 
 cudaError_t launchHopperAttention(const Context& context, const AttentionArguments<Bf16>& p, uint32_t heads) {
