@@ -149,6 +149,12 @@ __device__ inline void takeProducts(float (&d)[kTiles][4]) {
     }
 }
 
+/// Before beginProducts, with the registers that products add to, if they were written otherwise.
+template <int kTiles>
+__device__ inline void settle(float (&d)[kTiles][4]) {
+    takeProducts(d);
+}
+
 /// Barriers 1..15 of some of a block's warps, `threads` in all: who meets waits until the others have met or announced themselves.
 __device__ inline void meet(uint32_t barrier, uint32_t threads) { asm volatile("barrier.sync.aligned %0, %1;" ::"r"(barrier), "r"(threads) : "memory"); }
 __device__ inline void announce(uint32_t barrier, uint32_t threads) { asm volatile("barrier.arrive.aligned %0, %1;" ::"r"(barrier), "r"(threads) : "memory"); }

@@ -170,6 +170,8 @@ inline void announce(uint32_t barrier, uint32_t threads, QUANTSCOPE_WHERE) { emu
 template <int kTiles>
 void takeProducts(float (&)[kTiles][4]) {}
 inline void settle(uint32_t (&)[4]) {}
+template <int kTiles>
+void settle(float (&)[kTiles][4]) {}
 inline void beginProducts() {}
 inline void commitProducts() { emulator::commitProducts(); }
 template <int kLeft>

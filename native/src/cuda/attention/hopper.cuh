@@ -233,6 +233,10 @@ struct Consumer {
                 p[n / 2][n % 2 * 2 + h] = bf16PairOf(scores[n][2 * h], scores[n][2 * h + 1]);
             }
         }
+#pragma unroll
+        for (int step = 0; step < kKeys / 16; ++step) {
+            settle(p[step]);
+        }
     }
     /// Once values have been added, if there were any.
     __device__ void takeSums(bool any) {
@@ -254,6 +258,7 @@ struct Consumer {
                 }
             }
         }
+        settle(sums);
     }
 
     /// All keys for the queries that have come.
