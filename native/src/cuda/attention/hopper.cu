@@ -33,7 +33,8 @@ cudaError_t start(const Context& context, const AttentionArguments<Bf16>& p, uin
 
 bool takesHopperAttention(const Context& context, const AttentionArguments<Bf16>& p) {
     const bool headsApart = p.qStride % p.width == 0 && p.kStride % p.width == 0 && p.vStride % p.width == 0;
-    return context.warpgroups && p.width <= 128 && headsApart && p.inPieces && p.inPairs;
+    const bool outInFours = p.outStride % 4 == 0 && reinterpret_cast<uintptr_t>(p.out) % 8 == 0;
+    return context.warpgroups && p.width <= 128 && headsApart && p.inPieces && outInFours;
 }
 
 cudaError_t launchHopperAttention(const Context& context, const AttentionArguments<Bf16>& p, uint32_t heads) {

@@ -304,20 +304,23 @@ struct Consumer {
         takeSums(true);
     }
 
+    /// Lanes 2 i and 2 i + 1 have four neighbouring columns of each piece of eight: the former takes those of every other piece, the latter the others', so
+    /// that four lanes write 32 bytes together, which is what memory takes.
     __device__ void store(uint32_t firstRow, uint32_t head) const {
         const uint32_t lane = threadIdx.x % 32;
+        const uint32_t odd = lane % 2;
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
             const float factor = 1.0f / rowSum(weights[h]);
             const uint32_t row = firstRow + threadIdx.x / 32 % 4 * 16 + h * 8 + lane / 4;
-            if (row >= a.p.queries) {
-                continue;
-            }
-            Bf16* const to = a.p.out + row * a.p.outStride + uint64_t{head} * a.p.width + lane % 4 * 2;
+            Bf16* const to = a.p.out + row * a.p.outStride + uint64_t{head} * a.p.width + odd * 8 + lane % 4 / 2 * 4;
 #pragma unroll
-            for (int n = 0; n < kWidth / 8; ++n) {
-                if (n * 8 < a.p.width) {
-                    *reinterpret_cast<uint32_t*>(to + n * 8) = bf16PairOf(sums[n][2 * h] * factor, sums[n][2 * h + 1] * factor);
+            for (int n = 0; n < kWidth / 8; n += 2) {
+                const uint32_t first = bf16PairOf(sums[n][2 * h] * factor, sums[n][2 * h + 1] * factor);
+                const uint32_t second = bf16PairOf(sums[n + 1][2 * h] * factor, sums[n + 1][2 * h + 1] * factor);
+                const uint32_t others = __shfl_xor_sync(kFullWarp, odd ? first : second, 1);
+                if (row < a.p.queries && (n + odd) * 8 < a.p.width) {
+                    *reinterpret_cast<uint2*>(to + n * 8) = odd ? uint2{others, second} : uint2{first, others};
                 }
             }
         }

@@ -7,7 +7,7 @@
 namespace quantscope::cuda {
 
 /// Whether launchHopperAttention() runs on this device, and takes these rows: heads of up to 128 values, in whole pieces of 16 bytes, and rows that are a
-/// number of heads apart.
+/// number of heads apart; out aligned to 8 bytes.
 bool takesHopperAttention(const Context& context, const AttentionArguments<Bf16>& arguments);
 
 /// What flash.cuh computes.
