@@ -137,7 +137,7 @@ TEST(DeviceAttention, Bfloat16IsThatOfTheDefinition) {
 }
 
 TEST(DeviceAttention, MoreTilesThanMultiprocessors) {
-    expectDefinitionOf(Element::BF16, {{140, 300, 3, 128, false, 128}, {1, 20, 137, 8, false, 0}});
+    expectDefinitionOf(Element::BF16, {{140, 370, 3, 128, false, 128}, {200, 70, 1, 128, true, 0}, {1, 20, 137, 8, false, 0}});
 }
 
 TEST(DeviceAttention, Bfloat16TakesAnyWidthAndAlignment) {
