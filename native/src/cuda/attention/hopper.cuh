@@ -155,7 +155,8 @@ struct Consumer {
             arriveIn(threadIdx.x % 32, &buffer.free);
         }
     }
-    /// Between these the tensor cores are this warpgroup's.
+    /// Between these the tensor cores are this warpgroup's. The first scores of a tile and its last values, beside which it has nothing else to do, go
+    /// between those of others.
     __device__ void takeTensorCores() const { meet(1 + group, 2 * kGroup); }
     __device__ void passTensorCores() const { announce(1 + (group + 1) % kGroups, 2 * kGroup); }
 
@@ -274,9 +275,7 @@ struct Consumer {
         weights[0] = weights[1] = 0.0f;
         float scores[kKeys / 8][4];
         awaitBarrier(&shared.keys[keysTurn.stage].there, keysTurn.parity);
-        takeTensorCores();
         multiplyKeys(scores);
-        passTensorCores();
         waitProducts<0>();
         takeScores(scores, 0);
         // Exponentials are at the end and the wait for values at the beginning: within one block of code the compiler waits first.
@@ -300,9 +299,7 @@ struct Consumer {
         }
         release(shared.queries[group]);
         awaitBarrier(&shared.values[valuesTurn.stage].there, valuesTurn.parity);
-        takeTensorCores();
         multiplyValues();
-        passTensorCores();
         waitProducts<0>();
         takeSums(true);
     }
