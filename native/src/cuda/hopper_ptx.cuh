@@ -70,6 +70,8 @@ __device__ inline void arriveIn(uint32_t rank, Barrier* barrier) {
                  : "memory");
 }
 
+/// The first copy by this map shall not wait for the map itself.
+__device__ inline void prefetchMap(const TensorMap& map) { asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory"); }
 /// Brings 128 bytes from byte `column` on of the map's rows from `row` on; what lies outside becomes zeros. `shared` is aligned to 1024: in every 8 rows
 /// of 128 bytes the 16-byte pieces are exchanged by an XOR with the row. All bytes of the tile count, those outside too.
 __device__ inline void copyTile(void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t row) {

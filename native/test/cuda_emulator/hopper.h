@@ -145,6 +145,7 @@ inline void arriveIn(uint32_t rank, Barrier* barrier, QUANTSCOPE_WHERE) { emulat
 inline uint32_t clusterRank() { return emulator::clusterRank(); }
 inline void clusterBarrier(QUANTSCOPE_WHERE) { emulator::clusterBarrier(where); }
 inline void awaitBarrier(Barrier* barrier, uint32_t parity, QUANTSCOPE_WHERE) { emulator::awaitBarrier(barrier, parity, where); }
+inline void prefetchMap(const TensorMap&) {}
 inline void copyTile(void* shared, const TensorMap& map, Barrier* barrier, uint32_t column, uint32_t row, QUANTSCOPE_WHERE) {
     emulator::copyTile(shared, map, barrier, column, 0, row, 1u << emulator::clusterRank(), where);
 }

@@ -331,6 +331,9 @@ template <int kWidth, int kCluster>
 __global__ void __launch_bounds__(kThreads, 1) attend(const __grid_constant__ Arguments a) {
     const Shared<kWidth> shared{dynamicShared<uint8_t>()};
     if (threadIdx.x == 0) {
+        prefetchMap(a.q);
+        prefetchMap(a.k);
+        prefetchMap(a.v);
         for (int i = 0; i < kGroups + 2 * kStages; ++i) {
             initBarrier(&shared.queries[i].there, 1);
             initBarrier(&shared.queries[i].free, kGroup / 32 * (i < kGroups ? 1 : kGroups * kCluster));
