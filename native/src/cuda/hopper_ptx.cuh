@@ -180,15 +180,12 @@ __device__ void multiplyColumns(float (*d)[4], const uint32_t (&a)[4], uint64_t 
 #define QUANTSCOPE_D0 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
 #define QUANTSCOPE_D32 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 #define QUANTSCOPE_D64 "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
-#define QUANTSCOPE_D64_24 "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, %86, %87"
 #define QUANTSCOPE_D96 "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 #define QUANTSCOPE_D0_8 "%0, %1, %2, %3, %4, %5, %6, %7"
 #define QUANTSCOPE_BIND2(c, d, n) c(d[n][0]), c(d[n][1]), c(d[n][2]), c(d[n][3]), c(d[n + 1][0]), c(d[n + 1][1]), c(d[n + 1][2]), c(d[n + 1][3])
 #define QUANTSCOPE_BIND8(c, d, n) \
     QUANTSCOPE_BIND2(c, d, n), QUANTSCOPE_BIND2(c, d, n + 2), QUANTSCOPE_BIND2(c, d, n + 4), QUANTSCOPE_BIND2(c, d, n + 6)
 #define QUANTSCOPE_BIND16(c, d, n) QUANTSCOPE_BIND8(c, d, n), QUANTSCOPE_BIND8(c, d, n + 8)
-#define QUANTSCOPE_BIND22(c, d, n) \
-    QUANTSCOPE_BIND16(c, d, n), QUANTSCOPE_BIND2(c, d, n + 16), QUANTSCOPE_BIND2(c, d, n + 18), QUANTSCOPE_BIND2(c, d, n + 20)
 #define QUANTSCOPE_BIND24(c, d, n) QUANTSCOPE_BIND16(c, d, n), QUANTSCOPE_BIND8(c, d, n + 16)
 #define QUANTSCOPE_BIND32(c, d, n) QUANTSCOPE_BIND16(c, d, n), QUANTSCOPE_BIND16(c, d, n + 16)
 
@@ -208,8 +205,6 @@ QUANTSCOPE_EACH_TYPE(128, QUANTSCOPE_D0 ", " QUANTSCOPE_D32, QUANTSCOPE_BIND16, 
 QUANTSCOPE_EACH_TYPE(192, QUANTSCOPE_D0 ", " QUANTSCOPE_D32 ", " QUANTSCOPE_D64, QUANTSCOPE_BIND24, 96, 97, 98)
 QUANTSCOPE_EACH_TYPE(256, QUANTSCOPE_D0 ", " QUANTSCOPE_D32 ", " QUANTSCOPE_D64 ", " QUANTSCOPE_D96, QUANTSCOPE_BIND32, 128, 129, 130)
 #undef QUANTSCOPE_EACH_TYPE
-QUANTSCOPE_MULTIPLY_TILES(multiplyTiles, 176, float, "+f", "k16.f32.bf16.bf16", ", 1, 1, 0, 0", QUANTSCOPE_D0 ", " QUANTSCOPE_D32 ", " QUANTSCOPE_D64_24,
-                          QUANTSCOPE_BIND22, 88, 89, 90)
 #define QUANTSCOPE_MULTIPLY_REGISTERS(columns, registers, bind, a0, a1, a2, a3, b_, add_)                                                           \
     template <>                                                                                                                                 \
     __device__ inline void multiplyRegisters<columns>(int(&d)[columns / 8][4], const uint32_t(&a)[4], uint64_t b, bool add) {                   \

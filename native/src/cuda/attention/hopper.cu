@@ -20,8 +20,8 @@ cudaError_t start(const Context& context, const AttentionArguments<Bf16>& p, uin
         return describeHeads(map, rows, count, heads, bytes, stride * sizeof(Bf16), boxRows);
     };
     cudaError_t error = describe(a.q, p.q, p.queries, p.qStride, hopperAttention::kGroupRows);
-    error = error != cudaSuccess ? error : describe(a.k, p.k, p.keys, p.kStride, T::kKeys / kCluster);
-    error = error != cudaSuccess ? error : describe(a.v, p.v, p.keys, p.vStride, T::kKeys / kCluster);
+    error = error != cudaSuccess ? error : describe(a.k, p.k, p.keys, p.kStride, hopperAttention::kKeys / kCluster);
+    error = error != cudaSuccess ? error : describe(a.v, p.v, p.keys, p.vStride, hopperAttention::kKeys / kCluster);
     if (error != cudaSuccess) {
         return error;
     }

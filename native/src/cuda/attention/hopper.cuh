@@ -18,6 +18,7 @@ inline constexpr int kGroupRows = 64;   ///< queries
 inline constexpr int kGroups = 2;       ///< that multiply
 inline constexpr int kRows = kGroupRows * kGroups;
 inline constexpr int kThreads = kGroup * (kGroups + 1);
+inline constexpr int kKeys = 128;       ///< at a time
 inline constexpr int kRowBytes = 128;   ///< of a tile copy: 64 columns
 inline constexpr int kStages = 2;
 inline constexpr float kLog2E = 1.4426950408889634f;
@@ -37,7 +38,6 @@ struct Buffer {
 /// Heads of up to kWidth values, a multiple of 16; what is beyond their width is zero.
 template <int kWidth>
 struct Tiling {
-    static constexpr int kKeys = kWidth > 80 ? 176 : 128;            ///< at a time: of the widest, as many as registers have scores of
     static constexpr int kHalves = (kWidth + 63) / 64;               ///< tile copies side by side
     static constexpr int kQueryTile = kGroupRows * kRowBytes;        ///< bytes
     static constexpr int kKeyTile = kKeys * kRowBytes;
@@ -62,20 +62,18 @@ struct Shared {
     __device__ uint8_t* queriesOf(uint32_t group) const { return begin + group * T::kHalves * T::kQueryTile; }
     __device__ uint8_t* keysOf(uint32_t stage) const { return begin + T::kKeysAt + stage * T::kStage; }
     __device__ uint8_t* valuesOf(uint32_t stage) const { return begin + T::kValuesAt + stage * T::kStage; }
-    __device__ float* addendsOf(uint32_t stage) const { return reinterpret_cast<float*>(begin + T::kAddendsAt) + stage * T::kKeys; }
+    __device__ float* addendsOf(uint32_t stage) const { return reinterpret_cast<float*>(begin + T::kAddendsAt) + stage * kKeys; }
 };
 
 /// Whether something is added to scores of the keys from `first` on: the bias, or the negative infinity of keys that are none.
-template <int kWidth>
 __device__ inline bool hasAddends(const AttentionArguments<Bf16>& p, uint32_t first) {
-    return p.bias != nullptr || p.keys - first < Tiling<kWidth>::kKeys;
+    return p.bias != nullptr || p.keys - first < kKeys;
 }
 
 /// One warp that requests everything, in the order in which it is used.
 template <int kWidth, int kCluster>
 __device__ inline void produce(const Arguments& a, const Shared<kWidth>& shared) {
     using T = Tiling<kWidth>;
-    constexpr uint32_t kKeys = T::kKeys;
     constexpr uint32_t kShare = kKeys / kCluster;  ///< of keys that this block fetches for its cluster
     const uint32_t lane = threadIdx.x % 32;
     const uint32_t rank = kCluster == 1 ? 0 : clusterRank();
@@ -112,7 +110,7 @@ __device__ inline void produce(const Arguments& a, const Shared<kWidth>& shared)
         tileParity ^= 1;
         for (uint32_t first = 0; first < a.p.keys; first += kKeys) {
             awaitBarrier(&shared.keys[turn.stage].free, turn.parity ^ 1);
-            if (hasAddends<kWidth>(a.p, first)) {  // in units of q kᵀ
+            if (hasAddends(a.p, first)) {  // in units of q kᵀ
                 for (uint32_t i = lane; i < kKeys; i += 32) {
                     const uint32_t key = first + i;
                     shared.addendsOf(turn.stage)[i] = key >= a.p.keys ? -INFINITY : a.p.bias == nullptr ? 0.0f : toFloat(a.p.bias[key]) / a.p.scale;
@@ -130,7 +128,6 @@ __device__ inline void produce(const Arguments& a, const Shared<kWidth>& shared)
 template <int kWidth, int kCluster>
 struct Consumer {
     using T = Tiling<kWidth>;
-    static constexpr int kKeys = T::kKeys;
     const Arguments& a;
     const Shared<kWidth>& shared;
     const uint32_t group;
@@ -191,7 +188,7 @@ struct Consumer {
     /// Takes scores that have come: probabilities in units of the greatest one so far.
     __device__ void takeScores(float (&scores)[kKeys / 8][4], uint32_t first) {
         takeProducts(scores);
-        if (hasAddends<kWidth>(a.p, first)) {
+        if (hasAddends(a.p, first)) {
             const float* const addends = shared.addendsOf(keysTurn.stage) + threadIdx.x % 4 * 2;
 #pragma unroll
             for (int n = 0; n < kKeys / 8; ++n) {
