@@ -3,6 +3,7 @@
 
 #include "device/coder.h"
 #include "device/linear.h"
+#include "device/self_test/definitions.h"
 #include "device_linear_support.h"
 #include "integer/operands.h"
 
@@ -264,7 +265,19 @@ TEST(DeviceLinears, TakeTheCodesThatDeviceCodersMake) {
         for (size_t i = 0; i < kTokens; ++i) {
             unpackCodes(rows.data() + i * coder.rowBytes(), kWidth, plan.x.bits, coded.codes.data() + i * kWidth);
         }
-        EXPECT_EQ(y.read(), expected(plan, coded, w, kTokens, kOutputs, bias));
+        const std::vector<float> known = expected(plan, coded, w, kTokens, kOutputs, bias);
+        EXPECT_EQ(y.read(), known);
+        const auto form = linear.activationBytes();
+        EXPECT_TRUE(!form || plan.x.bits == 4);
+        request.xBytes = 1;
+        if (form) {
+            const auto bytes = device->upload(asBytes(rows, *form));
+            request.x = bytes.data();
+            linear.run(request);
+            EXPECT_EQ(y.read(), known) << "from bytes";
+        } else {
+            test::expectError(ErrorCode::Argument, "which this product does not take", [&] { linear.run(request); });
+        }
     }
 }
 

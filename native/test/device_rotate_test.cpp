@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <optional>
 
@@ -116,12 +117,14 @@ public:
         const RowCodec codec(quantizer, rows_.width, given_.range.value_or(range), scalarKernels());
         ASSERT_EQ(codec.sides(), coder_.sides());
         EXPECT_EQ(quantscope::compareCodes(codec, values.data(), rows_.rows, codes.data(), sides.data()).value_or(""), "");
+        compareBytes(codes, sides);
     }
 
     /// Sides are equal but for the last bit of their type, and codes are but for values that lie, within a few roundings of float32 sums, in the middle between
     /// two levels: those have one or the other.
     void compareExactly(FloatType stored) const {
         const auto [codes, sides] = coded();
+        compareBytes(codes, sides);
         const RowCodec codec(quantizer_, rows_.width, {}, scalarKernels());
         const double unit = stored == FloatType::Fp16 ? 0x1p-10 : stored == FloatType::Bf16 ? 0x1p-7 : 2e-6;
         std::vector<uint8_t> want(rows_.width);
@@ -160,6 +163,23 @@ public:
     }
 
 private:
+    /// What stands in the place of codes of 4 bits where that is possible.
+    void compareBytes(const std::vector<uint8_t>& codes, const std::vector<float>& sides) const {
+        for (const int32_t inHalves : {0, 1}) {
+            const cuda::CodeBytes form{{0x8091A2B3, 0xC4D5E6F7, 0x08192A3B, 0x4C5D6E7F}, inHalves};
+            const DeviceArray<uint8_t> bytes = device_->allocate<uint8_t>(rows_.rows * rows_.width);
+            const DeviceArray<float> same = device_->allocate<float>(rows_.rows * coder_.sides());
+            if (coder_.writesBytes(input())) {
+                coder_.encode(input(), bytes.data(), same.data(), &form);
+                EXPECT_EQ(bytes.read(), asBytes(codes, form)) << inHalves;
+                const std::vector<float> found = same.read();
+                EXPECT_EQ(std::memcmp(found.data(), sides.data(), sides.size() * sizeof(float)), 0);
+            } else {
+                test::expectError(ErrorCode::Argument, "bytes in the place of these codes", [&] { coder_.encode(input(), bytes.data(), same.data(), &form); });
+            }
+        }
+    }
+
     std::pair<std::vector<uint8_t>, std::vector<float>> coded() const {
         const DeviceArray<uint8_t> codes = device_->allocate<uint8_t>(rows_.rows * coder_.rowBytes());
         const DeviceArray<float> sides = device_->allocate<float>(rows_.rows * coder_.sides());

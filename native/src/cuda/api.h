@@ -84,6 +84,13 @@ enum class Code : int32_t {
     Asymmetric,
 };
 
+/// What codes of 4 bits stand for, one byte each: as linears multiply them, so that rotate() may write these in their place.
+struct CodeBytes {
+    uint32_t levels[4];  ///< of 16 codes, four in each word
+    int32_t inHalves;    ///< of 32 neighbours the first four of every eight come first, then the last four of each; 0: in order
+    bool operator==(const CodeBytes&) const = default;
+};
+
 /// Rows through the RPBH rotation (rotation/rpbh.h) to codes, in one reading of x and one writing of the codes. Addresses are the device's.
 /// Codes and sides are those of RowCodec (quantizer/row_codec.h), up to the rounding of float32 sums: a value within about 1e-6 of a threshold may fall
 /// to the other side of it. The norm is that of x, which the rotation keeps.
@@ -115,11 +122,14 @@ struct RotateRequest {
     uint32_t* range;
     int32_t observes;         ///< 1: `range` grows to hold these rows, and nothing else is written
     uint8_t* codes;           ///< [rows, packedBytes(width, bits)] as packed/codes.h
+    const CodeBytes* bytes;   ///< on the host, where writesBytes() allows it: `codes` are [rows, width] of these, aligned to 32; or null
     float* sides;             ///< [rows, 1], or [rows, 2 width / group] of scale and lowest step
 };
 
 struct RotateCalls {
     Status (*rotate)(Context* context, const RotateRequest* request);
+    /// Whether rotate() takes this request with `bytes`.
+    int32_t (*writesBytes)(Context* context, const RotateRequest* request);
     /// Widest rows that fit the device.
     uint64_t (*maxWidth)(Context* context);
 };
@@ -195,6 +205,7 @@ struct LinearRequest {
     const void* weights;   ///< what pack() made, on the device
     uint64_t rows;
     const void* x;         ///< codes, or floats
+    int32_t xBytes;        ///< 1: codes are what activationBytes() says, [rows][width]
     const float* xSides;   ///< of codes
     Element xElement;      ///< of floats
     uint64_t xStride;      ///< of floats, in elements
@@ -218,6 +229,8 @@ struct LinearCalls {
     Status (*pack)(const LinearShape* shape, const LinearWeights* weights, void* packed);
     /// Beside weights and activations. It grows with both: codes that tensor cores cannot multiply as they are become bytes first.
     Status (*scratchBytes)(Context* context, const LinearShape* shape, uint64_t rows, uint64_t* bytes);
+    /// `taken` becomes 1 where activations may come as bytes, which `bytes` then describes.
+    Status (*activationBytes)(Context* context, const LinearShape* shape, CodeBytes* bytes, int32_t* taken);
     Status (*run)(Context* context, const LinearShape* shape, const LinearRequest* request);
 };
 

@@ -383,6 +383,10 @@ uint64_t maxWidth(Context* context) {
     return most / (kChunkPitch * sizeof(float)) * kChunk;
 }
 
+int32_t writesBytes(Context* context, const RotateRequest* request) {
+    return request->code != Code::None && request->bits == 4 && request->rows > 0 && rotatesOnTensorCores(*context, *request) ? 1 : 0;
+}
+
 Status rotate(Context* context, const RotateRequest* request) {
     const RotateRequest& r = *request;
     const bool integers = r.code == Code::Symmetric || r.code == Code::Asymmetric;
@@ -410,6 +414,9 @@ Status rotate(Context* context, const RotateRequest* request) {
     if (rotatesOnTensorCores(*context, r)) {
         return rotateOnTensorCores(context, r);
     }
+    if (r.bytes != nullptr) {
+        return fail(Status::Argument, "rotate: bytes in the place of these codes");
+    }
     RotateArguments a{};
     a.request = r;
     if (r.code == Code::None) {
@@ -429,7 +436,7 @@ Status rotate(Context* context, const RotateRequest* request) {
 }  // namespace
 
 const RotateCalls& rotateCalls() {
-    static const RotateCalls calls{onDevice<rotate>, maxWidth};
+    static const RotateCalls calls{onDevice<rotate>, writesBytes, maxWidth};
     return calls;
 }
 

@@ -108,7 +108,14 @@ cuda::RotateRequest DeviceCoder::requestFor(const DeviceRows& x) const {
     return request;
 }
 
-void DeviceCoder::encode(const DeviceRows& x, uint8_t* codes, float* sides) const {
+bool DeviceCoder::writesBytes(const DeviceRows& x) const {
+    constexpr cuda::CodeBytes kAny{};
+    cuda::RotateRequest request = requestFor(x);
+    request.bytes = &kAny;
+    return device_->api().rotate->writesBytes(device_->context(), &request) != 0;
+}
+
+void DeviceCoder::encode(const DeviceRows& x, uint8_t* codes, float* sides, const cuda::CodeBytes* bytes) const {
     cuda::RotateRequest request = requestFor(x);
     if (request.code == cuda::Code::None) {
         failArgument("There are no codes of values that are kept.");
@@ -120,6 +127,7 @@ void DeviceCoder::encode(const DeviceRows& x, uint8_t* codes, float* sides) cons
         request.observes = 0;
     }
     request.codes = codes;
+    request.bytes = bytes;
     request.sides = sides;
     device_->check(device_->api().rotate->rotate(device_->context(), &request), "coding rows");
 }

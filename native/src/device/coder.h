@@ -53,7 +53,10 @@ public:
     size_t sides() const { return sides_; }        ///< numbers beside the codes of a row, as RowCodec::sides()
 
     /// codes [rows, rowBytes()] and sides [rows, sides()], addresses of the device.
-    void encode(const DeviceRows& x, uint8_t* codes, float* sides) const;
+    void encode(const DeviceRows& x, uint8_t* codes, float* sides) const { encode(x, codes, sides, nullptr); }
+    /// Whether codes of such rows may become bytes at once, [rows, width].
+    bool writesBytes(const DeviceRows& x) const;
+    void encode(const DeviceRows& x, uint8_t* codes, float* sides, const cuda::CodeBytes* bytes) const;
     /// What is coded, before it is: y [rows, width].
     void rotate(const DeviceRows& x, void* y, cuda::Element element, uint64_t stride) const;
 

@@ -130,6 +130,13 @@ uint64_t DeviceLinear::scratchBytes(uint64_t rows) const {
     return bytes;
 }
 
+std::optional<cuda::CodeBytes> DeviceLinear::activationBytes() const {
+    cuda::CodeBytes bytes{};
+    int32_t taken = 0;
+    device_->check(device_->api().linear->activationBytes(device_->context(), &shape(), &bytes, &taken), "a linear");
+    return taken != 0 ? std::optional(bytes) : std::nullopt;
+}
+
 void DeviceLinear::run(const cuda::LinearRequest& request) const {
     device_->check(device_->api().linear->run(device_->context(), &shape(), &request), "a linear");
 }

@@ -40,6 +40,8 @@ public:
     /// Into weightBytes() bytes of the host, to be copied to a device as they are.
     void pack(const cuda::LinearWeights& weights, void* packed) const;
     uint64_t scratchBytes(uint64_t rows) const;
+    /// What codes of activations may come as; nothing where they have to come as they are.
+    std::optional<cuda::CodeBytes> activationBytes() const;
     /// Queued.
     void run(const cuda::LinearRequest& request) const;
 

@@ -122,6 +122,7 @@ void DeviceLinears::decide(Layer& layer, const Recipes& recipes) {
     layer.coder.reset();
     layer.floats.reset();
     layer.product.reset();
+    layer.bytes.reset();
     layer.branch.reset();
     layer.reason = decideProduct(layer);
 }
@@ -198,6 +199,9 @@ std::optional<std::string> DeviceLinears::decideProduct(Layer& layer) {
     } else if (recipe.execution == Execution::Integer) {
         layer.integers = {layer.op.name, "has weights or activations that are no codes here"};
     }
+    if (layer.coder) {
+        layer.bytes = layer.product->activationBytes();
+    }
     if (rank > 0) {
         const KeepQuantizer as{wide ? FloatType::Fp32 : FloatType::Bf16};
         layer.branch.emplace(device_, DeviceLinearShape{rank, layer.inputs, as, KeepQuantizer{}});
@@ -218,7 +222,7 @@ void DeviceLinears::makeRoom() {
             spare = std::max(spare, layer->transforms->spareRows(layer->rows) * layer->inputs);
         }
         if (layer->coder) {
-            codes = std::max(codes, rowBytes(*layer->coder, layer->rows));
+            codes = std::max(codes, layer->bytes ? layer->rows * layer->product->shape().width : rowBytes(*layer->coder, layer->rows));
             sides = std::max(sides, layer->rows * layer->coder->sides());
         }
         if (layer->floats) {
@@ -273,14 +277,17 @@ DeviceRows DeviceLinears::prepareInput(const Layer& layer, const DeviceBuffers& 
         return floats;
     }
     const LinearRecipe& recipe = *layer.recipe;
-    Prepared wanted{layer.op.x, recipe.transforms, recipe.activations, recipe.activationRange, recipe.tail, layer.transforms != nullptr};
+    Prepared wanted{layer.op.x, recipe.transforms, recipe.activations, recipe.activationRange, recipe.tail, layer.transforms != nullptr, {}};
+    if (layer.bytes && layer.coder->writesBytes(floats)) {
+        wanted.bytes = layer.bytes;
+    }
     if (prepared_ != wanted) {
         prepared_.reset();
         if (layer.transforms) {
             layer.transforms->apply(x, transformed_.data(), spare_.data());
         }
         if (layer.coder) {
-            layer.coder->encode(floats, codes_.data(), sides_.data());
+            layer.coder->encode(floats, codes_.data(), sides_.data(), wanted.bytes ? &*wanted.bytes : nullptr);
         } else if (layer.floats) {
             layer.floats->round(floats, rounded_.data());
         }
@@ -313,6 +320,7 @@ void DeviceLinears::run(size_t op, const DeviceBuffers& buffers, const DeviceBen
     request.weights = weights_->acquire(weight);
     if (layer.coder) {
         request.x = codes_.data();
+        request.xBytes = prepared_->bytes ? 1 : 0;
         request.xSides = sides_.data();
     } else if (layer.floats) {
         request.x = rounded_.data();

@@ -60,6 +60,7 @@ private:
         std::optional<DeviceCoder> coder{};    ///< none: activations are floats
         std::optional<DeviceSmallFloats> floats{};  ///< which are rounded to these
         std::optional<DeviceLinear> product{};
+        std::optional<cuda::CodeBytes> bytes{};     ///< that it may take in the place of codes
         std::optional<DeviceLinear> branch{};  ///< the down matrix
         size_t weights = 0;                    ///< in weights_: the down matrix where there is one, then the product's
     };
@@ -71,6 +72,7 @@ private:
         std::optional<ActivationRange> range;
         uint64_t tail;
         bool transformed;  ///< what is coded lies in transformed_
+        std::optional<cuda::CodeBytes> bytes;  ///< in codes_, in the place of codes
         bool operator==(const Prepared&) const = default;
     };
     /// One piece of memory on the device.

@@ -73,6 +73,24 @@ ByteLevels integersOf(const LinearSide& side) {
     return levels;
 }
 
+ByteOrder orderOf(const LinearPlan& plan) { return plan.unpacksCodes ? ByteOrder::InHalves : ByteOrder::AsTheyAre; }
+
+/// Bytes that have sums taken of them, or groups filled up, are made here.
+bool takesBytes(const LinearShape& shape, const LinearPlan& plan) {
+    return plan.arithmetic == Arithmetic::Integers && plan.expandActivations && !plan.offsets && shape.activations.bits == 4 && plan.padded == plan.group;
+}
+
+Status activationBytes(Context* context, const LinearShape* shape, CodeBytes* bytes, int32_t* taken) {
+    LinearPlan plan;
+    const Status status = plannedOn(context, shape, plan);
+    *taken = status == Status::Ok && takesBytes(*shape, plan) ? 1 : 0;
+    if (*taken != 0) {
+        const uint4 tables = tablesOf(integersOf(shape->activations));
+        *bytes = {{tables.x, tables.y, tables.z, tables.w}, orderOf(plan) == ByteOrder::InHalves ? 1 : 0};
+    }
+    return status;
+}
+
 /// Scales, offsets and sums of a row's groups.
 void packSides(const LinearShape& shape, const LinearPlan& plan, const LinearWeights& weights, uint64_t row, const uint8_t* codes, uint8_t* packed) {
     const LinearSide& side = shape.weights;
@@ -208,10 +226,10 @@ struct Run {
         const auto padded = static_cast<uint32_t>(plan.padded);
         const LinearSide& side = shape.activations;
         const PackedRows x = packedActivations();
-        p.x = {x.at, x.pitch};
+        p.x = {x.at, request.xBytes != 0 ? shape.width : x.pitch};
         p.flip = plan.expandActivations || plan.nibbles ? 0 : 0x80808080u;
-        if (plan.expandActivations) {
-            launches(expandCodes(x, group, padded, integersOf(side), plan.unpacksCodes ? ByteOrder::InHalves : ByteOrder::AsTheyAre, scratch<int8_t>(layout.x), stream));
+        if (plan.expandActivations && request.xBytes == 0) {
+            launches(expandCodes(x, group, padded, integersOf(side), orderOf(plan), scratch<int8_t>(layout.x), stream));
             p.x = {scratch<uint8_t>(layout.x), layout.xPitch};
         }
         p.w = {weights<uint8_t>(plan.codes), plan.codePitch};
@@ -339,6 +357,9 @@ Status run(Context* context, const LinearShape* shape, const LinearRequest* requ
     if (shape->activations.code != Code::None && !isAligned(request->x)) {
         return fail(Status::Argument, "codes must be aligned to 16 bytes");
     }
+    if (request->xBytes != 0 && !takesBytes(*shape, plan)) {
+        return fail(Status::Argument, "bytes in the place of codes, which this product does not take");
+    }
     Run run{*shape, *request, plan, layout, context->stream};
     if (plan.arithmetic == Arithmetic::F32) {
         const bool xWide = request->xElement == Element::F32;
@@ -353,7 +374,7 @@ Status run(Context* context, const LinearShape* shape, const LinearRequest* requ
 }  // namespace
 
 const LinearCalls& linearCalls() {
-    static constexpr LinearCalls kCalls{checkShape, weightBytes, pack, scratchBytes, onDevice<run>};
+    static constexpr LinearCalls kCalls{checkShape, weightBytes, pack, scratchBytes, activationBytes, onDevice<run>};
     return kCalls;
 }
 

@@ -1,6 +1,7 @@
 // Rotated values to codes, and the codes to memory: a run of neighbours of one lane at a time.
 #pragma once
 
+#include "cuda/linear/levels.cuh"
 #include "cuda/rotate/tile.cuh"
 
 namespace quantscope::cuda::tiles {
@@ -119,6 +120,39 @@ __device__ inline void writeRun(uint8_t* to, const uint32_t (&words)[kWords], ui
     }
 }
 
+/// The same of codes of 4 bits as the bytes that they stand for. Pieces of 32 begin at such multiples in memory.
+template <uint32_t kWords>
+__device__ inline void writeLevels(const Arguments& a, uint8_t* to, const uint32_t (&words)[kWords]) {
+    const bool halves = a.order == Order::Halves;
+    if constexpr (kWords % 4 == 0) {
+#pragma unroll
+        for (uint32_t i = 0; i < kWords; i += 4) {
+            const uint2 p = levelsOf(words[i], a.levels), q = levelsOf(words[i + 1], a.levels);
+            const uint2 r = levelsOf(words[i + 2], a.levels), s = levelsOf(words[i + 3], a.levels);
+            store16(reinterpret_cast<uint4*>(to) + i / 2, halves ? make_uint4(p.x, q.x, r.x, s.x) : make_uint4(p.x, p.y, q.x, q.y));
+            store16(reinterpret_cast<uint4*>(to) + i / 2 + 1, halves ? make_uint4(p.y, q.y, r.y, s.y) : make_uint4(r.x, r.y, s.x, s.y));
+        }
+    } else {
+#pragma unroll
+        for (uint32_t i = 0; i < kWords; ++i) {
+            const auto within = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(to + 8 * i) % 32);
+            const uint2 levels = levelsOf(words[i], a.levels);
+            auto* const at = reinterpret_cast<uint32_t*>(to + 8 * i - (halves ? within / 2 : 0));
+            at[0] = levels.x;
+            at[halves ? 4 : 1] = levels.y;
+        }
+    }
+}
+
+template <uint32_t kWords>
+__device__ inline void writeCodes(const Arguments& a, uint8_t* to, const uint32_t (&words)[kWords], uint32_t bytes) {
+    if (a.order == Order::Packed) {
+        writeRun(to, words, bytes);
+    } else {
+        writeLevels(a, to, words);
+    }
+}
+
 template <uint32_t kRun>
 __device__ inline void codeRun(const Arguments& a, const Shared& shared, const float* v, const RowState& state, uint8_t* to, bool writes) {
     const SharedArray<uint32_t> entries(shared.table + threadIdx.x % kWarpLanes, kWholeBits * (kWarpLanes * 4));
@@ -135,7 +169,7 @@ __device__ inline void codeRun(const Arguments& a, const Shared& shared, const f
         words[i / 8] = packHighest(codes, a.request.bits);
     }
     if (writes) {
-        writeRun(to, words, static_cast<uint32_t>(a.request.bits));
+        writeCodes(a, to, words, static_cast<uint32_t>(a.request.bits));
     }
 }
 
@@ -158,7 +192,7 @@ __device__ inline void roundRun(const Arguments& a, const float* v, float scale,
             words[i / 8] = word - kWholeBits * 17;  // what is above the codes: of the two lowest, the others' is shifted out
         }
         if (writes) {
-            writeRun(to, words, 4);
+            writeCodes(a, to, words, 4);
         }
     } else {
         uint32_t words[kRun / 4];

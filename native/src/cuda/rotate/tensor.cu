@@ -27,7 +27,7 @@ struct Run {
 template <class Way, bool kJoined, Kind kKind>
 __device__ inline void takeRun(const Arguments& a, const Shared& shared, const float* values, const Run& run, bool looks) {
     RowState& state = shared.states[run.inTile];
-    uint8_t* const to = a.request.codes + uint64_t{state.row} * a.rowBytes + run.column / 8 * static_cast<uint32_t>(a.request.bits);
+    uint8_t* const to = a.request.codes + uint64_t{state.row} * a.rowBytes + run.column / 8 * a.eightBytes;
     const bool writes = run.there && state.row < a.rows;
     if constexpr (kKind == Kind::Codebook) {
         codeRun<Way::kRun>(a, shared, values, state, to, writes);
@@ -207,13 +207,18 @@ bool rotatesOnTensorCores(const Context& context, const RotateRequest& r) {
     const bool integers = r.code == Code::Symmetric && (r.bits == 4 || r.bits == 8) && r.shift == nullptr && r.range == nullptr &&
                           (r.group == r.width || ((r.group == 32 || r.group == 64 || r.group == 128) && r.group <= r.block));
     return (codebook || integers) && r.element == Element::BF16 && r.y == nullptr && r.sources != nullptr && r.block >= 8 && r.width % 32 == 0 &&
-           aligned(r.x, r.xStride * 2) && aligned(r.codes, 0) && r.rows <= 0x7FFFFFFF && planFor(context, r).threads > 0;
+           aligned(r.x, r.xStride * 2) && aligned(r.codes, 0) && (r.bytes == nullptr || (r.bits == 4 && reinterpret_cast<uintptr_t>(r.codes) % 32 == 0)) && r.rows <= 0x7FFFFFFF && planFor(context, r).threads > 0;
 }
 
 Status rotateOnTensorCores(Context* context, const RotateRequest& r) {
     Plan plan = planFor(*context, r);
     Arguments& a = plan.arguments;
-    a.rowBytes = static_cast<uint32_t>(r.width / 8) * static_cast<uint32_t>(r.bits);
+    a.eightBytes = r.bytes != nullptr ? 8 : static_cast<uint32_t>(r.bits);
+    a.rowBytes = static_cast<uint32_t>(r.width / 8) * a.eightBytes;
+    if (r.bytes != nullptr) {
+        a.levels = make_uint4(r.bytes->levels[0], r.bytes->levels[1], r.bytes->levels[2], r.bytes->levels[3]);
+        a.order = r.bytes->inHalves != 0 ? Order::Halves : Order::Bytes;
+    }
     for (a.scaled = 0; r.group != r.width && uint64_t{1} << a.scaled < r.group; ++a.scaled) {
     }
     a.rows = static_cast<uint32_t>(r.rows);

@@ -15,6 +15,9 @@ enum class Kind { Codebook, Groups, Row };
 constexpr uint32_t residentWarps(uint32_t sets, uint32_t rows) { return sets * rows > 8 ? 8 : sets * rows == 8 ? 12 : 16; }
 
 /// A request and how it is taken.
+/// How codes are written: packed, or one byte each.
+enum class Order : int32_t { Packed, Bytes, Halves };
+
 struct Arguments {
     RotateRequest request;
     uint32_t rows;
@@ -28,7 +31,10 @@ struct Arguments {
     uint32_t share;      ///< segments of a tile that one warp reads
     uint32_t entries;    ///< of a group: columns with what is left out between them
     uint32_t step;       ///< rows from one tile of a block to its next
-    uint32_t rowBytes;   ///< of packed codes
+    uint32_t rowBytes;   ///< of codes
+    uint32_t eightBytes; ///< of eight of them
+    Order order;
+    uint4 levels;        ///< of CodeBytes
     uint32_t scaled;     ///< integers: log2 of the values that share a scale, or 0 where the row does
     float half;          ///< integers: values from -half on
     float steps;         ///< and so many more

@@ -132,4 +132,14 @@ PlainSweep sweepPlainly(const cuda::SweepRequest& request) {
     return result;
 }
 
+std::vector<uint8_t> asBytes(const std::vector<uint8_t>& packed, const cuda::CodeBytes& form) {
+    std::vector<uint8_t> bytes(2 * packed.size());
+    for (size_t i = 0; i < bytes.size(); ++i) {
+        const size_t within = i % 32, code = packed[i / 2] >> i % 2 * 4 & 15;
+        const size_t place = form.inHalves != 0 ? i - within + within / 4 % 2 * 16 + within / 8 * 4 + within % 4 : i;
+        bytes[place] = static_cast<uint8_t>(form.levels[code / 4] >> code % 4 * 8);
+    }
+    return bytes;
+}
+
 }  // namespace quantscope

@@ -20,6 +20,9 @@ std::vector<float> gaussians(size_t count, uint64_t seed);
 /// place; nothing when all is well. `packed` [rows, packedBytes(width, bits)], `sides` [rows, codec.sides()].
 std::optional<std::string> compareCodes(const RowCodec& codec, const float* values, size_t rows, const uint8_t* packed, const float* sides);
 
+/// Packed codes of 4 bits as the bytes that they stand for.
+std::vector<uint8_t> asBytes(const std::vector<uint8_t>& packed, const cuda::CodeBytes& form);
+
 /// Rows of floats on the host, `stride` elements apart.
 struct PlainRows {
     const float* at;

@@ -49,6 +49,16 @@ std::optional<std::string> selfTest::rotation(const std::shared_ptr<Device>& dev
         if (const auto wrong = compareCodes(codec, rotated.data(), kRows, codes.read().data(), sides.read().data())) {
             return "rows of " + std::to_string(width) + ": " + *wrong;
         }
+        if (coder.writesBytes({input, element, kRows, width})) {
+            for (const int32_t inHalves : {0, 1}) {
+                const cuda::CodeBytes form{{0x03020100, 0x07060504, 0x0B0A0908, 0x0F0E0D0C}, inHalves};  // the codes themselves
+                const DeviceArray<uint8_t> bytes = device->allocate<uint8_t>(kRows * width);
+                coder.encode({input, element, kRows, width}, bytes.data(), sides.data(), &form);
+                if (bytes.read() != asBytes(codes.read(), form)) {
+                    return "rows of " + std::to_string(width) + " as bytes" + (inHalves != 0 ? " in halves" : "");
+                }
+            }
+        }
     }
     return std::nullopt;
 }
