@@ -32,7 +32,7 @@ struct Arguments {
 template <int kColumns, bool kGrouped>
 struct Layout {
     static constexpr int kW = kRows * kStep;                                            ///< in a stage
-    static constexpr int kScales = kW + kColumns * kStep;                               ///< [kPieces][kRows + kColumns] floats, where groups end
+    static constexpr int kScales = kW + kColumns * kStep;                               ///< as GroupScales has them, for each piece
     static constexpr int kStage = kScales + (kGrouped ? kPieces * (kRows + kColumns) * 4 : 0);
     static constexpr int kOut = kWarps * 16 * kOutPitch;
     static constexpr int kMost = 232448;
@@ -57,44 +57,30 @@ template <int kColumns, bool kIntegers, bool kGrouped, int kCluster>
 __device__ inline void produce(const Arguments& a, uint8_t* shared, Barrier* full, Barrier* empty) {
     using L = Layout<kColumns, kGrouped>;
     constexpr uint32_t kShare = kColumns / kCluster;  ///< rows of W that this block fetches for its cluster
-    const ProductArguments& p = a.p;
     const uint32_t rank = kCluster == 1 ? 0 : clusterRank();
     Turn<L::kStages> turn;
     for (uint32_t tile = blockIdx.x / kCluster; tile < a.rowTiles / kCluster * a.columnTiles; tile += gridDim.x / kCluster) {
         const TilePlace place = placeOf<kCluster>(a, tile, rank);
         const uint32_t firstRow = place.row * kRows;
         const uint32_t firstColumn = place.column * kColumns;
+        GroupScales<kRows, kColumns> scales(a.p, a.p.groupPieces, firstRow, firstColumn);
 #pragma unroll 1
         for (int segment = kIntegers ? 0 : 1; segment < kSegments; ++segment) {
             for (uint32_t begin = 0; begin < a.bytes[segment]; begin += kStep) {
                 uint8_t* const stage = shared + turn.stage * L::kStage;
                 Barrier* const arrived = full + turn.stage;
                 awaitBarrier(empty + turn.stage, turn.parity ^ 1);
-                uint32_t scales = 0;
-                if constexpr (kGrouped) {
-                    const uint32_t each = scaleBytes<kRows>(firstRow, p.xScaleStride) + scaleBytes<kColumns>(firstColumn, p.wScaleStride);
-                    for (uint32_t piece = begin / kPiece; segment == 0 && piece < min(begin / kPiece + kPieces, a.bytes[0] / kPiece); ++piece) {
-                        scales += (piece + 1) % p.groupPieces == 0 ? each : 0;
-                    }
-                }
-                arriveExpecting(arrived, (kRows + kColumns) * kStep + scales);
                 copyTile(stage, a.x[segment], arrived, begin, firstRow);
                 if constexpr (kCluster == 1) {
                     copyTile(stage + L::kW, a.w[segment], arrived, begin, firstColumn);
                 } else {
                     copyTileTo((1u << kCluster) - 1, stage + L::kW + rank * kShare * kStep, a.w[segment], arrived, begin, firstColumn + rank * kShare);
                 }
+                uint32_t bytes = (kRows + kColumns) * kStep;
                 if constexpr (kGrouped) {
-                    for (uint32_t i = 0; segment == 0 && i < kPieces; ++i) {
-                        const uint32_t piece = begin / kPiece + i;
-                        if (piece < a.bytes[0] / kPiece && (piece + 1) % p.groupPieces == 0) {
-                            const uint32_t group = piece / p.groupPieces;
-                            float* const to = reinterpret_cast<float*>(stage + L::kScales) + i * (kRows + kColumns);
-                            copyBulk(to, p.xScales + group * p.xScaleStride + firstRow, scaleBytes<kRows>(firstRow, p.xScaleStride), arrived);
-                            copyBulk(to + kRows, p.wScales + group * p.wScaleStride + firstColumn, scaleBytes<kColumns>(firstColumn, p.wScaleStride), arrived);
-                        }
-                    }
+                    bytes += segment == 0 ? scales.request(stage + L::kScales, min(a.bytes[0] - begin, static_cast<uint32_t>(kStep)) / kPiece, arrived) : 0;
                 }
+                arriveExpecting(arrived, bytes);  // which may have come: without this arrival the stage is not full
                 turn.next();
             }
         }

@@ -11,6 +11,9 @@
 
 namespace quantscope::cuda::hopper {
 
+inline constexpr int kHalf = kStep / 2;  ///< inputs, of which groups consist
+inline constexpr int kHalves = 2;
+
 /// Integers, then a panel of bfloat16.
 struct CodesArguments {
     TensorMap x[2];
@@ -25,9 +28,8 @@ struct CodesArguments {
 template <int kTokens, bool kGrouped>
 struct CodesLayout {
     static constexpr int kX = kRows * kStep;            ///< in a stage; of codes of W only the first half of what is before is used
-    static constexpr int kScales = kX + kTokens * kStep;  ///< of up to two groups that end here: [kTokens] of x, [kRows] of W
-    static constexpr int kEach = (kTokens + kRows) * 4;
-    static constexpr int kStage = kScales + (kGrouped ? 2 * kEach : 0);
+    static constexpr int kScales = kX + kTokens * kStep;  ///< as GroupScales has them, for each half
+    static constexpr int kStage = kScales + (kGrouped ? kHalves * (kTokens + kRows) * 4 : 0);
     static constexpr int kOut = kWarps * 64 * 48;       ///< 64 tokens of 16 outputs of bfloat16, or 32 of floats, each some bytes apart from the next
     static constexpr int kStages = kTokens == 256 ? 4 : kGrouped ? 5 : 6;
     static constexpr int kOutAt = kStages * kStage;
@@ -47,26 +49,6 @@ __device__ inline TilePlace placeOfOutputs(const CodesArguments& a, uint32_t til
     return {band * kHigh + within % high, within / high * kCluster + rank};
 }
 
-/// Requests the scales of groups that end in the stage whose inputs begin at `begin`, or only counts their bytes.
-template <int kTokens, bool kRequest>
-__device__ inline uint32_t scalesOfStage(const CodesArguments& a, uint32_t begin, uint32_t firstRow, uint32_t firstOutput, uint8_t* scales, Barrier* arrived) {
-    const ProductArguments& p = a.p;
-    const uint32_t end = min(begin + kStep, a.bytes[0]);
-    uint32_t bytes = 0;
-    for (uint32_t group = begin / p.groupLength; (group + 1) * p.groupLength <= end; ++group) {
-        const uint32_t ofX = scaleBytes<kTokens>(firstRow, p.xScaleStride), ofW = scaleBytes<kRows>(firstOutput, p.wScaleStride);
-        if constexpr (kRequest) {
-            copyBulk(scales, p.xScales + group * p.xScaleStride + firstRow, ofX, arrived);
-            if (ofW > 0) {
-                copyBulk(scales + kTokens * 4, p.wScales + group * p.wScaleStride + firstOutput, ofW, arrived);
-            }
-            scales += (kTokens + kRows) * 4;
-        }
-        bytes += ofX + ofW;
-    }
-    return bytes;
-}
-
 template <int kTokens, bool kGrouped, int kCluster>
 __device__ inline void produceCodes(const CodesArguments& a, uint8_t* shared, Barrier* full, Barrier* empty) {
     using L = CodesLayout<kTokens, kGrouped>;
@@ -75,24 +57,24 @@ __device__ inline void produceCodes(const CodesArguments& a, uint8_t* shared, Ba
     Turn<L::kStages> turn;
     for (uint32_t tile = blockIdx.x / kCluster; tile < a.rowTiles * (a.columnTiles / kCluster); tile += gridDim.x / kCluster) {
         const TilePlace place = placeOfOutputs<kCluster>(a, tile, rank);
+        GroupScales<kTokens, kRows> scales(a.p, a.p.groupLength / kHalf, place.row * kTokens, place.column * kRows);
 #pragma unroll 1
         for (int segment = 0; segment < 2; ++segment) {
             for (uint32_t begin = 0; begin < a.bytes[segment]; begin += kStep) {
                 uint8_t* const stage = shared + turn.stage * L::kStage;
                 Barrier* const arrived = full + turn.stage;
                 awaitBarrier(empty + turn.stage, turn.parity ^ 1);
-                const bool scaled = kGrouped && segment == 0;
-                const uint32_t scales = scaled ? scalesOfStage<kTokens, false>(a, begin, place.row * kTokens, place.column * kRows, nullptr, nullptr) : 0;
-                arriveExpecting(arrived, kTokens * kStep + kRows * (segment == 0 ? kStep / 2 : kStep) + scales);
-                if (scaled) {
-                    scalesOfStage<kTokens, true>(a, begin, place.row * kTokens, place.column * kRows, stage + L::kScales, arrived);
-                }
                 copyTile(stage, a.w[segment], arrived, segment == 0 ? begin / 2 : begin, place.column * kRows);
                 if constexpr (kCluster == 1) {
                     copyTile(stage + L::kX, a.x[segment], arrived, begin, place.row * kTokens);
                 } else {
                     copyTileTo((1u << kCluster) - 1, stage + L::kX + rank * kShare * kStep, a.x[segment], arrived, begin, place.row * kTokens + rank * kShare);
                 }
+                uint32_t bytes = kTokens * kStep + kRows * (segment == 0 ? kStep / 2 : kStep);
+                if constexpr (kGrouped) {
+                    bytes += segment == 0 ? scales.request(stage + L::kScales, min(a.bytes[0] - begin, static_cast<uint32_t>(kStep)) / kHalf, arrived) : 0;
+                }
+                arriveExpecting(arrived, bytes);  // which may have come: without this arrival the stage is not full
                 turn.next();
             }
         }
@@ -185,47 +167,49 @@ struct CodesConsumer {
         }
     }
 
-    /// One stage of groups of 64 inputs, two of them, or of a part of a group of a multiple of 128.
-    template <bool kHalves>
-    __device__ void groupStep(int (&sums)[kTiles][4], int (&t)[kTiles][4], uint32_t (&now)[kPieces][4], uint32_t (&next)[kPieces][4], uint32_t begin) {
-        constexpr int kParts = kHalves ? 2 : 1;
+    /// One stage of two groups of a half, of which the last stage may have but one, or of a part of a larger group, of which `left` stages
+    /// are left: 0 where one starts.
+    template <bool kSmall>
+    __device__ void groupStep(int (&sums)[kTiles][4], int (&t)[kTiles][4], uint32_t (&now)[kPieces][4], uint32_t (&next)[kPieces][4], uint32_t begin, uint32_t& left) {
+        constexpr int kParts = kSmall ? kHalves : 1;
         const uint64_t x = describeTile(stage() + L::kX);
         const float* const scales = reinterpret_cast<const float*>(stage() + L::kScales);
-        Barrier* const left = empty + turn.stage;
-        const uint32_t end = min(begin + kStep, a.bytes[0]);
+        Barrier* const released = empty + turn.stage;
+        const bool starts = left == 0;
+        left = (starts ? max(a.p.groupLength / kStep, 1u) : left) - 1;
 #pragma unroll
         for (int part = 0; part < kParts; ++part) {
             beginProducts();
 #pragma unroll
             for (int piece = part * kPieces / kParts; piece < (part + 1) * kPieces / kParts; ++piece) {
-                const bool add = piece > part * kPieces / kParts || (!kHalves && begin % a.p.groupLength != 0);
-                multiplyRegisters<kTokens>(t, now[piece], x + piece * (kPiece / 16), add);
+                multiplyRegisters<kTokens>(t, now[piece], x + piece * (kPiece / 16), !starts || piece > part * kPieces / kParts);
             }
             commitProducts();
             if (part == kParts - 1) {
                 turn.next();
-                if (end < a.bytes[0]) {
+                if (begin + kStep < a.bytes[0]) {
                     take(next);
                 }
             }
             waitProducts<0>();
-            if (kHalves ? begin + part * (kStep / 2) < a.bytes[0] : end % a.p.groupLength == 0) {
-                finish(sums, t, scales + part * (kTokens + kRows));
+            if (kSmall ? begin + part * kHalf < a.bytes[0] : left == 0) {
+                finish(sums, t, scales + (kSmall ? part : kHalves - 1) * (kTokens + kRows));
             }
         }
-        release<kCluster>(left);
+        release<kCluster>(released);
     }
 
-    template <bool kHalves>
+    template <bool kSmall>
     __device__ void groups(int (&sums)[kTiles][4]) {
         int t[kTiles][4];
         uint32_t even[kPieces][4], odd[kPieces][4];
+        uint32_t left = 0;
         take(even);
 #pragma unroll 1
         for (uint32_t begin = 0; begin < a.bytes[0]; begin += 2 * kStep) {
-            groupStep<kHalves>(sums, t, even, odd, begin);
+            groupStep<kSmall>(sums, t, even, odd, begin, left);
             if (begin + kStep < a.bytes[0]) {
-                groupStep<kHalves>(sums, t, odd, even, begin + kStep);
+                groupStep<kSmall>(sums, t, odd, even, begin + kStep, left);
             }
         }
     }
@@ -327,7 +311,7 @@ __global__ void __launch_bounds__(kThreads, 1) multiplyCodes(const __grid_consta
             if constexpr (!kGrouped) {
                 consumer.codes(t);
                 consumer.scale(t, firstOutput + consumer.lane / 4, firstRow);
-            } else if (a.p.groupLength == kStep / 2) {
+            } else if (a.p.groupLength == kHalf) {
                 consumer.template groups<true>(t);
             } else {
                 consumer.template groups<false>(t);

@@ -48,6 +48,40 @@ struct TilePlace {
 template <int kCount>
 __device__ inline uint32_t scaleBytes(uint32_t first, uint32_t stride) { return first < stride ? min(static_cast<uint32_t>(kCount), stride - first) * 4 : 0; }
 
+/// The scales of groups, as the thread that fetches stages comes to them: from one group to the next, since a stage does not last as long as divisions take.
+/// Stages consist of parts, groups of whole ones; for each part a stage has place for [kX] scales of x and [kW] of W, used where a group ends with it.
+template <int kX, int kW>
+struct GroupScales {
+    const ProductArguments& p;
+    uint32_t length;  ///< of a group, in parts
+    const float* x;
+    const float* w;
+    uint32_t xBytes;
+    uint32_t wBytes;
+    uint32_t left = length;  ///< of the group that is next to end
+
+    __device__ GroupScales(const ProductArguments& p, uint32_t length, uint32_t firstRow, uint32_t firstOutput)
+        : p(p), length(length), x(p.xScales + firstRow), w(p.wScales + firstOutput), xBytes(scaleBytes<kX>(firstRow, p.xScaleStride)),
+          wBytes(scaleBytes<kW>(firstOutput, p.wScaleStride)) {}
+
+    /// Requests those of all groups that end within the next `parts`, a stage at most, and says how many bytes come.
+    __device__ uint32_t request(uint8_t* to, uint32_t parts, Barrier* arrived) {
+        uint32_t bytes = 0;
+        for (; left <= parts; left += length) {
+            float* const at = reinterpret_cast<float*>(to) + (left - 1) * (kX + kW);
+            copyBulk(at, x, xBytes, arrived);
+            if (wBytes > 0) {
+                copyBulk(at + kX, w, wBytes, arrived);
+            }
+            x += p.xScaleStride;
+            w += p.wScaleStride;
+            bytes += xBytes + wBytes;
+        }
+        left -= parts;
+        return bytes;
+    }
+};
+
 __device__ inline uint32_t bitsOf(float value) { return __float_as_uint(value); }
 __device__ inline uint32_t bitsOf(Bf16 value) { return value.bits; }
 __device__ inline float asFloat(float value) { return value; }
