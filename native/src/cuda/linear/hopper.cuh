@@ -35,10 +35,12 @@ struct Layout {
     static constexpr int kScales = kW + kColumns * kStep;                               ///< as GroupScales has them, for each piece
     static constexpr int kStage = kScales + (kGrouped ? kPieces * (kRows + kColumns) * 4 : 0);
     static constexpr int kOut = kWarps * 16 * kOutPitch;
+    static constexpr int kEnd = 2 * 2 * 2 * kColumns * 4;                               ///< for each warpgroup and two tiles in turn: bias, scales of W
     static constexpr int kMost = 232448;
-    static constexpr int kStages = (kMost - kOut - 256) / kStage < 6 ? (kMost - kOut - 256) / kStage : 6;
+    static constexpr int kStages = (kMost - kOut - kEnd - 256) / kStage < 6 ? (kMost - kOut - kEnd - 256) / kStage : 6;
     static constexpr int kOutAt = kStages * kStage;
-    static constexpr int kBarriersAt = kOutAt + kOut;                                   ///< of each stage: full, empty
+    static constexpr int kEndAt = kOutAt + kOut;
+    static constexpr int kBarriersAt = kEndAt + kEnd;                                   ///< of each stage: full, empty
     static constexpr int kShared = kBarriersAt + 2 * kStages * 8;
     static_assert(kStage % 1024 == 0 && kShared <= kMost);
 };
@@ -97,9 +99,23 @@ struct Consumer {
     Barrier* full;
     Barrier* empty;
     uint32_t rowInTile = threadIdx.x / 32 % 4 * 16 + (threadIdx.x / 128 - 1) * 64;  ///< of the warp
+    uint32_t oddTile = 0;  ///< other warps may still read what the tile before took
     Turn<L::kStages> turn{};
 
     __device__ uint8_t* stage() const { return shared + turn.stage * L::kStage; }
+    __device__ float* bias() const { return reinterpret_cast<float*>(shared + L::kEndAt) + ((threadIdx.x / 128 - 1) * 2 + oddTile) * 2 * kColumns; }
+    __device__ float* wScales() const { return bias() + kColumns; }
+
+    /// Requests what the end of the next tile takes.
+    template <bool kScaled>
+    __device__ void begin(uint32_t firstColumn) {
+        oddTile ^= 1;
+        requestValues<kColumns>(bias(), p.bias, firstColumn, p.outputs);
+        if constexpr (kScaled) {
+            requestValues<kColumns>(wScales(), p.wScales, firstColumn, p.outputs);
+        }
+        commitCopies();
+    }
     /// Products of bytes, or of bfloat16 and sums that may be the bits of floats.
     template <bool kBytes, class D>
     __device__ static void multiplyPiece(D (&d)[kTiles][4], uint64_t x, uint64_t w, bool add) {
@@ -153,17 +169,14 @@ struct Consumer {
     }
 
     /// Sums of integers of whole rows to the bits of floats.
-    __device__ void scale(int (&t)[kTiles][4], uint32_t firstRow, uint32_t firstColumn) const {
-        const uint32_t lane = threadIdx.x % 32;
-        const uint32_t row = firstRow + lane / 4;
-        const float ofRow[2] = {row < p.rows ? p.xScales[row] : 0.0f, row + 8 < p.rows ? p.xScales[row + 8] : 0.0f};
+    __device__ void scale(int (&t)[kTiles][4], const float (&ofRow)[2]) const {
+        const float* const w = wScales() + threadIdx.x % 4 * 2;
 #pragma unroll
         for (int n = 0; n < kTiles; ++n) {
-            const uint32_t column = firstColumn + n * 8 + lane % 4 * 2;
-            const float ofColumn[2] = {column < p.outputs ? p.wScales[column] : 0.0f, column + 1 < p.outputs ? p.wScales[column + 1] : 0.0f};
+            const float2 ofColumn = *reinterpret_cast<const float2*>(w + n * 8);
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                t[n][i] = __float_as_int(__int2float_rn(t[n][i]) * (ofRow[i / 2] * ofColumn[i % 2]));
+                t[n][i] = __float_as_int(__int2float_rn(t[n][i]) * (ofRow[i / 2] * (i % 2 == 0 ? ofColumn.x : ofColumn.y)));
             }
         }
     }
@@ -255,13 +268,11 @@ struct Consumer {
             __syncwarp();
 #pragma unroll
             for (int n = 0; n < kAtOnce / 8; ++n) {
-                const uint32_t column = firstColumn + chunk * kAtOnce + n * 8 + lane % 4 * 2;
-                const float bias[2] = {p.bias != nullptr && column < p.outputs ? p.bias[column] : 0.0f,
-                                       p.bias != nullptr && column + 1 < p.outputs ? p.bias[column + 1] : 0.0f};
+                const float2 added = *reinterpret_cast<const float2*>(bias() + chunk * kAtOnce + n * 8 + lane % 4 * 2);
 #pragma unroll
                 for (int h = 0; h < 2; ++h) {
-                    const float low = asFloat(sums[chunk * kAtOnce / 8 + n][2 * h]) + bias[0];
-                    const float high = asFloat(sums[chunk * kAtOnce / 8 + n][2 * h + 1]) + bias[1];
+                    const float low = asFloat(sums[chunk * kAtOnce / 8 + n][2 * h]) + added.x;
+                    const float high = asFloat(sums[chunk * kAtOnce / 8 + n][2 * h + 1]) + added.y;
                     uint8_t* const to = out + (lane / 4 + 8 * h) * kOutPitch + (n * 8 + lane % 4 * 2) * sizeof(Y);
                     if constexpr (sizeof(Y) == 2) {
                         *reinterpret_cast<uint32_t*>(to) = bf16PairOf(low, high);
@@ -286,6 +297,7 @@ struct Consumer {
 template <int kColumns, bool kIntegers, bool kGrouped, int kCluster>
 __global__ void __launch_bounds__(kThreads, 1) multiply(const __grid_constant__ Arguments a) {
     using L = Layout<kColumns, kGrouped>;
+    constexpr bool kScaled = kIntegers && !kGrouped;  ///< once, behind all products of integers
     uint8_t* const shared = dynamicShared<uint8_t>();
     Barrier* const full = reinterpret_cast<Barrier*>(shared + L::kBarriersAt);
     Barrier* const empty = full + L::kStages;
@@ -304,21 +316,28 @@ __global__ void __launch_bounds__(kThreads, 1) multiply(const __grid_constant__ 
             const TilePlace place = placeOf<kCluster>(a, tile, rank);
             const uint32_t firstRow = place.row * kRows + consumer.rowInTile;
             const uint32_t firstColumn = place.column * kColumns;
+            const uint32_t ownRow = firstRow + threadIdx.x % 32 / 4;
+            const float ofRow[2] = {kScaled ? valueAt(a.p.xScales, ownRow, a.p.rows) : 0.0f, kScaled ? valueAt(a.p.xScales, ownRow + 8, a.p.rows) : 0.0f};
+            consumer.template begin<kScaled>(firstColumn);
             // Integers become floats where they stand: products want their registers in a row, and there are not twice as many.
-            std::conditional_t<kIntegers && !kGrouped, int, float> sums[kColumns / 8][4];
+            std::conditional_t<kScaled, int, float> sums[kColumns / 8][4];
 #pragma unroll
             for (auto& each : sums) {
                 each[0] = each[1] = each[2] = each[3] = 0;
             }
             if constexpr (kGrouped) {
                 consumer.groups(sums, a.bytes[0]);
-            } else if constexpr (kIntegers) {
+            } else if constexpr (kScaled) {
                 consumer.template segment<true>(sums, a.bytes[0]);
-                consumer.scale(sums, firstRow, firstColumn);
+                awaitValues();
+                consumer.scale(sums, ofRow);
             }
 #pragma unroll 1
             for (int segment = 1; segment < kSegments; ++segment) {
                 consumer.template segment<false>(sums, a.bytes[segment]);
+            }
+            if constexpr (!kScaled) {
+                awaitValues();
             }
             if (a.p.yBf16) {
                 consumer.template store<Bf16>(sums, out, firstRow, firstColumn);

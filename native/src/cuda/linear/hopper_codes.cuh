@@ -32,8 +32,10 @@ struct CodesLayout {
     static constexpr int kStage = kScales + (kGrouped ? kHalves * (kTokens + kRows) * 4 : 0);
     static constexpr int kOut = kWarps * 64 * 48;       ///< 64 tokens of 16 outputs of bfloat16, or 32 of floats, each some bytes apart from the next
     static constexpr int kStages = kTokens == 256 ? 4 : kGrouped ? 5 : 6;
+    static constexpr int kEnd = kGrouped ? 0 : 2 * 2 * kTokens * 4;  ///< for each warpgroup and two tiles in turn: scales of x
     static constexpr int kOutAt = kStages * kStage;
-    static constexpr int kBarriersAt = kOutAt + kOut;
+    static constexpr int kEndAt = kOutAt + kOut;
+    static constexpr int kBarriersAt = kEndAt + kEnd;
     static constexpr int kShared = kBarriersAt + 2 * kStages * 8;
     static_assert(kStage % 1024 == 0 && kShared <= 232448);
 };
@@ -93,9 +95,30 @@ struct CodesConsumer {
     uint32_t lane = threadIdx.x % 32;
     uint32_t group = threadIdx.x / 128 - 1;
     uint32_t outputInTile = group * 64 + threadIdx.x / 32 % 4 * 16;  ///< the warp's first
+    uint32_t oddTile = 0;  ///< other warps may still read what the tile before took
+    float ofOutput[2]{};   ///< scales of this lane's outputs
+    float bias[2]{};
     Turn<L::kStages> turn{};
 
     __device__ const uint8_t* stage() const { return shared + turn.stage * L::kStage; }
+
+    __device__ float* xScales() const { return reinterpret_cast<float*>(shared + L::kEndAt) + (group * 2 + oddTile) * kTokens; }
+
+    /// Requests what the end of the next tile takes.
+    __device__ void begin(uint32_t firstOutput, uint32_t firstRow) {
+        const ProductArguments& p = a.p;
+#pragma unroll
+        for (uint32_t h = 0; h < 2; ++h) {
+            const uint32_t own = firstOutput + lane / 4 + 8 * h;
+            bias[h] = valueAt(p.bias, own, p.outputs);
+            ofOutput[h] = kGrouped ? 0.0f : valueAt(p.wScales, own, p.outputs);
+        }
+        if constexpr (!kGrouped) {
+            oddTile ^= 1;
+            requestValues<kTokens>(xScales(), p.xScales, firstRow, p.rows);
+            commitCopies();
+        }
+    }
 
     /// The first operand of each piece of this stage, from codes as a tile of 64 bytes has them.
     __device__ void take(uint32_t (&w)[kPieces][4]) const {
@@ -215,16 +238,14 @@ struct CodesConsumer {
     }
 
     /// Sums of integers to the bits of floats.
-    __device__ void scale(int (&t)[kTiles][4], uint32_t firstOutput, uint32_t firstRow) const {
-        const ProductArguments& p = a.p;
-        const float ofOutput[2] = {firstOutput < p.outputs ? p.wScales[firstOutput] : 0.0f, firstOutput + 8 < p.outputs ? p.wScales[firstOutput + 8] : 0.0f};
+    __device__ void scale(int (&t)[kTiles][4]) const {
+        const float* const x = xScales() + lane % 4 * 2;
 #pragma unroll
         for (int n = 0; n < kTiles; ++n) {
-            const uint32_t row = firstRow + n * 8 + lane % 4 * 2;
-            const float ofRow[2] = {row < p.rows ? p.xScales[row] : 0.0f, row + 1 < p.rows ? p.xScales[row + 1] : 0.0f};
+            const float2 ofRow = *reinterpret_cast<const float2*>(x + n * 8);
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                t[n][i] = __float_as_int(__int2float_rn(t[n][i]) * (ofRow[i % 2] * ofOutput[i / 2]));
+                t[n][i] = __float_as_int(__int2float_rn(t[n][i]) * ((i % 2 == 0 ? ofRow.x : ofRow.y) * ofOutput[i / 2]));
             }
         }
     }
@@ -256,8 +277,6 @@ struct CodesConsumer {
         constexpr uint32_t kPiecesOfRow = 16 / kInPiece;
         const ProductArguments& p = a.p;
         uint32_t nonFinite = 0;
-        const uint32_t own = firstOutput + lane / 4;
-        const float bias[2] = {p.bias != nullptr && own < p.outputs ? p.bias[own] : 0.0f, p.bias != nullptr && own + 8 < p.outputs ? p.bias[own + 8] : 0.0f};
 #pragma unroll
         for (int chunk = 0; chunk < kTokens / kAtOnce; ++chunk) {
             __syncwarp();
@@ -303,6 +322,7 @@ __global__ void __launch_bounds__(kThreads, 1) multiplyCodes(const __grid_consta
             const TilePlace place = placeOfOutputs<kCluster>(a, tile, rank);
             const uint32_t firstRow = place.row * kTokens;
             const uint32_t firstOutput = place.column * kRows + consumer.outputInTile;
+            consumer.begin(firstOutput, firstRow);
             int t[kTokens / 8][4];
 #pragma unroll
             for (auto& each : t) {
@@ -310,7 +330,8 @@ __global__ void __launch_bounds__(kThreads, 1) multiplyCodes(const __grid_consta
             }
             if constexpr (!kGrouped) {
                 consumer.codes(t);
-                consumer.scale(t, firstOutput + consumer.lane / 4, firstRow);
+                awaitValues();
+                consumer.scale(t);
             } else if (a.p.groupLength == kHalf) {
                 consumer.template groups<true>(t);
             } else {

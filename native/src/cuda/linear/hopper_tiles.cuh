@@ -82,6 +82,27 @@ struct GroupScales {
     }
 };
 
+// What the end of a tile takes from global memory, its scales and its bias, is asked for when the tile begins: behind the last product nothing would cover
+// the time until it comes.
+
+/// The value at a place, of `count` there are; 0 behind them, and where there are none.
+__device__ inline float valueAt(const float* from, uint32_t at, uint32_t count) { return from != nullptr && at < count ? from[at] : 0.0f; }
+
+/// Requests kCount of them from `first` on, with all threads of a warpgroup.
+template <int kCount>
+__device__ inline void requestValues(float* shared, const float* from, uint32_t first, uint32_t count) {
+    static_assert(kCount <= 4 * 128);
+    if (const uint32_t i = threadIdx.x % 128 * 4; i < kCount) {
+        const bool inside = from != nullptr && first + i < count;
+        copyAsync16(shared + i, inside ? from + first + i : from, inside ? static_cast<int>(min(count - first - i, 4u) * 4) : 0);
+    }
+}
+/// Until all that this warpgroup's threads requested and committed has come.
+__device__ inline void awaitValues() {
+    waitCopies<0>();
+    meet(threadIdx.x / 128, 128);
+}
+
 __device__ inline uint32_t bitsOf(float value) { return __float_as_uint(value); }
 __device__ inline uint32_t bitsOf(Bf16 value) { return value.bits; }
 __device__ inline float asFloat(float value) { return value; }
