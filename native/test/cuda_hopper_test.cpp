@@ -141,6 +141,41 @@ TEST_F(CudaEmulator, BarriersOfArrivalsEndWithAMessage) {
     }
 }
 
+/// Four matrices of 64 elements below each other, of which lane l gives number 2 l and 2 l + 1; `shift` moves their rows.
+__global__ void stores(uint16_t* to, bool transposed, uint32_t shift) {
+    uint16_t* const rows = dynamicShared<uint16_t>();
+    uint32_t words[4];
+    for (uint32_t m = 0; m < 4; ++m) {
+        words[m] = (64 * m + 2 * threadIdx.x + 1) << 16 | (64 * m + 2 * threadIdx.x);
+    }
+    if (transposed) {
+        storeMatrices4Transposed(rows + threadIdx.x * 8 + shift, words);
+    } else {
+        storeMatrices4(rows + threadIdx.x * 8 + shift, words);
+    }
+    __syncwarp();
+    for (uint32_t c = 0; c < 8; ++c) {
+        to[threadIdx.x * 8 + c] = rows[threadIdx.x * 8 + c];
+    }
+}
+
+TEST_F(CudaEmulator, StoresMatricesAsTheyAreAndTransposed) {
+    underAllOrders([&] {
+        const OnDevice<uint16_t> to(256);
+        for (const bool transposed : {false, true}) {
+            launch(stores, 1, 32, 1024, nullptr, to, transposed, 0u);
+            const auto found = to.host();
+            for (size_t i = 0; i < 256; ++i) {
+                const size_t row = i / 8 % 8, column = i % 8;
+                ASSERT_EQ(found[i], i / 64 * 64 + (transposed ? column * 8 + row : row * 8 + column)) << i;
+            }
+        }
+    });
+    const OnDevice<uint16_t> to(256);
+    launch(stores, 1, 32, 1024, nullptr, to, false, 4u);
+    expectFault("not aligned to 16");
+}
+
 /// Each block of a pair fetches one row of a tile for both, and tells the other that it has read them.
 __global__ void shared(const __grid_constant__ TensorMap map, uint8_t* to) {
     uint8_t* const tile = dynamicShared<uint8_t>();

@@ -117,6 +117,18 @@ static_assert(kCopyingRegisters + 2 * kComputingRegisters <= 3 * (65536 / 384 / 
 __device__ inline void giveRegisters() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kCopyingRegisters)); }
 __device__ inline void takeRegisters() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kComputingRegisters)); }
 
+/// The reverse of loadMatrices4: lane l gives the address of row l % 8 of matrix l / 8, and of each matrix the 4 bytes 4 (l % 4).. of row l / 4; transposed,
+/// elements of 16 bits 2 (l % 4) and + 1 of column l / 4.
+__device__ inline void storeMatrices4(void* row, const uint32_t (&from)[4]) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(sharedAddress(row)), "r"(from[0]), "r"(from[1]), "r"(from[2]), "r"(from[3])
+                 : "memory");
+}
+__device__ inline void storeMatrices4Transposed(void* row, const uint32_t (&from)[4]) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(sharedAddress(row)), "r"(from[0]), "r"(from[1]), "r"(from[2]),
+                 "r"(from[3])
+                 : "memory");
+}
+
 /// A tile of rows of 128 bytes as copyTile leaves it, for a product over their bytes; + bytes / 16 begins further on in the rows.
 __device__ inline uint64_t describeTile(const void* shared) {
     constexpr uint64_t kEightRows = 1024 / 16;

@@ -31,6 +31,28 @@ void productLater(void* results, size_t bytes, std::function<void()> work, const
 void commitProducts();
 void waitProducts(size_t left, const Place& where);
 
+struct StoreMatrices {
+    void* row;
+    const uint32_t* from;
+};
+template <bool kTransposed>
+void storeMatrices(void* row, const uint32_t (&from)[4], const Place& where) {
+    checkShared(row, 16, 16, where);
+    StoreMatrices mine{row, from};
+    warpTogether(0xffffffffu, "stmatrix", &mine, [](void* const* lanes, uint32_t) {
+        for (int lane = 0; lane < 32; ++lane) {
+            for (int m = 0; m < 4; ++m) {
+                for (int e = 0; e < 2; ++e) {
+                    const int r = kTransposed ? lane % 4 * 2 + e : lane / 4;
+                    const int c = kTransposed ? lane / 4 : lane % 4 * 2 + e;
+                    const auto value = static_cast<uint16_t>(static_cast<const StoreMatrices*>(lanes[lane])->from[m] >> 16 * e);
+                    std::memcpy(static_cast<char*>(static_cast<const StoreMatrices*>(lanes[m * 8 + r])->row) + 2 * c, &value, 2);
+                }
+            }
+        }
+    }, where);
+}
+
 /// 32 bytes of a row of a tile, from where `tile` begins in its rows on.
 void readTile(uint64_t tile, uint32_t row, unsigned char (&to)[32], const Place& where);
 /// 8 columns of 16 rows of tiles side by side; what describeColumns() says is their address / 16, and times kApart what is between them, likewise.
@@ -161,6 +183,8 @@ inline void copyTileTo(uint16_t blocks, void* shared, const TensorMap& map, Barr
 inline void copyBulk(void* shared, const void* global, uint32_t bytes, Barrier* barrier, QUANTSCOPE_WHERE) {
     emulator::copyBulk(shared, global, bytes, barrier, where);
 }
+inline void storeMatrices4(void* row, const uint32_t (&from)[4], QUANTSCOPE_WHERE) { emulator::storeMatrices<false>(row, from, where); }
+inline void storeMatrices4Transposed(void* row, const uint32_t (&from)[4], QUANTSCOPE_WHERE) { emulator::storeMatrices<true>(row, from, where); }
 inline void publishShared() {}
 inline void giveRegisters() {}
 inline void takeRegisters() {}

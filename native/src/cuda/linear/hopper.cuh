@@ -265,20 +265,23 @@ struct Consumer {
         uint32_t nonFinite = 0;
 #pragma unroll
         for (int chunk = 0; chunk < kColumns / kAtOnce; ++chunk) {
+            uint32_t both[4];  // columns of a tile after the other, of rows and those 8 further
             __syncwarp();
 #pragma unroll
             for (int n = 0; n < kAtOnce / 8; ++n) {
                 const float2 added = *reinterpret_cast<const float2*>(bias() + chunk * kAtOnce + n * 8 + lane % 4 * 2);
-#pragma unroll
-                for (int h = 0; h < 2; ++h) {
-                    const float low = asFloat(sums[chunk * kAtOnce / 8 + n][2 * h]) + added.x;
-                    const float high = asFloat(sums[chunk * kAtOnce / 8 + n][2 * h + 1]) + added.y;
-                    uint8_t* const to = out + (lane / 4 + 8 * h) * kOutPitch + (n * 8 + lane % 4 * 2) * sizeof(Y);
-                    if constexpr (sizeof(Y) == 2) {
-                        *reinterpret_cast<uint32_t*>(to) = bf16PairOf(low, high);
-                    } else {
-                        *reinterpret_cast<float2*>(to) = make_float2(low, high);
+                const D(&d)[4] = sums[chunk * kAtOnce / 8 + n];
+                const float2 values[2] = {make_float2(asFloat(d[0]) + added.x, asFloat(d[1]) + added.y), make_float2(asFloat(d[2]) + added.x, asFloat(d[3]) + added.y)};
+                if constexpr (sizeof(Y) == 2) {
+                    both[n % 2 * 2] = bf16PairOf(values[0].x, values[0].y);
+                    both[n % 2 * 2 + 1] = bf16PairOf(values[1].x, values[1].y);
+                    if (n % 2 == 1) {
+                        storeMatrices4(out + lane % 16 * kOutPitch + (n - 1 + lane / 16) * 16, both);
                     }
+                } else {
+                    uint8_t* const to = out + lane / 4 * kOutPitch + (n * 8 + lane % 4 * 2) * 4;
+                    *reinterpret_cast<float2*>(to) = values[0];
+                    *reinterpret_cast<float2*>(to + 8 * kOutPitch) = values[1];
                 }
             }
             __syncwarp();

@@ -279,13 +279,25 @@ struct CodesConsumer {
         uint32_t nonFinite = 0;
 #pragma unroll
         for (int chunk = 0; chunk < kTokens / kAtOnce; ++chunk) {
+            uint32_t both[4];  // tokens of a tile after the other, of outputs and those 8 further
             __syncwarp();
 #pragma unroll
             for (int n = 0; n < kAtOnce / 8; ++n) {
+                const int(&d)[4] = t[chunk * kAtOnce / 8 + n];
+                const float values[2][2] = {{__int_as_float(d[0]) + bias[0], __int_as_float(d[1]) + bias[0]},
+                                            {__int_as_float(d[2]) + bias[1], __int_as_float(d[3]) + bias[1]}};
+                if constexpr (sizeof(Y) == 2) {
+                    both[n % 2 * 2] = bf16PairOf(values[0][0], values[0][1]);
+                    both[n % 2 * 2 + 1] = bf16PairOf(values[1][0], values[1][1]);
+                    if (n % 2 == 1) {
+                        storeMatrices4Transposed(out + ((n - 1) * 8 + lane / 16 * 8 + lane % 8) * kPitch + lane / 8 % 2 * 16, both);
+                    }
+                } else {
+                    float* const to = reinterpret_cast<float*>(out + (n * 8 + lane % 4 * 2) * kPitch) + lane / 4;
 #pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    Y* const to = reinterpret_cast<Y*>(out + (n * 8 + lane % 4 * 2 + i % 2) * kPitch) + lane / 4 + i / 2 * 8;
-                    *to = fromFloat<Y>(__int_as_float(t[chunk * kAtOnce / 8 + n][i]) + bias[i / 2]);
+                    for (int i = 0; i < 4; ++i) {
+                        to[i % 2 * (kPitch / 4) + i / 2 * 8] = values[i / 2][i % 2];
+                    }
                 }
             }
             __syncwarp();
