@@ -14,7 +14,9 @@
 namespace quantscope::cuda::hopper {
 
 inline constexpr int kBand = 16;       ///< tiles of rows that are gone through together, so that their rows and those of W stay in the cache
-inline constexpr int kOutPitch = 144;  ///< bytes of a row that a warp writes: neither its stores nor its loads meet a bank twice
+/// Bytes from a row that a warp writes to the next: matrices of 8 rows of 16 bytes meet no bank twice, nor do pairs of floats of 4 rows.
+template <class Y>
+inline constexpr int kOutPitch = sizeof(Y) == 2 ? 144 : 160;
 
 /// Integers, then two panels of bfloat16; a segment of 0 bytes is none.
 inline constexpr int kSegments = 3;
@@ -34,7 +36,7 @@ struct Layout {
     static constexpr int kW = kRows * kStep;                                            ///< in a stage
     static constexpr int kScales = kW + kColumns * kStep;                               ///< as GroupScales has them, for each piece
     static constexpr int kStage = kScales + (kGrouped ? kPieces * (kRows + kColumns) * 4 : 0);
-    static constexpr int kOut = kWarps * 16 * kOutPitch;
+    static constexpr int kOut = kWarps * 16 * kOutPitch<float>;
     static constexpr int kEnd = 2 * 2 * 2 * kColumns * 4;                               ///< for each warpgroup and two tiles in turn: bias, scales of W
     static constexpr int kMost = 232448;
     static constexpr int kStages = (kMost - kOut - kEnd - 256) / kStage < 6 ? (kMost - kOut - kEnd - 256) / kStage : 6;
@@ -276,12 +278,12 @@ struct Consumer {
                     both[n % 2 * 2] = bf16PairOf(values[0].x, values[0].y);
                     both[n % 2 * 2 + 1] = bf16PairOf(values[1].x, values[1].y);
                     if (n % 2 == 1) {
-                        storeMatrices4(out + lane % 16 * kOutPitch + (n - 1 + lane / 16) * 16, both);
+                        storeMatrices4(out + lane % 16 * kOutPitch<Y> + (n - 1 + lane / 16) * 16, both);
                     }
                 } else {
-                    uint8_t* const to = out + lane / 4 * kOutPitch + (n * 8 + lane % 4 * 2) * 4;
+                    uint8_t* const to = out + lane / 4 * kOutPitch<Y> + (n * 8 + lane % 4 * 2) * 4;
                     *reinterpret_cast<float2*>(to) = values[0];
-                    *reinterpret_cast<float2*>(to + 8 * kOutPitch) = values[1];
+                    *reinterpret_cast<float2*>(to + 8 * kOutPitch<Y>) = values[1];
                 }
             }
             __syncwarp();
@@ -290,7 +292,7 @@ struct Consumer {
                 const uint32_t row = (i * 32 + lane) / 8;
                 const uint32_t piece = lane % 8;
                 const uint32_t column = chunk * kAtOnce + piece * kInPiece;
-                nonFinite |= writePiece(p, reinterpret_cast<const Y*>(out + row * kOutPitch + piece * 16), firstRow + row, firstColumn + column);
+                nonFinite |= writePiece(p, reinterpret_cast<const Y*>(out + row * kOutPitch<Y> + piece * 16), firstRow + row, firstColumn + column);
             }
         }
         report(nonFinite != 0, p.nonFinite);
@@ -314,7 +316,7 @@ __global__ void __launch_bounds__(kThreads, 1) multiply(const __grid_constant__ 
         takeRegisters();
         Consumer<kColumns, kGrouped, kCluster> consumer{a.p, shared, full, empty};
         const uint32_t rank = kCluster == 1 ? 0 : clusterRank();
-        uint8_t* const out = shared + L::kOutAt + (threadIdx.x / 32 - 4) * 16 * kOutPitch;
+        uint8_t* const out = shared + L::kOutAt + (threadIdx.x / 32 - 4) * (L::kOut / kWarps);
         for (uint32_t tile = blockIdx.x / kCluster; tile < a.rowTiles / kCluster * a.columnTiles; tile += gridDim.x / kCluster) {
             const TilePlace place = placeOf<kCluster>(a, tile, rank);
             const uint32_t firstRow = place.row * kRows + consumer.rowInTile;
