@@ -162,10 +162,17 @@ __device__ inline void takeProducts(float (&d)[kTiles][4]) {
         asm volatile("" : "+f"(d[n][0]), "+f"(d[n][1]), "+f"(d[n][2]), "+f"(d[n][3])::"memory");
     }
 }
+template <int kTiles>
+__device__ inline void takeProducts(int (&d)[kTiles][4]) {
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+        asm volatile("" : "+r"(d[n][0]), "+r"(d[n][1]), "+r"(d[n][2]), "+r"(d[n][3])::"memory");
+    }
+}
 
 /// Before beginProducts, with the registers that products add to, if they were written otherwise.
-template <int kTiles>
-__device__ inline void settle(float (&d)[kTiles][4]) {
+template <class D, int kTiles>
+__device__ inline void settle(D (&d)[kTiles][4]) {
     takeProducts(d);
 }
 

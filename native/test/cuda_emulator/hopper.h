@@ -192,11 +192,11 @@ inline uint64_t describeTile(const void* shared) { return reinterpret_cast<uintp
 inline uint64_t describeColumns(const void* shared, uint32_t apart) { return describeTile(shared) + apart / 16 * emulator::kApart; }
 inline void meet(uint32_t barrier, uint32_t threads, QUANTSCOPE_WHERE) { emulator::meet(barrier, threads, true, where); }
 inline void announce(uint32_t barrier, uint32_t threads, QUANTSCOPE_WHERE) { emulator::meet(barrier, threads, false, where); }
-template <int kTiles>
-void takeProducts(float (&)[kTiles][4]) {}
+template <class D, int kTiles>
+void takeProducts(D (&)[kTiles][4]) {}
 inline void settle(uint32_t (&)[4]) {}
-template <int kTiles>
-void settle(float (&)[kTiles][4]) {}
+template <class D, int kTiles>
+void settle(D (&)[kTiles][4]) {}
 inline void beginProducts() {}
 inline void commitProducts() { emulator::commitProducts(); }
 template <int kLeft>

@@ -128,22 +128,15 @@ struct Consumer {
         }
     }
 
-    /// Products of pieces [first, first + count) of this stage.
-    template <bool kBytes, class D>
-    __device__ void multiply(D (&d)[kTiles][4], uint32_t first, uint32_t count, bool add) const {
-        const uint64_t x = describeTile(stage() + (threadIdx.x / 128 - 1) * 64 * kStep);
-        const uint64_t w = describeTile(stage() + L::kW);
+    /// Products of kCount pieces of this stage: in a row, since the compiler begins anew behind every branch.
+    template <bool kBytes, int kCount, class D>
+    __device__ void multiply(D (&d)[kTiles][4], uint32_t first, bool add) const {
+        const uint64_t x = describeTile(stage() + (threadIdx.x / 128 - 1) * 64 * kStep) + first * (kPiece / 16);
+        const uint64_t w = describeTile(stage() + L::kW) + first * (kPiece / 16);
         beginProducts();
-        if (count == kPieces) {
 #pragma unroll
-            for (uint32_t piece = 0; piece < kPieces; ++piece) {
-                multiplyPiece<kBytes>(d, x + piece * (kPiece / 16), w + piece * (kPiece / 16), add || piece > 0);
-            }
-        } else {
-#pragma unroll 1
-            for (uint32_t piece = first; piece < first + count; ++piece) {
-                multiplyPiece<kBytes>(d, x + piece * (kPiece / 16), w + piece * (kPiece / 16), add || piece > first);
-            }
+        for (uint32_t piece = 0; piece < kCount; ++piece) {
+            multiplyPiece<kBytes>(d, x + piece * (kPiece / 16), w + piece * (kPiece / 16), add || piece > 0);
         }
         commitProducts();
     }
@@ -155,10 +148,11 @@ struct Consumer {
             return;
         }
         uint32_t last = 0;
+        settle(d);
 #pragma unroll 1
         for (uint32_t begin = 0; begin < bytes; begin += kStep) {
             awaitBarrier(full + turn.stage, turn.parity);
-            multiply<kBytes>(d, 0, kPieces, true);
+            multiply<kBytes, kPieces>(d, 0, true);
             waitProducts<1>();
             if (begin > 0) {
                 release<kCluster>(empty + last);
@@ -167,6 +161,7 @@ struct Consumer {
             turn.next();
         }
         waitProducts<0>();
+        takeProducts(d);
         release<kCluster>(empty + last);
     }
 
@@ -213,7 +208,7 @@ struct Consumer {
     }
 
     /// Queues a group's products into `t`, and finishes what was queued before: first the group before it in `before`.
-    __device__ void group(float (&sums)[kTiles][4], int (&t)[kTiles][4], const int (&before)[kTiles][4], uint32_t begin, uint32_t end, uint32_t all, Done& done) {
+    __device__ void group(float (&sums)[kTiles][4], int (&t)[kTiles][4], int (&before)[kTiles][4], uint32_t begin, uint32_t end, uint32_t all, Done& done) {
 #pragma unroll 1
         for (uint32_t at = begin; at < end;) {
             const uint32_t first = at % kPieces;
@@ -221,9 +216,16 @@ struct Consumer {
             if (first == 0) {
                 awaitBarrier(full + turn.stage, turn.parity);
             }
-            multiply<true>(t, first, count, at > begin);
+            static_assert(kPieces == 4);
+            switch (count) {
+                case 1: multiply<true, 1>(t, first, at > begin); break;
+                case 2: multiply<true, 2>(t, first, at > begin); break;
+                case 3: multiply<true, 3>(t, first, at > begin); break;
+                default: multiply<true, 4>(t, first, at > begin);
+            }
             waitProducts<1>();
             if (at == begin) {
+                takeProducts(before);
                 finish(sums, before, done);
             } else {
                 finish(sums, t, {true, false, done.endsStage, done.stage, done.piece});
@@ -251,9 +253,11 @@ struct Consumer {
         if (at < all) {
             group(sums, even, odd, at, all, all, done);
             waitProducts<0>();
+            takeProducts(even);
             finish(sums, even, done);
         } else {
             waitProducts<0>();
+            takeProducts(odd);
             finish(sums, odd, done);
         }
     }

@@ -156,6 +156,7 @@ struct CodesConsumer {
             take(next);
         }
         waitProducts<0>();
+        takeProducts(t);
         release<kCluster>(left);
     }
 
@@ -166,6 +167,7 @@ struct CodesConsumer {
         uint32_t even[kPieces][4], odd[kPieces][4];
         const uint32_t steps = (a.bytes[0] + kStep - 1) / kStep;
         take(even);
+        settle(t);
 #pragma unroll 1
         for (uint32_t at = 0; at < steps; at += 2) {
             step(t, even, odd, at + 1 < steps);
@@ -215,6 +217,7 @@ struct CodesConsumer {
                 }
             }
             waitProducts<0>();
+            takeProducts(t);
             if (kSmall ? begin + part * kHalf < a.bytes[0] : left == 0) {
                 finish(sums, t, scales + (kSmall ? part : kHalves - 1) * (kTokens + kRows));
             }
@@ -252,6 +255,7 @@ struct CodesConsumer {
 
     /// Adds the panel of bfloat16.
     __device__ void panel(int (&t)[kTiles][4]) {
+        settle(t);
 #pragma unroll 1
         for (uint32_t begin = 0; begin < a.bytes[1]; begin += kStep) {
             awaitBarrier(full + turn.stage, turn.parity);
@@ -263,6 +267,7 @@ struct CodesConsumer {
             }
             commitProducts();
             waitProducts<0>();  // a panel is a few steps
+            takeProducts(t);
             release<kCluster>(empty + turn.stage);
             turn.next();
         }
