@@ -310,6 +310,9 @@ __global__ void __launch_bounds__(kThreads, 1) multiply(const __grid_constant__ 
     uint8_t* const shared = dynamicShared<uint8_t>();
     Barrier* const full = reinterpret_cast<Barrier*>(shared + L::kBarriersAt);
     Barrier* const empty = full + L::kStages;
+    if (threadIdx.x == 0) {
+        prefetchMaps(a.x, a.w, a.bytes);
+    }
     prepareBarriers<kCluster>(full, empty, L::kStages);
     if (threadIdx.x < 128) {
         giveRegisters();

@@ -13,6 +13,18 @@ inline constexpr int kPieces = kStep / kPiece;
 inline constexpr int kThreads = 384;
 inline constexpr int kWarps = 8;       ///< that multiply
 
+/// Of all segments that there are.
+template <int kSegments>
+__device__ inline void prefetchMaps(const TensorMap (&x)[kSegments], const TensorMap (&w)[kSegments], const uint32_t (&bytes)[kSegments]) {
+#pragma unroll
+    for (int segment = 0; segment < kSegments; ++segment) {
+        if (bytes[segment] > 0) {
+            prefetchMap(x[segment]);
+            prefetchMap(w[segment]);
+        }
+    }
+}
+
 /// Stages are full when one thread has announced all their bytes and these have come, empty when every warp of the cluster has read them.
 template <int kCluster>
 __device__ inline void prepareBarriers(Barrier* full, Barrier* empty, int stages) {
