@@ -69,7 +69,7 @@ if [ $emulate = no ]; then
         echo "nvcc $common -O3 --fmad=false -lineinfo -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off -gencode arch=compute_$arch,code=[sm_$arch,compute_$arch] -c $here/src/cuda/$file -o $build/$(echo "$file" | tr / .).o" >> "$plan"
     done
     for file in $hopper; do
-        echo "nvcc $common -O3 --fmad=false -lineinfo -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off -gencode arch=compute_90a,code=sm_90a -c $here/src/cuda/$file -o $build/$(echo "$file" | tr / .).o" >> "$plan"
+        echo "sh $here/src/cuda/unserialized.sh nvcc $common -O3 --fmad=false -lineinfo -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off -gencode arch=compute_90a,code=sm_90a -c $here/src/cuda/$file -o $build/$(echo "$file" | tr / .).o" >> "$plan"
     done
     library=$build/libquantscope_cuda.so
 else
