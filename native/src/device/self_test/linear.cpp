@@ -13,7 +13,6 @@ namespace quantscope {
 
 namespace {
 
-/// Wide tiles are for products with one for each multiprocessor, pairs of blocks for those with two neighbouring tiles.
 struct Sizes {
     size_t outputs;
     size_t width;
@@ -109,14 +108,15 @@ std::optional<std::string> test(const std::shared_ptr<Device>& device, const Cas
 }  // namespace
 
 std::optional<std::string> selfTest::linear(const std::shared_ptr<Device>& device) {
-    const auto groups = [](int bits, bool symmetric) { return Quantizer(IntQuantizer{bits, symmetric, Granularity::Group, 64}); };
+    const auto groups = [](int bits, bool symmetric, uint64_t length) { return Quantizer(IntQuantizer{bits, symmetric, Granularity::Group, length}); };
     const Case bytes{"W8A8", IntQuantizer{8}, IntQuantizer{8}, false};
     const Case codebooks{"4-bit codebooks", CodebookQuantizer{4}, CodebookQuantizer{4}, false};
     const Case floats{"bfloat16", KeepQuantizer{}, KeepQuantizer{}, true};
-    const Case byteGroups{"W8A8 in groups", groups(8, true), groups(8, true), false};
-    const Case nibbleGroups{"W4A4 in groups", groups(4, true), groups(4, true), false};
-    for (const Case& each : {bytes, codebooks, floats, byteGroups, nibbleGroups, Case{"W4A8 with zero points", groups(4, false), IntQuantizer{8, false}, false},
-                             Case{"W4A16", groups(4, true), KeepQuantizer{}, true}, Case{"float32", KeepQuantizer{FloatType::Fp32}, KeepQuantizer{}, false}}) {
+    const Case byteGroups{"W8A8 in groups", groups(8, true, 64), groups(8, true, 64), false};
+    const Case nibbleGroups{"W4A4 in groups", groups(4, true, 64), groups(4, true, 64), false};
+    for (const Case& each : {bytes, codebooks, floats, byteGroups, nibbleGroups, Case{"W4A8 with zero points", groups(4, false, 64), IntQuantizer{8, false}, false},
+                             Case{"W4A16", groups(4, true, 64), KeepQuantizer{}, true}, Case{"float32", KeepQuantizer{FloatType::Fp32}, KeepQuantizer{}, false},
+                             Case{"W8A8 in groups of 160", groups(8, true, 160), groups(8, true, 160), false}}) {
         if (const auto wrong = test(device, each, {72, 320, 37})) {
             return wrong;
         }
@@ -126,11 +126,27 @@ std::optional<std::string> selfTest::linear(const std::shared_ptr<Device>& devic
             return wrong;
         }
     }
-    for (const size_t outputs : {384, 512}) {
-        for (const Case& each : {bytes, codebooks, floats}) {
-            if (const auto wrong = test(device, each, {outputs, 64, 64 * static_cast<size_t>(device->description().multiprocessors)})) {
-                return wrong;
+    for (const size_t outputs : {72, 136}) {
+        if (const auto wrong = test(device, {"W4A4 in groups of 128", groups(4, true, 128), groups(4, true, 128), false}, {outputs, 384, 37})) {
+            return wrong;
+        }
+    }
+    // Wide tiles, where narrow ones would be more than multiprocessors: of outputs, with an odd and an even number of tiles of 128 tokens; of tokens, with
+    // one tile of outputs and with two.
+    const size_t multiprocessors = device->description().multiprocessors;
+    const size_t half = std::max<size_t>(multiprocessors / 2, 2);
+    for (const size_t rowTiles : {(half - 1) | 1, half & ~size_t{1}}) {
+        for (const size_t columns : {192, 256}) {
+            for (const Case& each : {bytes, floats}) {
+                if (const auto wrong = test(device, each, {columns * std::max<size_t>(multiprocessors / rowTiles, 1), 64, 128 * rowTiles})) {
+                    return wrong;
+                }
             }
+        }
+    }
+    for (const size_t outputTiles : {1, 2}) {
+        if (const auto wrong = test(device, codebooks, {72 * outputTiles, 64, multiprocessors / outputTiles * 128 + 37})) {
+            return wrong;
         }
     }
     return std::nullopt;
