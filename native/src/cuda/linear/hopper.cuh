@@ -13,7 +13,7 @@
 
 namespace quantscope::cuda::hopper {
 
-inline constexpr int kBand = 16;       ///< tiles of rows that are gone through together, so that their rows and those of W stay in the cache
+inline constexpr int kBand = 16;  ///< tiles of rows that are gone through together, so that their rows and those of W stay in the cache
 /// Bytes from a row that a warp writes to the next: matrices of 8 rows of 16 bytes meet no bank twice, nor do pairs of floats of 4 rows.
 template <class Y>
 inline constexpr int kOutPitch = sizeof(Y) == 2 ? 144 : 160;
@@ -118,6 +118,7 @@ struct Consumer {
         }
         commitCopies();
     }
+
     /// Products of bytes, or of bfloat16 and sums that may be the bits of floats.
     template <bool kBytes, class D>
     __device__ static void multiplyPiece(D (&d)[kTiles][4], uint64_t x, uint64_t w, bool add) {
@@ -180,7 +181,6 @@ struct Consumer {
 
     /// What is left to do once products of the pieces before have come.
     struct Done {
-        bool any = false;
         bool endsGroup = false;
         bool endsStage = false;
         uint32_t stage = 0;
@@ -228,11 +228,11 @@ struct Consumer {
                 takeProducts(before);
                 finish(sums, before, done);
             } else {
-                finish(sums, t, {true, false, done.endsStage, done.stage, done.piece});
+                finish(sums, t, {false, done.endsStage, done.stage, done.piece});
             }
             at += count;
             const bool endsStage = at % kPieces == 0 || at == all;
-            done = {true, at == end, endsStage, turn.stage, first + count - 1};
+            done = {at == end, endsStage, turn.stage, first + count - 1};
             if (endsStage) {
                 turn.next();
             }

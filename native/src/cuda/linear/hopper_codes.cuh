@@ -101,7 +101,6 @@ struct CodesConsumer {
     Turn<L::kStages> turn{};
 
     __device__ const uint8_t* stage() const { return shared + turn.stage * L::kStage; }
-
     __device__ float* xScales() const { return reinterpret_cast<float*>(shared + L::kEndAt) + (group * 2 + oddTile) * kTokens; }
 
     /// Requests what the end of the next tile takes.

@@ -65,25 +65,24 @@ __device__ inline uint32_t scaleBytes(uint32_t first, uint32_t stride) { return 
 template <int kX, int kW>
 struct GroupScales {
     const ProductArguments& p;
-    uint32_t length;  ///< of a group, in parts
-    const float* x;
-    const float* w;
+    uint32_t length;         ///< of a group, in parts
+    uint32_t x;              ///< where those of the next group begin
+    uint32_t w;
     uint32_t xBytes;
     uint32_t wBytes;
     uint32_t left = length;  ///< of the group that is next to end
 
     __device__ GroupScales(const ProductArguments& p, uint32_t length, uint32_t firstRow, uint32_t firstOutput)
-        : p(p), length(length), x(p.xScales + firstRow), w(p.wScales + firstOutput), xBytes(scaleBytes<kX>(firstRow, p.xScaleStride)),
-          wBytes(scaleBytes<kW>(firstOutput, p.wScaleStride)) {}
+        : p(p), length(length), x(firstRow), w(firstOutput), xBytes(scaleBytes<kX>(firstRow, p.xScaleStride)), wBytes(scaleBytes<kW>(firstOutput, p.wScaleStride)) {}
 
     /// Requests those of all groups that end within the next `parts`, a stage at most, and says how many bytes come.
     __device__ uint32_t request(uint8_t* to, uint32_t parts, Barrier* arrived) {
         uint32_t bytes = 0;
         for (; left <= parts; left += length) {
             float* const at = reinterpret_cast<float*>(to) + (left - 1) * (kX + kW);
-            copyBulk(at, x, xBytes, arrived);
+            copyBulk(at, p.xScales + x, xBytes, arrived);
             if (wBytes > 0) {
-                copyBulk(at + kX, w, wBytes, arrived);
+                copyBulk(at + kX, p.wScales + w, wBytes, arrived);
             }
             x += p.xScaleStride;
             w += p.wScaleStride;
@@ -105,8 +104,11 @@ template <int kCount>
 __device__ inline void requestValues(float* shared, const float* from, uint32_t first, uint32_t count) {
     static_assert(kCount <= 4 * 128);
     if (const uint32_t i = threadIdx.x % 128 * 4; i < kCount) {
-        const bool inside = from != nullptr && first + i < count;
-        copyAsync16(shared + i, inside ? from + first + i : from, inside ? static_cast<int>(min(count - first - i, 4u) * 4) : 0);
+        if (from != nullptr && first + i < count) {
+            copyAsync16(shared + i, from + first + i, static_cast<int>(min(count - first - i, 4u) * 4));
+        } else {
+            store16(reinterpret_cast<uint4*>(shared + i), make_uint4(0, 0, 0, 0));
+        }
     }
 }
 /// Until all that this warpgroup's threads requested and committed has come.
