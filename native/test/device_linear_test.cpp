@@ -128,6 +128,10 @@ void expectTwin(const IntegerCase& c) {
     request.x = xCodes.data();
     request.xSides = xSides.data();
     EXPECT_EQ(run(shape, weights, request, c.outputs + 3), wanted);
+    request.yElement = Element::BF16;
+    for (const size_t stride : {c.outputs + 3, (c.outputs + 7) / 8 * 8}) {  // value by value, and in pieces of 16 bytes
+        EXPECT_EQ(run(shape, weights, request, stride), throughBF16(wanted));
+    }
     const auto own = twin(plan, x, w, c.rows, c.outputs, bias);
     for (size_t i = 0; i < own.size(); ++i) {
         EXPECT_NEAR(wanted[i], own[i], 1e-6 * std::fabs(own[i]) + 1e-5) << i;
