@@ -21,27 +21,6 @@ using test::OnDevice;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-struct Pool {
-    ThreadPool pool{1};
-    Cancellation cancellation;
-    Progress progress = [](double) {};
-    Workers workers{pool, cancellation, progress, 1};
-};
-
-/// Rows whose channels correlate; one channel in seven is far larger, and channel 3 is always zero.
-std::vector<float> inputs(size_t rows, size_t width, uint64_t seed) {
-    test::Gaussian random(seed);
-    std::vector<float> x(rows * width);
-    for (size_t i = 0; i < rows; ++i) {
-        double carried = 0;
-        for (size_t j = 0; j < width; ++j) {
-            carried = 0.7 * carried + random();
-            x[i * width + j] = j == 3 ? 0.0f : static_cast<float>(carried * (j % 7 == 2 ? 9 : 1));
-        }
-    }
-    return x;
-}
-
 void expectMoments(const std::vector<float>& found, const std::vector<float>& expected, size_t width, double tolerance) {
     ASSERT_EQ(found.size(), expected.size());
     for (size_t i = 0; i < width; ++i) {
@@ -62,10 +41,10 @@ std::vector<float> meanOf(MomentSums& sums) {
 
 TEST(DeviceMoments, AreThoseOfTheProcessor) {
     const auto device = test::testedDevice();
-    Pool pool;
+    test::OneThread one;
     for (const auto& [rows, width] : {std::pair<size_t, size_t>{1, 1}, {37, 70}, {1100, 33}, {5, 130}}) {
         for (const bool bf16 : {false, true}) {
-            auto x = inputs(rows, width, rows);
+            auto x = test::correlated(rows, width, rows);
             if (rows > 4) {
                 x[2 * width + width / 2] = kNaN;
                 x[4 * width] = kInfinity;
@@ -81,11 +60,11 @@ TEST(DeviceMoments, AreThoseOfTheProcessor) {
             const auto wide = device->upload(x);
             const auto packed = device->upload(narrow);
             for (int time = 0; time < 2; ++time) {
-                twin.add(x.data(), rows, pool.workers, scalarKernels());
+                twin.add(x.data(), rows, one.workers, scalarKernels());
                 moments.add(bf16 ? DeviceRows{packed.data(), Element::BF16, rows, width} : DeviceRows{wide.data(), Element::F32, rows, width});
             }
-            twin.add(x.data(), rows, pool.workers, scalarKernels());
-            moments.add(x.data(), rows, pool.workers, scalarKernels());  // from the host
+            twin.add(x.data(), rows, one.workers, scalarKernels());
+            moments.add(x.data(), rows, one.workers, scalarKernels());  // from the host
             EXPECT_EQ(moments.rows(), twin.rows());
             expectMoments(meanOf(moments), meanOf(twin), width, 1e-5);
         }
@@ -95,7 +74,7 @@ TEST(DeviceMoments, AreThoseOfTheProcessor) {
 /// Two layers that read one input, and one behind them. Inputs have outliers, a row of zeros, a NaN and infinities.
 struct Layers {
     Layers(uint64_t rows, uint64_t width) : model(rows + width) {
-        x = model.input({rows, width}, inputs(rows, width, rows));
+        x = model.input({rows, width}, test::correlated(rows, width, rows));
         auto& values = model.valuesOf(x);
         if (rows > 8) {
             std::fill_n(values.begin() + static_cast<std::ptrdiff_t>(7 * width), width, 0.0f);

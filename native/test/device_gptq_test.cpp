@@ -14,34 +14,13 @@
 namespace quantscope {
 namespace {
 
-struct Pool {
-    ThreadPool pool{1};
-    Cancellation cancellation;
-    Progress progress = [](double) {};
-    Workers workers{pool, cancellation, progress, 1};
-};
-
-/// Rows whose channels correlate; one in seven is far larger, and channel 3 is always zero.
-std::vector<float> inputs(size_t rows, size_t width, uint64_t seed) {
-    test::Gaussian random(seed);
-    std::vector<float> x(rows * width);
-    for (size_t i = 0; i < rows; ++i) {
-        double carried = 0;
-        for (size_t j = 0; j < width; ++j) {
-            carried = 0.7 * carried + random();
-            x[i * width + j] = j == 3 ? 0.0f : static_cast<float>(carried * (j % 7 == 2 ? 9 : 1));
-        }
-    }
-    return x;
-}
-
 struct Moments {
     std::vector<float> values;
     size_t width;
 };
 
 Moments momentsOf(size_t width, size_t samples, uint64_t seed) {
-    const auto x = inputs(samples, width, seed);
+    const auto x = test::correlated(samples, width, seed);
     Moments result{std::vector<float>(width * width), width};
     for (size_t i = 0; i < width; ++i) {
         for (size_t j = 0; j < width; ++j) {
@@ -57,7 +36,7 @@ Moments momentsOf(size_t width, size_t samples, uint64_t seed) {
 
 TEST(DeviceGptq, FindsWhatTheProcessorFinds) {
     const auto device = test::testedDevice();
-    Pool pool;
+    test::OneThread one;
     test::Gaussian random(21);
     const IntQuantizer groups{4, true, Granularity::Group, 32}, rowsOf3{3, false, Granularity::Row, 0};
     for (const auto& [quantizer, rows, width, actOrder] :
@@ -69,8 +48,8 @@ TEST(DeviceGptq, FindsWhatTheProcessorFinds) {
         GptqOptions options;
         options.actOrder = actOrder;
         ASSERT_FALSE(gptqUnsupported(quantizer, options));
-        const Gptq twin = gptq(weights, moments.values.data(), width, codec, options, pool.workers);
-        const Gptq found = gptqOnDevice(device, weights, moments.values.data(), width, quantizer, codec, options, pool.workers);
+        const Gptq twin = gptq(weights, moments.values.data(), width, codec, options, one.workers);
+        const Gptq found = gptqOnDevice(device, weights, moments.values.data(), width, quantizer, codec, options, one.workers);
         EXPECT_EQ(found.rounding.sides, twin.rounding.sides);
         EXPECT_EQ(found.rounding.codes, twin.rounding.codes);
         EXPECT_EQ(found.damping, twin.damping);
@@ -82,7 +61,7 @@ TEST(DeviceGptq, FindsWhatTheProcessorFinds) {
 }
 
 TEST(DeviceGptq, DampsMoreWhenTheFactorisationFails) {
-    Pool pool;
+    test::OneThread one;
     // Two inputs that are nearly opposite and a little more: no Gram matrix, so that it takes damping.
     std::vector<float> moments = {1, -1.02f, 0, -1.02f, 1, 0, 0, 0, 1};
     const Quantizer quantizer = IntQuantizer{4, true, Granularity::Row, 0};
@@ -90,29 +69,29 @@ TEST(DeviceGptq, DampsMoreWhenTheFactorisationFails) {
     const std::vector<float> weights = {0.3f, -1, 0.7f, 2, 0.1f, 0.4f};
     GptqOptions options;
     options.damping.share = 0.001;
-    const Gptq twin = gptq(weights, moments.data(), 3, codec, options, pool.workers);
-    const Gptq found = gptqOnDevice(test::testedDevice(), weights, moments.data(), 3, quantizer, codec, options, pool.workers);
+    const Gptq twin = gptq(weights, moments.data(), 3, codec, options, one.workers);
+    const Gptq found = gptqOnDevice(test::testedDevice(), weights, moments.data(), 3, quantizer, codec, options, one.workers);
     EXPECT_GT(found.retries, 0u);
     EXPECT_EQ(found.retries, twin.retries);
     EXPECT_EQ(found.damping, twin.damping);
     EXPECT_EQ(found.rounding.codes, twin.rounding.codes);
     moments[1] = moments[3] = std::numeric_limits<float>::infinity();
     test::expectError(ErrorCode::Argument, "not finite", [&] {
-        gptqOnDevice(test::testedDevice(), weights, moments.data(), 3, quantizer, codec, options, pool.workers);
+        gptqOnDevice(test::testedDevice(), weights, moments.data(), 3, quantizer, codec, options, one.workers);
     });
 }
 
 TEST(DeviceGptq, RunsOnTheProcessorWhatDoesNotFit) {
     const auto device = test::testedDevice();
-    Pool pool;
+    test::OneThread one;
     const Moments moments = momentsOf(64, 200, 1);
     const auto weights = test::Gaussian(5).floats(40 * 64);
     const Quantizer quantizer = IntQuantizer{4, true, Granularity::Row, 0};
     const RowCodec codec(quantizer, 64, {}, scalarKernels());
     const auto solve = [&](const GptqOptions& options, std::optional<std::string>& onProcessor) {
         return onEither(gptqUnsupported(quantizer, options), onProcessor,
-                        [&] { return gptqOnDevice(device, weights, moments.values.data(), 64, quantizer, codec, options, pool.workers); },
-                        [&] { return gptq(weights, moments.values.data(), 64, codec, options, pool.workers); })
+                        [&] { return gptqOnDevice(device, weights, moments.values.data(), 64, quantizer, codec, options, one.workers); },
+                        [&] { return gptq(weights, moments.values.data(), 64, codec, options, one.workers); })
             .rounding.codes;
     };
     std::optional<std::string> onProcessor;

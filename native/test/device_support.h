@@ -13,9 +13,11 @@
 #include <variant>
 #include <vector>
 
+#include "base/workers.h"
 #include "device/device.h"
 #include "device/library.h"
 #include "stats/marginal.h"
+#include "support.h"
 
 namespace quantscope::test {
 
@@ -80,6 +82,28 @@ inline void expectFreeAgain(const Device& device, uint64_t before) {
     } else {
         EXPECT_GE(device.freeBytes() + (uint64_t{64} << 20), before);
     }
+}
+
+/// What functions take that share their work, with nobody to share it.
+struct OneThread {
+    ThreadPool pool{1};
+    Cancellation cancellation;
+    Progress progress = [](double) {};
+    Workers workers{pool, cancellation, progress, 1};
+};
+
+/// Rows whose channels correlate; one channel in seven is far larger, and channel 3 is always zero.
+inline std::vector<float> correlated(size_t rows, size_t width, uint64_t seed) {
+    Gaussian random(seed);
+    std::vector<float> x(rows * width);
+    for (size_t i = 0; i < rows; ++i) {
+        double carried = 0;
+        for (size_t j = 0; j < width; ++j) {
+            carried = 0.7 * carried + random();
+            x[i * width + j] = j == 3 ? 0.0f : static_cast<float>(carried * (j % 7 == 2 ? 9 : 1));
+        }
+    }
+    return x;
 }
 
 }  // namespace quantscope::test
