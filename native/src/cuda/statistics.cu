@@ -81,9 +81,9 @@ __device__ inline void loadBatch(const T* x, uint32_t width, uint32_t batch, boo
 /// Statistics of rows but for those behind the rotation.
 template <class T>
 __global__ void __launch_bounds__(kPlainThreads, 2) measurePlain(const __grid_constant__ StatisticsArguments a) {
-    QUANTSCOPE_SHARED(float, scratch, [kPlainScratch]);
     const StatisticsRequest& request = a.request;
     const Shared shared = sharedMemory();
+    auto* const scratch = reinterpret_cast<float*>(shared.cells + roundUp(a.windowCells, 4));
     const uint32_t thread = threadIdx.y * blockDim.x + threadIdx.x, threads = blockDim.y * blockDim.x;
     const auto width = static_cast<uint32_t>(request.width);
     const bool codebook = request.levels > 0 && request.errorAfter == 0;
@@ -285,15 +285,14 @@ Status startPlain(Context* context, StatisticsArguments a) {
         across *= 2;
     }
     const uint32_t rows = kPlainThreads / across;
-    const uint32_t beside = Shared::bytes(kPlainThreads, rows);
-    const uint32_t taken = beside + kPlainScratch * static_cast<uint32_t>(sizeof(float));
+    const uint32_t taken = Shared::bytes(kPlainThreads, rows) + kPlainScratch * static_cast<uint32_t>(sizeof(float));
     const uint32_t most = static_cast<uint32_t>(context->description.sharedBytes) - taken;
     const uint32_t half = sharedOfTwo(*context) - taken;
     const bool two = half >= allCells(a) / 4 * 3;  // else one block has more of the histogram
     const uint32_t window = chooseWindow(a, two ? half : most);
     const uint64_t stay = static_cast<uint64_t>(context->description.multiprocessors) * (two ? 2 : 1);
     const auto blocks = static_cast<unsigned>(std::min<uint64_t>(stay, divideUp(a.request.rows, rows)));
-    return check(launch(measurePlain<T>, dim3(blocks), dim3(across, rows), beside + window, context->stream, a), "statistics");
+    return check(launch(measurePlain<T>, dim3(blocks), dim3(across, rows), taken + window, context->stream, a), "statistics");
 }
 
 template <class T>

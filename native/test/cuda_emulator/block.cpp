@@ -386,6 +386,10 @@ void enterShared(void* array, size_t bytes, const Place& where) {
     if (total > 48 * 1024) {
         fail("has " + std::to_string(total) + " bytes of static shared memory, more than 48 KiB,", where);
     }
+    const size_t before = (total + 1023) / 1024 * 1024;  // dynamic memory behind it is aligned so far (ptx.cuh)
+    if (b.sharedBytes > 0 && before + b.sharedBytes > options().sharedPerBlock) {
+        fail("has " + std::to_string(before) + " bytes of static and " + std::to_string(b.sharedBytes) + " of dynamic shared memory, more than a block may have,", where);
+    }
     fillWithGarbage(array, bytes);
 }
 
