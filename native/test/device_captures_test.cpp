@@ -42,7 +42,7 @@ std::vector<float> meanOf(MomentSums& sums) {
 TEST(DeviceMoments, AreThoseOfTheProcessor) {
     const auto device = test::testedDevice();
     test::OneThread one;
-    for (const auto& [rows, width] : {std::pair<size_t, size_t>{1, 1}, {37, 70}, {1100, 33}, {5, 130}}) {
+    for (const auto& [rows, width] : {std::pair<size_t, size_t>{1, 1}, {37, 70}, {1100, 33}, {5, 130}, {3, 1100}}) {
         for (const bool bf16 : {false, true}) {
             auto x = test::correlated(rows, width, rows);
             if (rows > 4) {

@@ -41,7 +41,7 @@ TEST(DeviceSolver, AddsSecondMomentsOfUsableRows) {
         const auto mean = device->allocate<float>(width * width);
         const cuda::MomentsRequest request{onDevice.data(), Element::F32, rows, width, width + 2, sums.data(), counted.data(), usable.data()};
         device->check(calls.addMoments(device->context(), &request), "moments");
-        device->check(calls.meanMoments(device->context(), sums.data(), width, counted.data(), mean.data()), "mean");
+        device->check(calls.meanMoments(device->context(), sums.data(), width, counted.data(), 0, width, mean.data()), "mean");
         EXPECT_EQ(counted.read()[0], rows - 1);
         const auto found = mean.read();
         for (size_t i = 0; i < width * width; ++i) {

@@ -28,11 +28,12 @@ RunResult JobGraph::run(const JobRunRequest& request, ThreadPool& pool, const Ca
     if (device == nullptr) {
         return graph_->run(request.run, pool, cancellation, progress, kernels());
     }
+    const bool begun = graph_->secondMoments().size() > 0;  // an attempt that fails forgets them
     const auto attempt = [&] { return onDevice_->of(shared_from_this(), device, *request.element).run(request.run, pool, cancellation, progress, kernels()); };
     try {
         return attempt();
     } catch (const DeviceError& error) {
-        if (error.status() != cuda::Status::OutOfMemory) {
+        if (error.status() != cuda::Status::OutOfMemory || begun) {
             throw;
         }
         onDevice_->freeAll();

@@ -286,8 +286,8 @@ struct SweepRequest {
 
 struct SolverCalls {
     Status (*addMoments)(Context* context, const MomentsRequest* request);
-    /// mean [width, width] of what addMoments() added up.
-    Status (*meanMoments)(Context* context, const double* sums, uint64_t width, const uint64_t* counted, float* mean);
+    /// Rows [first, first + rows) of the mean of what addMoments() added up, [rows, width].
+    Status (*meanMoments)(Context* context, const double* sums, uint64_t width, const uint64_t* counted, uint64_t first, uint64_t rows, float* mean);
     Status (*factor)(Context* context, const FactorRequest* request);
     Status (*sweep)(Context* context, const SweepRequest* request);
 };

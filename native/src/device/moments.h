@@ -21,6 +21,7 @@ public:
 
     /// Queued.
     void add(const DeviceRows& x);
+    /// Copied in pieces that beside weights there is room for.
     void add(const float* x, uint64_t rows, Workers& workers, const Kernels& kernels) override;
     void meanRow(uint64_t i, float* row) override;
 
@@ -30,7 +31,9 @@ private:
     DeviceArray<double> sums_;
     DeviceArray<uint64_t> counted_;
     DeviceArray<uint8_t> usable_;
-    std::vector<float> mean_;  ///< [width, width], from the first meanRow() until the next add()
+    DeviceArray<float> band_;  ///< rows of the mean that came to the host at once
+    std::vector<float> mean_;
+    uint64_t first_ = 0;
 };
 
 }  // namespace quantscope

@@ -133,7 +133,12 @@ void SecondMomentsStore::startRun(const std::vector<Layer>& layers, uint64_t max
     for (const Layer& layer : layers) {
         auto known = sums_.find(layer.inputs);
         if (known == sums_.end()) {
-            known = sums_.emplace(layer.inputs, Sums{place.make(layer.width), {}}).first;
+            try {
+                known = sums_.emplace(layer.inputs, Sums{place.make(layer.width), {}}).first;
+            } catch (...) {
+                forget();
+                throw;
+            }
         }
         Sums& sums = known->second;
         sums.layers.insert(layer.name);

@@ -74,7 +74,8 @@ public:
     };
     static Place processor();
 
-    /// Begins a run that adds to these layers. Throws Error(Memory) when all sums together would take more than `maxBytes`.
+    /// Begins a run that adds to these layers. Throws Error(Memory) when all sums together would take more than `maxBytes`, and what `place` throws:
+    /// then everything is forgotten.
     void startRun(const std::vector<Layer>& layers, uint64_t maxBytes, const Place& place);
     void forget() {
         sums_.clear();

@@ -133,7 +133,7 @@ struct State {
                 greatest = rowMax(greatest);
                 // Negative infinities alone: any shift does, and infinity minus infinity must not be one.
                 const float shift = greatest == -INFINITY ? 0.0f : greatest * scale;
-                const float correction = exp2Approximate(fmaf(most[m][h], scale, -shift));
+                const float correction = most[m][h] == greatest ? 1.0f : exp2Approximate(fmaf(most[m][h], scale, -shift));  // which would be rounded
                 most[m][h] = greatest;
                 float added = 0.0f;
 #pragma unroll

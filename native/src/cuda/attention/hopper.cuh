@@ -213,7 +213,7 @@ struct Consumer {
             greatest[0] = rowMax(fmaxf(greatest[0], greatest[1]));
             // Negative infinities alone: any shift does, and infinity minus infinity must not be one.
             const float shift = greatest[0] == -INFINITY ? 0.0f : greatest[0] * scale;
-            corrections[h] = exp2Approximate(fmaf(most[h], scale, -shift));
+            corrections[h] = most[h] == greatest[0] ? 1.0f : exp2Approximate(fmaf(most[h], scale, -shift));  // which would be rounded
             most[h] = greatest[0];
             float added[2] = {};
 #pragma unroll

@@ -93,12 +93,12 @@ __global__ void __launch_bounds__(kThreads) addTiles(const float* x, uint32_t ro
     }
 }
 
-__global__ void takeMean(const double* sums, uint64_t width, const unsigned long long* counted, float* mean) {
+__global__ void takeMean(const double* sums, uint64_t width, const unsigned long long* counted, uint64_t first, uint64_t rows, float* mean) {
     const uint64_t at = static_cast<uint64_t>(blockIdx.x) * kThreads + threadIdx.x;
-    if (at >= width * width) {
+    if (at >= rows * width) {
         return;
     }
-    const uint64_t i = at / width;
+    const uint64_t i = first + at / width;
     const uint64_t j = at % width;
     const double each = *counted == 0 ? 0.0 : 1 / static_cast<double>(*counted);
     mean[at] = static_cast<float>(sums[i > j ? i * width + j : j * width + i] * each);
@@ -148,12 +148,12 @@ Status addMoments(Context* context, const MomentsRequest* request) {
     return check(r.element == Element::F32 ? addFloats(context->stream, r) : addBf16(context->stream, r), "second moments");
 }
 
-Status meanMoments(Context* context, const double* sums, uint64_t width, const uint64_t* counted, float* mean) {
-    if (width == 0) {
+Status meanMoments(Context* context, const double* sums, uint64_t width, const uint64_t* counted, uint64_t first, uint64_t rows, float* mean) {
+    if (width == 0 || rows == 0) {
         return Status::Ok;
     }
-    return check(launch(takeMean, divideUp(width * width, kThreads), kThreads, 0, context->stream, sums, width,
-                        reinterpret_cast<const unsigned long long*>(counted), mean),
+    return check(launch(takeMean, divideUp(rows * width, kThreads), kThreads, 0, context->stream, sums, width,
+                        reinterpret_cast<const unsigned long long*>(counted), first, rows, mean),
                  "mean of second moments");
 }
 

@@ -39,7 +39,7 @@ std::optional<std::string> moments(const std::shared_ptr<Device>& device, cuda::
     const cuda::MomentsRequest request{input, element, kRows, width, width, sums.data(), counted.data(), usable.data()};
     const cuda::SolverCalls& calls = *device->api().solver;
     device->check(calls.addMoments(device->context(), &request), "adding second moments");
-    device->check(calls.meanMoments(device->context(), sums.data(), width, counted.data(), mean.data()), "second moments");
+    device->check(calls.meanMoments(device->context(), sums.data(), width, counted.data(), 0, width, mean.data()), "second moments");
     const std::vector<float> found = mean.read();
     for (size_t i = 0; i < width; ++i) {
         for (size_t j = 0; j < width; ++j) {
