@@ -64,10 +64,10 @@ export async function gatherStatistics(request: Request, engine: Engine): Promis
   if (!pipeline || needs.size === 0) {
     return new Map();
   }
-  let { home, known, runs } = await lookUp(request, pipeline, engine);
+  let { home, known, runs } = placeFor(await lookUp(request, pipeline, engine));
   if (runs.length > 0) {
     const device = await JobDevice.of(engine); // started, it knows its devices
-    ({ home, known, runs } = await lookUp(request, pipeline, engine));
+    ({ home, known, runs } = placeFor(await lookUp(request, pipeline, engine)));
     for (const batch of runs) {
       await new Gathering(pipelines, settings, join(home, randomUUID()), job, device, engine).run(batch);
     }
@@ -101,7 +101,8 @@ export async function missingStatistics(request: Omit<Request, 'job'>, engine: E
   if (!pipeline || needs.size === 0) {
     return { layers: new Set(), runs: 0 };
   }
-  const { runs } = await lookUp(request, pipeline, engine);
+  // Before the engine runs nobody knows whether the device is there: what is known at all counts.
+  const [runs = []] = (await lookUp(request, pipeline, engine)).map((place) => place.runs).sort((a, b) => a.flat().length - b.flat().length);
   const inputs = pipeline.inputs();
   const missing = new Set(runs.flat().map(([input]) => input));
   return { layers: new Set([...needs.keys()].filter((layer) => missing.has(inputs.get(layer)?.[0] ?? ''))), runs: runs.length };
@@ -109,8 +110,11 @@ export async function missingStatistics(request: Omit<Request, 'job'>, engine: E
 
 interface Found { home: string; known: Map<string, LayerStatistics>; /** One batch of inputs per run of all trajectories. */ runs: Wanted[] }
 
-/** In the first place that has everything, or in the one to gather the rest for. */
-async function lookUp(request: Omit<Request, 'job'>, pipeline: Pipeline, engine: Engine): Promise<Found> {
+/** The first one that has everything, or the one to gather the rest for. */
+function placeFor(places: readonly Found[]): Found { return places.find(({ runs }) => runs.length === 0) ?? places[0] ?? { home: '', known: new Map(), runs: [] }; }
+
+/** In every place where statistics may be. */
+async function lookUp(request: Omit<Request, 'job'>, pipeline: Pipeline, engine: Engine): Promise<Found[]> {
   const { needs } = request;
   const { checkpoint } = pipeline;
   const inputs = pipeline.inputs();
@@ -124,16 +128,13 @@ async function lookUp(request: Omit<Request, 'job'>, pipeline: Pipeline, engine:
     statistics.forEach((statistic) => wanted.set(input, (wanted.get(input) ?? new Set()).add(statistic)));
   }
   const widths = new Map(checkpoint.layers.map((layer) => [layer.name, layer.inFeatures]));
-  const found: Found[] = [];
-  for (const home of homesOf(request, engine)) {
+  return Promise.all(homesOf(request, engine).map(async (home) => {
     const known = await readParts(home);
     const missing = [...wanted].filter(([input, statistics]) => !known.has(input) || (statistics.has('activation-second-moments') && !known.get(input)?.secondMoments));
     // All in one run when none needs second moments; otherwise as many as their sums (float64) allow.
     const momentBytes = missing.some(needsMoments) ? ([input]: Wanted[number]): number => 8 * (widths.get(input) ?? 0) ** 2 : (): number => 0;
-    found.push({ home, known, runs: [...inBatches(missing, momentBytes, mostMomentBytes(engine))] });
-  }
-  const [first = { home: '', known: new Map(), runs: [] }] = found;
-  return found.find(({ runs }) => runs.length === 0) ?? first;
+    return { home, known, runs: [...inBatches(missing, momentBytes, mostMomentBytes(engine))] };
+  }));
 }
 
 type Wanted = [input: string, statistics: ReadonlySet<Statistic>][];
