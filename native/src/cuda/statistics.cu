@@ -1,11 +1,12 @@
 // Weight diagnostics: both marginals of every row and the codebook's error. One kernel measures rows as they are, the next one rotates them, so that each
 // has one histogram in shared memory, of some 24,000 cells. Blocks stay: each one takes its share of the rows, and adds its histogram to the counts in the
 // end. Integers bear that in any order; everything else is added up within a row, in an order that does not depend on the device, and stays apart by row
-// until the host adds it up. Rows of a block go in step, one for each threadIdx.y. Columns, which captures ask for, are another pass.
+// until the host adds it up. Rows of a block go in step, one for each threadIdx.y.
 #include <algorithm>
 #include <cmath>
 #include <string>
 
+#include "cuda/columns.h"
 #include "cuda/context.cuh"
 #include "cuda/rotation.cuh"
 #include "cuda/statistics.cuh"
@@ -16,7 +17,6 @@ namespace {
 
 constexpr int kPlainThreads = 512;    ///< of which two blocks fit a multiprocessor
 constexpr int kRotatedThreads = 640;
-constexpr unsigned kColumnThreads = 128;
 constexpr int kPlainScratch = 2 * kPlainThreads / kWarpLanes;  ///< floats of loadRows()
 
 struct StatisticsArguments {
@@ -354,56 +354,10 @@ Status measure(Context* context, const StatisticsRequest* request) {
     return r.element == Element::F32 ? start<float>(context, a) : start<Bf16>(context, a);
 }
 
-/// A thread for each column of one part of the rows.
-template <class T>
-__global__ void measureColumns(ColumnsRequest r) {
-    const uint64_t column = static_cast<uint64_t>(blockIdx.x) * kColumnThreads + threadIdx.x;
-    if (column >= r.width) {
-        return;
-    }
-    const uint64_t end = r.rows * (blockIdx.y + 1) / kColumnParts;
-    float largest = 0;
-    double squares = 0;
-    for (uint64_t row = r.rows * blockIdx.y / kColumnParts; row < end; ++row) {
-        if (r.statistics[row].nonFinite == 0) {
-            const float value = fabsf(toFloat(static_cast<const T*>(r.x)[row * r.xStride + column]));
-            largest = fmaxf(largest, value);
-            squares += static_cast<double>(value) * value;
-        }
-    }
-    r.largestParts[blockIdx.y * r.width + column] = largest;
-    r.squareParts[blockIdx.y * r.width + column] = squares;
-}
-
-__global__ void addColumnParts(ColumnsRequest r) {
-    const uint64_t column = static_cast<uint64_t>(blockIdx.x) * kColumnThreads + threadIdx.x;
-    if (column >= r.width) {
-        return;
-    }
-    float largest = 0;
-    double squares = 0;
-    for (uint64_t part = 0; part < kColumnParts; ++part) {
-        largest = fmaxf(largest, r.largestParts[part * r.width + column]);
-        squares += r.squareParts[part * r.width + column];
-    }
-    r.largest[column] = largest;
-    r.squares[column] = squares;
-}
-
-Status columns(Context* context, const ColumnsRequest* request) {
-    if (request->width == 0) {
-        return Status::Ok;
-    }
-    const unsigned across = divideUp(request->width, kColumnThreads);
-    const auto kernel = request->element == Element::F32 ? measureColumns<float> : measureColumns<Bf16>;
-    const cudaError_t error = launch(kernel, dim3(across, kColumnParts), kColumnThreads, 0, context->stream, *request);
-    return check(error == cudaSuccess ? launch(addColumnParts, across, kColumnThreads, 0, context->stream, *request) : error, "statistics of columns");
-}
-
 }  // namespace
 
 const StatisticsCalls& statisticsCalls() {
-    static const StatisticsCalls calls{onDevice<measure>, onDevice<columns>};
+    static const StatisticsCalls calls{onDevice<measure>, onDevice<measureColumns>};
     return calls;
 }
 
