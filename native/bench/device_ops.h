@@ -41,14 +41,16 @@ inline void ops(const std::shared_ptr<Device>& device, bool emulated, double cop
         return r;
     };
     const auto modulate = combination(Combination::Modulate), gateAdd = combination(Combination::GateAdd), add = combination(Combination::Add);
-    RowNormRequest layerNorm{x.data(), Element::BF16, 1, tokens, width, 1e-6, nullptr, nullptr, out.data()};
-    RowNormRequest headNorm{x.data(), Element::BF16, 0, tokens * heads, 128, 1e-6, weight, nullptr, out.data()};
+    const RowNormRequest layerNorm{x.data(), Element::BF16, 1, tokens, width, 1e-6, nullptr, nullptr, out.data(), nullptr, nullptr};
+    const RowNormRequest modulated{x.data(), Element::BF16, 1, tokens, width, 1e-6, nullptr, nullptr, out.data(), vectors.data(), vectors.data() + 2 * width};
+    const RowNormRequest headNorm{x.data(), Element::BF16, 0, tokens * heads, 128, 1e-6, weight, nullptr, out.data(), nullptr, nullptr};
     measure("layer norm" + of, 4 * values, [&] { return calls.rowNorm(context, &layerNorm); });
     measure("modulate" + of, 4 * values, [&] { return calls.combine(context, &modulate); });
     measure("layer norm and modulate, as two" + of, 8 * values, [&] {
         const Status normed = calls.rowNorm(context, &layerNorm);
         return normed == Status::Ok ? calls.combine(context, &modulate) : normed;
     });
+    measure("layer norm and modulate" + of, 4 * values, [&] { return calls.rowNorm(context, &modulated); });
     measure("rms norm of heads of 128" + of, 4 * values, [&] { return calls.rowNorm(context, &headNorm); });
     const RopeRequest rope{x.data(), Element::BF16, tokens, heads, 64, angles.data(), angles.data() + tokens * 64 * 4, Element::F32, out.data()};
     measure("rope" + of, 4 * values + tokens * 128 * 4, [&] { return calls.rope(context, &rope); });

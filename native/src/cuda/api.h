@@ -432,6 +432,8 @@ struct RowNormRequest {
     const float* weight;   ///< [width] or null
     const float* bias;     ///< [width] or null
     void* out;
+    const void* scale;     ///< [width] of the element, or null: what is normalised is multiplied by 1 + scale, and shift is added
+    const void* shift;
 };
 
 /// Pieces of a group whose moments are taken at once.

@@ -140,7 +140,14 @@ struct Queue {
 
     void rowNorm(Buffer x, bool centred, double eps, Buffer out) const {
         const uint64_t width = lastOf(shape(x));
-        call(calls().rowNorm, {buffers.at(x), buffers.element(x), centred ? 1 : 0, elements(x) / width, width, eps, tensor(0), tensor(1), buffers.at(out)}, "a norm");
+        call(calls().rowNorm, {buffers.at(x), buffers.element(x), centred ? 1 : 0, elements(x) / width, width, eps, tensor(0), tensor(1), buffers.at(out), nullptr, nullptr},
+             "a norm");
+    }
+    /// The tensors are the norm's.
+    void modulatedNorm(const LayerNormOp& norm, const ModulateOp& op) const {
+        const uint64_t width = lastOf(shape(norm.x));
+        call(calls().rowNorm, {buffers.at(norm.x), buffers.element(norm.x), 1, elements(norm.x) / width, width, norm.eps, tensor(0), tensor(1), buffers.at(op.out),
+                               buffers.at(op.scale), buffers.at(op.shift)}, "a modulated norm");
     }
 
     /// `from` and `to` are elements that x and out start behind.
@@ -252,9 +259,46 @@ struct Queue {
 }  // namespace
 
 DeviceOps::DeviceOps(std::shared_ptr<Device> device, const Program& program, DeviceBuffers& buffers, const Kernels& kernels)
-    : device_(std::move(device)), program_(program), buffers_(buffers), tensors_(program.ops.size()) {
+    : device_(std::move(device)), program_(program), buffers_(buffers), tensors_(program.ops.size()), with_(program.ops.size()) {
     for (size_t i = 0; i < program.ops.size(); ++i) {
         load(program.ops[i], tensors_[i], buffers, kernels);
+    }
+    foldNorms();
+}
+
+/// One reading and one writing of the rows instead of two. What goes into the norm has to be there still where the modulation stands.
+void DeviceOps::foldNorms() {
+    std::vector<size_t> readers(program_.buffers.size());
+    std::vector<size_t> writer(program_.buffers.size(), program_.ops.size());
+    for (const auto& [name, buffer] : program_.outputs) {
+        ++readers[buffer];
+    }
+    for (size_t i = 0; i < program_.ops.size(); ++i) {
+        for (const Buffer buffer : inputsOf(program_.ops[i])) {
+            ++readers[buffer];
+        }
+        writer[outOf(program_.ops[i])] = i;
+    }
+    const auto overlap = [&](Buffer a, Buffer b) {
+        const auto end = [&](Buffer buffer) { return buffers_.at(buffer) + elementsOf(program_.buffers[buffer]) * bytesOf(buffers_.element(buffer)); };
+        return buffers_.at(a) < end(b) && buffers_.at(b) < end(a);
+    };
+    for (size_t i = 0; i < program_.ops.size(); ++i) {
+        const auto* const modulation = std::get_if<ModulateOp>(&program_.ops[i]);
+        const size_t from = modulation == nullptr ? i : writer[modulation->x];
+        const auto* const norm = from < i ? std::get_if<LayerNormOp>(&program_.ops[from]) : nullptr;
+        if (norm == nullptr || readers[norm->out] != 1) {
+            continue;
+        }
+        bool there = true;
+        for (size_t k = from + 1; k <= i; ++k) {
+            const Buffer out = outOf(program_.ops[k]);
+            there = there && (buffers_.isView(out) || !overlap(out, norm->x));
+        }
+        if (there) {
+            with_[from] = i;
+            with_[i] = from;
+        }
     }
 }
 
@@ -312,6 +356,12 @@ std::optional<std::string> DeviceOps::unsupported(const Op& op) const {
 }
 
 void DeviceOps::run(size_t index, std::byte* scratch) {
+    if (const auto with = with_[index]) {
+        if (const auto* const modulation = std::get_if<ModulateOp>(&program_.ops[index])) {
+            Queue{*device_, program_, buffers_, tensors_[*with], scratch}.modulatedNorm(std::get<LayerNormOp>(program_.ops[*with]), *modulation);
+        }
+        return;
+    }
     std::visit(Queue{*device_, program_, buffers_, tensors_[index], scratch}, program_.ops[index]);
 }
 

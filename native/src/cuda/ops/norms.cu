@@ -58,10 +58,16 @@ __device__ inline float inverseOf(const RowNormRequest& r, double squares) {
     return 1.0f / sqrtf(static_cast<float>(squares) / static_cast<float>(r.width) + static_cast<float>(r.eps));
 }
 
-/// Stores elements i.. of a row, normalised, with weight and bias.
+/// Stores elements i.. of a row, normalised, with weight and bias, and modulated.
 template <int kCount, class T>
 __device__ inline void storeNormalised(const RowNormRequest& r, uint64_t row, uint64_t i, Piece<T, kCount> piece, float mean, float inverse) {
     constexpr int kAtOnce = kCount < 4 ? kCount : 4;
+    Piece<T, kCount> scale{}, shift{};
+    if (r.scale != nullptr) {
+        scale = loadPiece<kCount>(static_cast<const T*>(r.scale) + i);
+        shift = loadPiece<kCount>(static_cast<const T*>(r.shift) + i);
+    }
+#pragma unroll
     for (int k = 0; k < kCount; k += kAtOnce) {
         float value[kAtOnce];
         for (int e = 0; e < kAtOnce; ++e) {
@@ -77,6 +83,11 @@ __device__ inline void storeNormalised(const RowNormRequest& r, uint64_t row, ui
             const auto bias = loadPiece<kAtOnce>(r.bias + i + k);
             for (int e = 0; e < kAtOnce; ++e) {
                 value[e] += bias.at[e];
+            }
+        }
+        if (r.scale != nullptr) {
+            for (int e = 0; e < kAtOnce; ++e) {
+                value[e] = value[e] * (1.0f + toFloat(scale.at[k + e])) + toFloat(shift.at[k + e]);
             }
         }
         for (int e = 0; e < kAtOnce; ++e) {
@@ -111,6 +122,7 @@ __global__ void __launch_bounds__(kMostThreads) normaliseRows(const __grid_const
     };
     const float mean = r.centred == 0 ? 0.0f : static_cast<float>(sumOf([](float v) { return v; }) / static_cast<double>(r.width));
     const float inverse = inverseOf(r, sumOf([mean](float v) { return (v - mean) * (v - mean); }));
+#pragma unroll
     for (int p = 0; p < kPieces; ++p) {
         if (here && at(p) < r.width) {
             storeNormalised(r, row, at(p), pieces[p], mean, inverse);
@@ -266,7 +278,7 @@ __global__ void normaliseAcrossChannels(const __grid_constant__ ChannelNormReque
 
 template <class T>
 cudaError_t startRows(const RowNormRequest& r, cudaStream_t stream) {
-    const bool wide = r.width % kWide<T> == 0 && isAligned(r.x) && isAligned(r.out) && isAligned(r.weight) && isAligned(r.bias);
+    const bool wide = r.width % kWide<T> == 0 && isAligned(r.x) && isAligned(r.out) && isAligned(r.weight) && isAligned(r.bias) && isAligned(r.scale) && isAligned(r.shift);
     const uint64_t pieces = wide ? r.width / kWide<T> : r.width;
     const bool kept = pieces <= kMostThreads * kPieces;
     uint32_t across = 8;  // 128 bytes
