@@ -134,19 +134,57 @@ limited() {
 }
 last() { tail -n 1 "$1"; }
 
+# tested LOG ARGUMENTS…: the tests, into the log. On a device each suite by itself, and where one fails each of its tests: a kernel that hangs or faults leaves
+# nothing usable to the others of its process.
+tested() {
+    log=$1
+    shift
+    if [ $emulate = yes ]; then
+        limited $patience "$build/tests" "$@" > "$log" 2>&1
+        return
+    fi
+    "$build/tests" --list "$@" > "$build/names"
+    : > "$log"
+    for suite in $(sed 's/\..*//' "$build/names" | sort -u); do
+        names=$(sed -n "s/^$suite\./=&/p" "$build/names")
+        if limited 40 "$build/tests" $names > "$build/suite.log" 2>&1; then
+            sed '$d' "$build/suite.log" >> "$log"
+            continue
+        fi
+        for name in $names; do
+            if limited 10 "$build/tests" "$name" > "$build/suite.log" 2>&1; then sed '$d' "$build/suite.log" >> "$log"; else
+                grep -v "passed, \|^FAILED" "$build/suite.log" >> "$log"
+                echo "FAILED ${name#=}" >> "$log"
+            fi
+        done
+    done
+    failed=$(grep -c '^FAILED' "$log")
+    echo "$(grep -c '^ok' "$log") passed, $failed failed" >> "$log"
+    [ "$failed" = 0 ]
+}
+# measured LOG: all benchmarks, and where they do not come to their end each group of them.
+measured() {
+    limited 150 "$build/bench" > "$1" 2>&1 && return
+    [ $emulate = no ] || return
+    for group in rotate "weight diagnostics" ops " -> " "second moments" attention forward; do
+        limited 40 "$build/bench" "$group" >> "$1" 2>&1 || echo "the benchmarks of \"$group\" did not come to their end" >> "$1"
+    done
+    return 1
+}
+
 row "build" ok "$((built - started)) s"
 patience=120
 if [ $racecheck = yes ]; then orders=forward; patience=600; elif [ $emulate = yes ]; then orders=${ORDERS:-forward backward 7}; else orders=device; fi
 for order in $orders; do
     say "tests ($order)"
-    if QUANTSCOPE_EMULATED_ORDER=$order limited $patience "$build/tests" > "$build/tests.log" 2>&1; then result=ok; else result=FAILED; fi
+    if QUANTSCOPE_EMULATED_ORDER=$order tested "$build/tests.log"; then result=ok; else result=FAILED; fi
     [ $result = ok ] || grep -v '^ok' "$build/tests.log"
     row "tests, $order" $result "$(last "$build/tests.log")"
 done
 
 # Kernels of every device, where the device has its own; on others the same once more.
 if [ $racecheck = no ]; then
-    if QUANTSCOPE_CUDA_KERNELS=portable limited $patience "$build/tests" Linear Attention > "$build/portable.log" 2>&1; then result=ok; else result=FAILED; fi
+    if QUANTSCOPE_CUDA_KERNELS=portable tested "$build/portable.log" Linear Attention; then result=ok; else result=FAILED; fi
     [ $result = ok ] || grep -v '^ok' "$build/portable.log"
     row "tests, portable" $result "$(last "$build/portable.log")"
 fi
@@ -157,7 +195,7 @@ if [ $racecheck = yes ]; then
     exit $status
 fi
 say "benchmarks"
-if limited 150 "$build/bench" > "$build/bench.log" 2>&1; then result=ok; else result=FAILED; fi
+if measured "$build/bench.log"; then result=ok; else result=FAILED; fi
 [ $result = ok ] || grep -v '^BENCH' "$build/bench.log"
 row "benchmarks" $result "$(grep -c '^BENCH' "$build/bench.log") lines"
 
