@@ -106,8 +106,6 @@ __device__ inline void copyBulk(void* shared, const void* global, uint32_t bytes
                  "r"(bytes), "r"(sharedAddress(barrier))
                  : "memory");
 }
-/// What threads have written to shared memory becomes visible to products and tile copies.
-__device__ inline void publishShared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 /// The threads of this warpgroup need fewer or more registers from here on: one that copies beside two that compute. What they take comes out of what 384
 /// threads start with, 168 each; asking for more than the others gave waits forever.

@@ -20,7 +20,7 @@ public:
 
     /// Why the processor has to describe the inputs of a captured layer, as half a sentence after its name; nothing where add() takes them.
     std::optional<std::string> unsupported(const std::string& layer, uint64_t width) const;
-    /// Takes x into the description of the layer. Waits for what was queued.
+    /// Takes x into the description of a layer for which unsupported() has no reason. Waits for what was queued.
     void add(const std::string& layer, const DeviceRows& x, uint64_t width, Workers& workers, const Kernels& kernels);
 
 private:

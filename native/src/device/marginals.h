@@ -21,8 +21,8 @@ public:
     /// Of a codebook whose error is measured, too: `after` says whether it is that of the rotated row.
     void setCodebook(const LevelTable& table, FloatType norm, bool after);
 
-    /// Rows that one call takes.
-    uint64_t mostRows() const { return std::min<uint64_t>(std::max<uint64_t>((uint64_t{1} << 32) / request_.width - 1, 1), 32768); }
+    /// Rows that one call takes: fewer than 2^32 values, and numbers of rows that leave room to others.
+    uint64_t mostRows() const { return std::clamp<uint64_t>((uint64_t{1} << 32) / request_.width - 1, 1, 32768); }
     /// Adds at most mostRows() rows to the counts. Waits.
     std::span<const cuda::RowStatistics> measure(const DeviceRows& x);
     /// The same, left on the device. Queued.

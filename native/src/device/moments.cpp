@@ -19,9 +19,7 @@ DeviceMoments::DeviceMoments(std::shared_ptr<Device> device, uint64_t width)
 
 void DeviceMoments::add(const DeviceRows& x) {
     mean_.clear();
-    if (usable_.size() < x.rows) {
-        usable_ = device_->allocate<uint8_t>(x.rows);
-    }
+    growTo(*device_, usable_, x.rows);
     const cuda::MomentsRequest request{x.data, x.element, x.rows, width_, x.stride, sums_.data(), counted_.data(), usable_.data()};
     device_->check(device_->api().solver->addMoments(device_->context(), &request), "adding second moments");
 }

@@ -185,7 +185,6 @@ inline void copyBulk(void* shared, const void* global, uint32_t bytes, Barrier* 
 }
 inline void storeMatrices4(void* row, const uint32_t (&from)[4], QUANTSCOPE_WHERE) { emulator::storeMatrices<false>(row, from, where); }
 inline void storeMatrices4Transposed(void* row, const uint32_t (&from)[4], QUANTSCOPE_WHERE) { emulator::storeMatrices<true>(row, from, where); }
-inline void publishShared() {}
 inline void giveRegisters() {}
 inline void takeRegisters() {}
 inline uint64_t describeTile(const void* shared) { return reinterpret_cast<uintptr_t>(shared) / 16; }

@@ -207,7 +207,8 @@ bool rotatesOnTensorCores(const Context& context, const RotateRequest& r) {
     const bool integers = r.code == Code::Symmetric && (r.bits == 4 || r.bits == 8) && r.shift == nullptr && r.range == nullptr &&
                           (r.group == r.width || ((r.group == 32 || r.group == 64 || r.group == 128) && r.group <= r.block));
     return (codebook || integers) && r.element == Element::BF16 && r.y == nullptr && r.sources != nullptr && r.block >= 8 && r.width % 32 == 0 &&
-           aligned(r.x, r.xStride * 2) && aligned(r.codes, 0) && (r.bytes == nullptr || (r.bits == 4 && reinterpret_cast<uintptr_t>(r.codes) % 32 == 0)) && r.rows <= 0x7FFFFFFF && planFor(context, r).threads > 0;
+           aligned(r.x, r.xStride * 2) && aligned(r.codes, 0) && (r.bytes == nullptr || (r.bits == 4 && reinterpret_cast<uintptr_t>(r.codes) % 32 == 0)) &&
+           r.rows <= 0x7FFFFFFF && planFor(context, r).threads > 0;
 }
 
 Status rotateOnTensorCores(Context* context, const RotateRequest& r) {

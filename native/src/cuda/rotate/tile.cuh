@@ -14,10 +14,10 @@ enum class Kind { Codebook, Groups, Row };
 /// Warps that the registers of a multiprocessor are shared among: few where a lane holds many inputs.
 constexpr uint32_t residentWarps(uint32_t sets, uint32_t rows) { return sets * rows > 8 ? 8 : sets * rows == 8 ? 12 : 16; }
 
-/// A request and how it is taken.
-/// How codes are written: packed, or one byte each.
+/// How codes are written: packed, or one byte each in either order of CodeBytes.
 enum class Order : int32_t { Packed, Bytes, Halves };
 
+/// A request and how it is taken.
 struct Arguments {
     RotateRequest request;
     uint32_t rows;
